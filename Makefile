@@ -1,0 +1,43 @@
+# make run    installs what is missing, builds, and starts the server on 127.0.0.1:8080
+# make test   installs what is missing, and runs everything that is checked at every change
+# More: make bench, make soak, make format, make install.
+
+CONFIGURATION ?= release
+BUILD = swift build -c $(CONFIGURATION)
+export SWIFT_BACKTRACE = enable=no
+
+.PHONY: run test build deps format lint unit tsan system deploy-check bench install clean
+
+run: build
+	$$($(BUILD) --show-bin-path)/vmpoold $(ARGS)
+
+build: deps
+	$(BUILD) --product vmpoold
+	$(BUILD) --product vmpool
+
+deps:
+	@scripts/dependencies build
+
+test:
+	scripts/test
+
+lint:
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format:
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+bench: build
+	$$($(BUILD) --show-bin-path)/vmpool bench kick
+	$$($(BUILD) --show-bin-path)/vmpool bench exits
+	$$($(BUILD) --show-bin-path)/vmpool bench create
+
+install: build
+	install -D -m 755 $$($(BUILD) --show-bin-path)/vmpoold $(DESTDIR)/usr/bin/vmpoold
+	install -D -m 755 $$($(BUILD) --show-bin-path)/vmpool $(DESTDIR)/usr/bin/vmpool
+	install -D -m 644 deploy/systemd/vmpoold.service $(DESTDIR)/usr/lib/systemd/system/vmpoold.service
+	install -D -m 644 deploy/systemd/vmpoold.socket $(DESTDIR)/usr/lib/systemd/system/vmpoold.socket
+	install -D -m 644 deploy/systemd/vmpool.sysusers $(DESTDIR)/usr/lib/sysusers.d/vmpool.conf
+
+clean:
+	swift package clean

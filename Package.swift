@@ -1,0 +1,115 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target of the project: Swift 6 mode, strict memory safety, no warning left standing.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+let strictC: [CSetting] = [
+  .unsafeFlags(["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wno-gnu-zero-variadic-macro-arguments"])
+]
+
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "vmpool",
+  products: [
+    .executable(name: "vmpoold", targets: ["vmpoold"]),
+    .executable(name: "vmpool", targets: ["vmpool"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // C: what Swift cannot express, and no more.
+    .target(name: "CKVM", cSettings: strictC),
+    .target(name: "CLinux", cSettings: strictC),
+    .target(name: "CGuests"),
+    .target(name: "CBareKVM", dependencies: ["CKVM"], cSettings: strictC),
+    .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+
+    // Leaves that know nothing of VMs.
+    module("LinuxSupport", ["CLinux", systemPackage]),
+    module("JSONCodec", ["CJansson"]),
+    module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
+    module("Metrics", []),
+    module("APIModel", []),
+
+    // The machine, from the ioctls upwards.
+    module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
+    module("GuestMemory", ["LinuxSupport", systemPackage]),
+    module("Devices", []),
+    module("GuestImages", ["CGuests"]),
+    module("VCPURuntime", ["CKVM", "KVM", "LinuxSupport", systemPackage]),
+    module(
+      "MachineRuntime", ["VCPURuntime", "KVM", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
+
+    // The pool and its API.
+    module(
+      "PoolManager", ["MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "Metrics", "LinuxSupport"]),
+    .target(
+      name: "ManagementAPI",
+      dependencies: [
+        "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel", "JSONCodec",
+        "HTTPServer", "Metrics", "LinuxSupport",
+      ],
+      // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
+      resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
+    module("APIClient", ["APIModel", "JSONCodec", "CCurl"]),
+    module(
+      "Benchmarks",
+      ["CBareKVM", "MachineRuntime", "VCPURuntime", "KVM", "GuestMemory", "GuestImages", "LinuxSupport", "JSONCodec"]),
+
+    // Executables: command line and wiring, nothing else.
+    .executableTarget(
+      name: "vmpoold",
+      dependencies: [
+        "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "KVM", "HTTPServer",
+        "LinuxSupport",
+        argumentParser, logging, systemPackage,
+      ], swiftSettings: strict),
+    .executableTarget(
+      name: "vmpool",
+      dependencies: ["APIClient", "APIModel", "JSONCodec", "Benchmarks", "LinuxSupport", argumentParser],
+      swiftSettings: strict),
+
+    tests("LinuxSupportTests", ["LinuxSupport", systemPackage]),
+    tests("JSONCodecTests", ["JSONCodec"]),
+    tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
+    tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", argumentParser]),
+    tests("HTTPServerTests", ["HTTPServer", "LinuxSupport"]),
+    tests("MetricsTests", ["Metrics"]),
+    tests("DevicesTests", ["Devices"]),
+    tests("GuestImagesTests", ["GuestImages"]),
+    tests("VCPURuntimeTests", ["VCPURuntime", "KVM", "GuestMemory", "GuestImages", "LinuxSupport"]),
+    tests("MachineRuntimeTests", ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport"]),
+    tests("PoolManagerTests", ["PoolManager", "MachineRuntime"]),
+    tests(
+      "ManagementAPITests",
+      [
+        "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel",
+        "JSONCodec", "HTTPServer", "Metrics", "LinuxSupport", yams,
+      ]),
+    tests("StructureTests", []),
+  ]
+)

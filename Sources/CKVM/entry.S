@@ -1,0 +1,34 @@
+// long ckvm_entry_stub(int fd, const volatile void *reasons)
+//
+// The last look at the request word and KVM_RUN, with nothing between them. A signal that lands at or after
+// ckvm_entry_window and before the syscall instruction has been executed was not seen by the check; the handler's
+// immediate_exit makes the kernel return -EINTR at once.
+
+#include <asm/unistd.h>
+
+.text
+.globl ckvm_entry_stub
+.globl ckvm_entry_window
+.globl ckvm_entry_syscall
+.globl ckvm_entry_returned
+.type ckvm_entry_stub, @function
+ckvm_entry_stub:
+  .cfi_startproc
+  movq %rsi, %r8
+  movl $0xAE80, %esi        // KVM_RUN
+  xorl %edx, %edx
+  movl $__NR_ioctl, %eax
+  cmpb $0, (%r8)
+ckvm_entry_window:
+  jne 1f
+ckvm_entry_syscall:
+  syscall
+ckvm_entry_returned:
+  ret
+1:
+  movq $-4096, %rax         // CKVM_ABORTED
+  ret
+  .cfi_endproc
+.size ckvm_entry_stub, . - ckvm_entry_stub
+
+.section .note.GNU-stack, "", @progbits

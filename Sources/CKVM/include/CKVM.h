@@ -1,0 +1,246 @@
+// The KVM interface as far as Swift cannot express it: request numbers, kvm_run's unions, structures with flexible
+// arrays, the entry stub, and the signal handler of the kick protocol. Functions return -errno on failure.
+// Source: Linux Documentation/virt/kvm/api.rst.
+#pragma once
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#pragma clang assume_nonnull begin
+
+// ---- ioctls ----------------------------------------------------------------------------------------------------
+
+int ckvm_open(const char *path);
+int ckvm_get_api_version(int kvm);
+int ckvm_check_extension(int fd, uint32_t capability);
+int ckvm_vcpu_mmap_size(int kvm);
+int ckvm_create_vm(int kvm);
+int ckvm_create_vcpu(int vm, uint32_t index);
+int ckvm_set_tss_address(int vm, uint64_t address);
+/// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
+int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *_Nullable host);
+/// Fills up to `capacity` entries; returns how many there are.
+int ckvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, uint32_t capacity);
+int ckvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, uint32_t count);
+int ckvm_get_regs(int vcpu, struct kvm_regs *regs);
+int ckvm_set_regs(int vcpu, const struct kvm_regs *regs);
+int ckvm_get_sregs(int vcpu, struct kvm_sregs *sregs);
+int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs);
+int ckvm_stats_fd(int fd);
+/// KVM_SET_SIGNAL_MASK: while in KVM_RUN the calling thread's mask is its present one without `signal`.
+int ckvm_unblock_in_run(int vcpu, int signal);
+
+// ---- the vCPU control block ------------------------------------------------------------------------------------
+
+/// Exit reasons that are counted one by one; higher ones share the last counter.
+#define CKVM_EXIT_REASONS 40
+
+/// How one batch of requests was served; written by the vCPU thread alone, read by whoever waited for it.
+struct ckvm_serve {
+  _Atomic uint64_t sequence; // odd while being written
+  _Atomic uint64_t first, last; // the generations it served, both inclusive
+  _Atomic uint64_t out_ns, handler_ns; // CLOCK_MONOTONIC; handler_ns 0: no handler ran
+  _Atomic uint64_t phase;
+};
+#define CKVM_SERVES 64
+
+/// What kickers, the vCPU thread and its signal handler share. Lives from before the thread starts until after it is
+/// joined and the last kicker has let go of it.
+struct ckvm_vcpu {
+  /// Kickers and the vCPU thread: generation, reasons, desired state, outstanding and parked, in one word changed by
+  /// read-modify-write only. Its low half is a futex word.
+  _Atomic uint64_t request;
+  char kickers_line[56]; // padding: Swift imports no structure that is aligned to a cache line
+  /// The generation served and whether somebody waits for it. Its low half is a futex word.
+  _Atomic uint64_t served;
+  char waiters_line[56];
+  /// The vCPU thread's own from here on; counters are read by others (relaxed).
+  struct kvm_run *_Nullable run;
+  int fd;
+  uint32_t run_size;
+  /// Written by the signal handler, read by the thread it interrupts.
+  _Atomic uint64_t handler_ns;
+  _Atomic uint64_t exits[CKVM_EXIT_REASONS];
+  _Atomic uint64_t eintr_returns; // KVM_RUN returned -EINTR
+  _Atomic uint64_t entry_exits; // … of those: the kernel saw immediate_exit and did not enter
+  _Atomic uint64_t spurious; // … of those: nothing was requested
+  _Atomic uint64_t run_errors; // KVM_RUN failed with another error
+  _Atomic uint64_t serves;
+  /// When the thread was last brought out of the guest, and how often in a row since the guest last ran: kickers read
+  /// them to leave the guest some time. Hints: they order nothing.
+  _Atomic uint64_t last_out_ns;
+  _Atomic uint64_t barren;
+  struct ckvm_serve ring[CKVM_SERVES];
+};
+
+struct ckvm_vcpu *_Nullable ckvm_vcpu_new(int fd, uint32_t run_size);
+/// Unmaps kvm_run. The thread must have been joined.
+void ckvm_vcpu_unmap(struct ckvm_vcpu *vcpu);
+void ckvm_vcpu_free(struct ckvm_vcpu *vcpu);
+
+static inline uint64_t ckvm_request_load(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->request, memory_order_acquire);
+}
+/// Compare and exchange; on failure `*expected` is what was found.
+static inline bool ckvm_request_exchange(struct ckvm_vcpu *v, uint64_t *expected, uint64_t desired) {
+  return atomic_compare_exchange_weak_explicit(&v->request, expected, desired, memory_order_acq_rel,
+                                               memory_order_acquire);
+}
+/// Clears the bits of `mask`; returns the word as it was.
+static inline uint64_t ckvm_request_clear(struct ckvm_vcpu *v, uint64_t mask) {
+  return atomic_fetch_and_explicit(&v->request, ~mask, memory_order_acq_rel);
+}
+static inline const void *ckvm_request_futex(struct ckvm_vcpu *v) { return (const void *)&v->request; }
+
+static inline uint64_t ckvm_served_load(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->served, memory_order_acquire);
+}
+static inline uint64_t ckvm_served_set_bits(struct ckvm_vcpu *v, uint64_t bits) {
+  return atomic_fetch_or_explicit(&v->served, bits, memory_order_acq_rel);
+}
+static inline uint64_t ckvm_served_publish(struct ckvm_vcpu *v, uint64_t value) {
+  return atomic_exchange_explicit(&v->served, value, memory_order_acq_rel);
+}
+static inline const void *ckvm_served_futex(struct ckvm_vcpu *v) { return (const void *)&v->served; }
+
+/// Counts by the only writer of the counter: a plain add, visible to readers of other threads.
+static inline void ckvm_bump(_Atomic uint64_t *counter) {
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+static inline void ckvm_count_exit(struct ckvm_vcpu *v, uint32_t reason) {
+  ckvm_bump(&v->exits[reason < CKVM_EXIT_REASONS ? reason : CKVM_EXIT_REASONS - 1]);
+}
+static inline void ckvm_count_eintr(struct ckvm_vcpu *v, bool at_entry) {
+  ckvm_bump(&v->eintr_returns);
+  if (at_entry) ckvm_bump(&v->entry_exits);
+}
+static inline void ckvm_count_spurious(struct ckvm_vcpu *v) { ckvm_bump(&v->spurious); }
+static inline void ckvm_count_run_error(struct ckvm_vcpu *v) { ckvm_bump(&v->run_errors); }
+static inline uint64_t ckvm_exits(struct ckvm_vcpu *v, uint32_t reason) {
+  return atomic_load_explicit(&v->exits[reason], memory_order_relaxed);
+}
+static inline uint64_t ckvm_eintr_returns(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->eintr_returns, memory_order_relaxed);
+}
+static inline uint64_t ckvm_entry_exits(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->entry_exits, memory_order_relaxed);
+}
+static inline uint64_t ckvm_spurious(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->spurious, memory_order_relaxed);
+}
+static inline uint64_t ckvm_run_errors(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->run_errors, memory_order_relaxed);
+}
+
+static inline void ckvm_note_departure(struct ckvm_vcpu *v, uint64_t out_ns, bool guest_ran) {
+  atomic_store_explicit(&v->last_out_ns, out_ns, memory_order_relaxed);
+  uint64_t barren = guest_ran ? 0 : atomic_load_explicit(&v->barren, memory_order_relaxed) + 1;
+  atomic_store_explicit(&v->barren, barren, memory_order_relaxed);
+}
+static inline uint64_t ckvm_last_out(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->last_out_ns, memory_order_relaxed);
+}
+static inline uint64_t ckvm_barren(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->barren, memory_order_relaxed);
+}
+
+/// Takes the handler's time stamp away; 0 when no handler ran since the last call.
+static inline uint64_t ckvm_take_handler_time(struct ckvm_vcpu *v) {
+  return atomic_exchange_explicit(&v->handler_ns, 0, memory_order_relaxed);
+}
+
+/// Records how generations first … last were served. By the vCPU thread, before it publishes `last` as served.
+void ckvm_record_serve(struct ckvm_vcpu *v, uint64_t first, uint64_t last, uint32_t phase, uint64_t out_ns,
+                       uint64_t handler_ns);
+/// Finds how `generation` was served; false when that was so long ago that it has been overwritten.
+bool ckvm_find_serve(struct ckvm_vcpu *v, uint64_t generation, uint32_t *phase, uint64_t *out_ns,
+                     uint64_t *handler_ns);
+
+// ---- entering the guest ----------------------------------------------------------------------------------------
+
+/// The entry stub found a request before it entered.
+#define CKVM_ABORTED (-4096L)
+/// What kvm_run.exit_reason holds while the kernel has not written one.
+#define CKVM_NOT_WRITTEN 0xffffffffu
+
+/// In assembly (entry.S): if the request word's reasons are 0, KVM_RUN, else CKVM_ABORTED.
+long ckvm_entry_stub(int fd, const volatile void *reasons);
+
+/// The last check and KVM_RUN. Returns 0, -errno, or CKVM_ABORTED.
+static inline long ckvm_enter(struct ckvm_vcpu *v) {
+  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  return ckvm_entry_stub(v->fd, (const volatile char *)&v->request + 1);
+}
+/// KVM_RUN without running the guest: completes what the last exit left unfinished. Returns -EINTR when nothing is
+/// left, 0 when a further access must be served first. `signal` 0: by immediate_exit; else by that signal, which is
+/// blocked outside KVM_RUN and sent to the calling thread.
+long ckvm_complete(struct ckvm_vcpu *v, int signal);
+
+static inline void ckvm_clear_immediate_exit(struct ckvm_vcpu *v) {
+  // The handler stores on this same thread; the store must not sink below the read of the request word that follows,
+  // which is an acquire-release read-modify-write of another location.
+  __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELEASE);
+}
+static inline uint32_t ckvm_exit_reason(struct ckvm_vcpu *v) { return v->run->exit_reason; }
+
+// ---- exits -----------------------------------------------------------------------------------------------------
+
+struct ckvm_io {
+  bool is_write;
+  uint8_t size;
+  uint16_t port;
+  uint32_t count;
+};
+static inline struct ckvm_io ckvm_exit_io(struct ckvm_vcpu *v) {
+  return (struct ckvm_io){v->run->io.direction == KVM_EXIT_IO_OUT, v->run->io.size, v->run->io.port, v->run->io.count};
+}
+/// The `index`-th datum of a port access. The kernel's own buffer: count * size bytes at data_offset, inside the run
+/// mapping.
+static inline uint32_t ckvm_io_get(struct ckvm_vcpu *v, uint32_t index) {
+  uint32_t value = 0;
+  memcpy(&value, (char *)v->run + v->run->io.data_offset + (size_t)index * v->run->io.size, v->run->io.size);
+  return value;
+}
+static inline void ckvm_io_set(struct ckvm_vcpu *v, uint32_t index, uint32_t value) {
+  memcpy((char *)v->run + v->run->io.data_offset + (size_t)index * v->run->io.size, &value, v->run->io.size);
+}
+
+struct ckvm_mmio {
+  bool is_write;
+  uint32_t size;
+  uint64_t address;
+  uint64_t value;
+};
+static inline struct ckvm_mmio ckvm_exit_mmio(struct ckvm_vcpu *v) {
+  struct ckvm_mmio m = {v->run->mmio.is_write, v->run->mmio.len, v->run->mmio.phys_addr, 0};
+  memcpy(&m.value, v->run->mmio.data, m.size <= 8 ? m.size : 8);
+  return m;
+}
+static inline void ckvm_mmio_set(struct ckvm_vcpu *v, uint64_t value) { memcpy(v->run->mmio.data, &value, 8); }
+
+static inline uint64_t ckvm_entry_failure(struct ckvm_vcpu *v) {
+  return v->run->fail_entry.hardware_entry_failure_reason;
+}
+static inline uint32_t ckvm_internal_suberror(struct ckvm_vcpu *v) { return v->run->internal.suberror; }
+/// The bytes of the instruction that KVM could not emulate, if it told them; returns how many (at most 15).
+uint32_t ckvm_failed_instruction(struct ckvm_vcpu *v, uint8_t bytes[_Nonnull 15]);
+static inline uint32_t ckvm_system_event(struct ckvm_vcpu *v) { return v->run->system_event.type; }
+
+// ---- the kick signal -------------------------------------------------------------------------------------------
+
+/// Installs the handler of the kick signal, once a process.
+int ckvm_install_handler(int signal);
+/// Makes `vcpu` the one that the handler acts on when it runs on the calling thread. Blocks the kick signal around the
+/// change; `unblock` says whether it stays unblocked afterwards.
+void ckvm_bind_thread(struct ckvm_vcpu *_Nullable vcpu, int signal, bool unblock);
+/// Consumes a pending kick signal that is blocked. Returns whether there was one.
+bool ckvm_drain(int signal);
+
+#pragma clang assume_nonnull end

@@ -1,0 +1,76 @@
+#include "CKVM.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+static int result(int r) { return r < 0 ? -errno : r; }
+
+int ckvm_open(const char *path) { return result(open(path, O_RDWR | O_CLOEXEC)); }
+
+int ckvm_get_api_version(int kvm) { return result(ioctl(kvm, KVM_GET_API_VERSION, 0)); }
+
+int ckvm_check_extension(int fd, uint32_t capability) {
+  return result(ioctl(fd, KVM_CHECK_EXTENSION, (unsigned long)capability));
+}
+
+int ckvm_vcpu_mmap_size(int kvm) { return result(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0)); }
+
+int ckvm_create_vm(int kvm) { return result(ioctl(kvm, KVM_CREATE_VM, 0)); }
+
+int ckvm_create_vcpu(int vm, uint32_t index) { return result(ioctl(vm, KVM_CREATE_VCPU, (unsigned long)index)); }
+
+int ckvm_set_tss_address(int vm, uint64_t address) { return result(ioctl(vm, KVM_SET_TSS_ADDR, address)); }
+
+int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *host) {
+  struct kvm_userspace_memory_region region = {
+      .slot = slot, .flags = flags, .guest_phys_addr = guest, .memory_size = size, .userspace_addr = (uintptr_t)host};
+  return result(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region));
+}
+
+static struct kvm_cpuid2 *cpuid_table(uint32_t count) {
+  struct kvm_cpuid2 *table = calloc(1, sizeof *table + count * sizeof table->entries[0]);
+  if (table) table->nent = count;
+  return table;
+}
+
+int ckvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, uint32_t capacity) {
+  struct kvm_cpuid2 *table = cpuid_table(capacity);
+  if (!table) return -ENOMEM;
+  int r = result(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, table));
+  if (r == 0) {
+    memcpy(entries, table->entries, table->nent * sizeof table->entries[0]);
+    r = (int)table->nent;
+  }
+  free(table);
+  return r;
+}
+
+int ckvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, uint32_t count) {
+  struct kvm_cpuid2 *table = cpuid_table(count);
+  if (!table) return -ENOMEM;
+  memcpy(table->entries, entries, count * sizeof table->entries[0]);
+  int r = result(ioctl(vcpu, KVM_SET_CPUID2, table));
+  free(table);
+  return r;
+}
+
+int ckvm_get_regs(int vcpu, struct kvm_regs *regs) { return result(ioctl(vcpu, KVM_GET_REGS, regs)); }
+int ckvm_set_regs(int vcpu, const struct kvm_regs *regs) { return result(ioctl(vcpu, KVM_SET_REGS, regs)); }
+int ckvm_get_sregs(int vcpu, struct kvm_sregs *sregs) { return result(ioctl(vcpu, KVM_GET_SREGS, sregs)); }
+int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs) { return result(ioctl(vcpu, KVM_SET_SREGS, sregs)); }
+int ckvm_stats_fd(int fd) { return result(ioctl(fd, KVM_GET_STATS_FD, 0)); }
+
+int ckvm_unblock_in_run(int vcpu, int signal) {
+  sigset_t mask;
+  int r = pthread_sigmask(SIG_BLOCK, NULL, &mask);
+  if (r) return -r;
+  sigdelset(&mask, signal);
+  // The kernel's signal set is 8 bytes; the C library's is longer and begins with them.
+  struct kvm_signal_mask *argument = calloc(1, sizeof *argument + 8);
+  if (!argument) return -ENOMEM;
+  argument->len = 8;
+  memcpy(argument->sigset, &mask, 8);
+  r = result(ioctl(vcpu, KVM_SET_SIGNAL_MASK, argument));
+  free(argument);
+  return r;
+}

@@ -1,0 +1,136 @@
+#include "CKVM.h"
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+
+struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size) {
+  struct ckvm_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
+  if (!vcpu) return NULL;
+  memset(vcpu, 0, sizeof *vcpu);
+  void *run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (run == MAP_FAILED) {
+    int error = errno;
+    free(vcpu);
+    errno = error;
+    return NULL;
+  }
+  vcpu->run = run;
+  vcpu->fd = fd;
+  vcpu->run_size = run_size;
+  return vcpu;
+}
+
+void ckvm_vcpu_unmap(struct ckvm_vcpu *vcpu) {
+  if (vcpu->run) munmap(vcpu->run, vcpu->run_size);
+  vcpu->run = NULL;
+  vcpu->fd = -1;
+}
+
+void ckvm_vcpu_free(struct ckvm_vcpu *vcpu) {
+  ckvm_vcpu_unmap(vcpu);
+  free(vcpu);
+}
+
+long ckvm_complete(struct ckvm_vcpu *v, int signal) {
+  if (signal)
+    pthread_kill(pthread_self(), signal);
+  else
+    __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  return ioctl(v->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+}
+
+void ckvm_record_serve(struct ckvm_vcpu *v, uint64_t first, uint64_t last, uint32_t phase, uint64_t out_ns,
+                       uint64_t handler_ns) {
+  uint64_t n = atomic_load_explicit(&v->serves, memory_order_relaxed);
+  struct ckvm_serve *s = &v->ring[n % CKVM_SERVES];
+  uint64_t sequence = atomic_load_explicit(&s->sequence, memory_order_relaxed);
+  atomic_store_explicit(&s->sequence, sequence + 1, memory_order_relaxed);
+  atomic_thread_fence(memory_order_release); // pairs with the acquire fence in ckvm_find_serve
+  atomic_store_explicit(&s->first, first, memory_order_relaxed);
+  atomic_store_explicit(&s->last, last, memory_order_relaxed);
+  atomic_store_explicit(&s->phase, phase, memory_order_relaxed);
+  atomic_store_explicit(&s->out_ns, out_ns, memory_order_relaxed);
+  atomic_store_explicit(&s->handler_ns, handler_ns, memory_order_relaxed);
+  atomic_store_explicit(&s->sequence, sequence + 2, memory_order_release); // pairs with the first load there
+  atomic_store_explicit(&v->serves, n + 1, memory_order_release); // likewise
+}
+
+bool ckvm_find_serve(struct ckvm_vcpu *v, uint64_t generation, uint32_t *phase, uint64_t *out_ns,
+                     uint64_t *handler_ns) {
+  uint64_t newest = atomic_load_explicit(&v->serves, memory_order_acquire);
+  for (uint64_t back = 1; back <= CKVM_SERVES && back <= newest; back++) {
+    struct ckvm_serve *s = &v->ring[(newest - back) % CKVM_SERVES];
+    uint64_t before = atomic_load_explicit(&s->sequence, memory_order_acquire);
+    uint64_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
+    uint64_t last = atomic_load_explicit(&s->last, memory_order_relaxed);
+    uint64_t p = atomic_load_explicit(&s->phase, memory_order_relaxed);
+    uint64_t out = atomic_load_explicit(&s->out_ns, memory_order_relaxed);
+    uint64_t handler = atomic_load_explicit(&s->handler_ns, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t after = atomic_load_explicit(&s->sequence, memory_order_relaxed);
+    if (before != after || before & 1) return false; // overwritten meanwhile: the ring has come round
+    if (first <= generation && generation <= last) {
+      *phase = (uint32_t)p;
+      *out_ns = out;
+      *handler_ns = handler;
+      return true;
+    }
+    if (last < generation) return false;
+  }
+  return false;
+}
+
+uint32_t ckvm_failed_instruction(struct ckvm_vcpu *v, uint8_t bytes[15]) {
+  // ndata counts 64-bit words after itself: flags, then size and bytes (16 bytes).
+  if (v->run->emulation_failure.ndata < 3) return 0;
+  if (!(v->run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) return 0;
+  uint32_t size = v->run->emulation_failure.insn_size;
+  if (size > 15) size = 15;
+  memcpy(bytes, v->run->emulation_failure.insn_bytes, size);
+  return size;
+}
+
+// ---- the kick signal -------------------------------------------------------------------------------------------
+
+// initial-exec: a lazily bound thread-local could allocate inside the handler.
+static __thread struct ckvm_vcpu *_Atomic bound __attribute__((tls_model("initial-exec")));
+
+static void kicked(int signal) {
+  (void)signal;
+  int saved = errno;
+  // Relaxed is enough: the only other party is the thread this handler interrupts.
+  struct ckvm_vcpu *v = atomic_load_explicit(&bound, memory_order_relaxed);
+  if (v) {
+    __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    atomic_store_explicit(&v->handler_ns, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec, memory_order_relaxed);
+  }
+  errno = saved;
+}
+
+int ckvm_install_handler(int signal) {
+  struct sigaction action = {.sa_handler = kicked, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  return sigaction(signal, &action, NULL) < 0 ? -errno : 0;
+}
+
+void ckvm_bind_thread(struct ckvm_vcpu *vcpu, int signal, bool unblock) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, NULL);
+  atomic_store_explicit(&bound, vcpu, memory_order_relaxed);
+  atomic_signal_fence(memory_order_seq_cst);
+  if (unblock) pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool ckvm_drain(int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  struct timespec none = {0, 0};
+  return sigtimedwait(&set, NULL, &none) == signal;
+}

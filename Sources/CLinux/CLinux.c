@@ -1,0 +1,21 @@
+#include "CLinux.h"
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns) {
+  struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+  long r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &t, NULL, 0);
+  return r < 0 ? -errno : 0;
+}
+
+int clinux_futex_wake(const void *word, int count) {
+  long r = syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+  return r < 0 ? -errno : (int)r;
+}
+
+pid_t clinux_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+
+int clinux_memfd(const char *name) {
+  int fd = memfd_create(name, MFD_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}

@@ -1,0 +1,31 @@
+// Linux calls that Swift cannot make itself: variadic, macro-defined or without a library wrapper.
+#pragma once
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/// Waits while `*word == expected`. `timeout_ns` < 0 waits for ever. Returns 0 when woken, else -errno
+/// (EAGAIN: the word had changed; EINTR; ETIMEDOUT). See futex(2).
+int clinux_futex_wait(const void *_Nonnull word, uint32_t expected, int64_t timeout_ns);
+
+/// Wakes up to `count` waiters of `word`; returns how many were woken, else -errno. See futex(2).
+int clinux_futex_wake(const void *_Nonnull word, int count);
+
+/// The calling thread's kernel id, gettid(2).
+pid_t clinux_gettid(void);
+
+/// Creates an anonymous memory file, memfd_create(2), close-on-exec. Returns the descriptor or -errno.
+int clinux_memfd(const char *_Nonnull name);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+static inline uint64_t clinux_monotonic_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}

@@ -1,0 +1,90 @@
+// libmicrohttpd, and wrappers for those of its functions that are variadic and therefore invisible to Swift.
+#pragma once
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/// Receives one line of libmicrohttpd's own diagnostics.
+struct cmicrohttp_log {
+  void (*_Nonnull sink)(void *_Nonnull context, const char *_Nonnull line);
+  void *_Nonnull context;
+};
+
+/// What a daemon needs; every callback gets `context`, the log its own. All of it must outlive the daemon.
+struct cmicrohttp_options {
+  int listen_fd;
+  unsigned int connection_limit;
+  size_t memory_limit;
+  unsigned int inactivity_s;
+  void *_Nullable (*_Nonnull begun)(void *_Nullable context, const char *_Nullable target,
+                                   struct MHD_Connection *_Nullable connection);
+  MHD_AccessHandlerCallback _Nonnull access;
+  MHD_RequestCompletedCallback _Nonnull completed;
+  MHD_NotifyConnectionCallback _Nonnull notify;
+  void *_Nonnull context;
+  const struct cmicrohttp_log *_Nonnull log;
+};
+
+static void cmicrohttp_log_line(void *context, const char *format, va_list arguments) {
+  const struct cmicrohttp_log *log = (const struct cmicrohttp_log *)context;
+  char line[512];
+  int length = vsnprintf(line, sizeof line, format, arguments);
+  if (length <= 0) return;
+  size_t end = strnlen(line, sizeof line);
+  while (end > 0 && line[end - 1] == '\n') line[--end] = '\0';
+  log->sink(log->context, line);
+}
+
+/// Leaves escapes as they came: libmicrohttpd would decode %00 and cut the path there.
+static size_t cmicrohttp_keep_escapes(void *context, struct MHD_Connection *connection, char *text) {
+  (void)context;
+  (void)connection;
+  return strlen(text);
+}
+
+/// Starts a daemon of one thread on a listening socket, which it owns from then on. NULL when it failed; it has then
+/// closed the socket or not, depending on how far it came.
+static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicrohttp_options *_Nonnull o) {
+  return MHD_start_daemon(
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->access, o->context,
+      MHD_OPTION_EXTERNAL_LOGGER, &cmicrohttp_log_line, (void *)o->log,
+      MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
+      MHD_OPTION_CONNECTION_LIMIT, o->connection_limit,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->memory_limit,
+      MHD_OPTION_CONNECTION_TIMEOUT, o->inactivity_s,
+      MHD_OPTION_UNESCAPE_CALLBACK, &cmicrohttp_keep_escapes, NULL,
+      MHD_OPTION_URI_LOG_CALLBACK, o->begun, o->context,
+      MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->context,
+      MHD_OPTION_NOTIFY_CONNECTION, o->notify, o->context,
+      MHD_OPTION_END);
+}
+
+/// What the connection's MHD_CONNECTION_NOTIFY_STARTED callback stored.
+static inline void *_Nullable cmicrohttp_socket_context(struct MHD_Connection *_Nonnull connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  return info ? info->socket_context : NULL;
+}
+
+/// The connection's socket, or -1.
+static inline int cmicrohttp_socket(struct MHD_Connection *_Nonnull connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  return info ? info->connect_fd : -1;
+}
+
+/// Length of the request's head, from the method to the end of the empty line; 0 while it is not complete.
+static inline size_t cmicrohttp_head_size(struct MHD_Connection *_Nonnull connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  return info ? info->header_size : 0;
+}
+
+/// Status of the response that is queued, by us or by libmicrohttpd itself; 0 when there is none.
+static inline unsigned int cmicrohttp_status(struct MHD_Connection *_Nonnull connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+  return info ? info->http_status : 0;
+}
+
+/// A response with a copy of `size` bytes of `body`. NULL when memory is short.
+static inline struct MHD_Response *_Nullable cmicrohttp_response(const void *_Nullable body, size_t size) {
+  return MHD_create_response_from_buffer(size, (void *)body, MHD_RESPMEM_MUST_COPY);
+}

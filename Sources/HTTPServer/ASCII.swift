@@ -1,0 +1,30 @@
+/// The octet classes of RFC 9110 and RFC 3986.
+enum ASCII {
+  static func lowercase(_ byte: UInt8) -> UInt8 {
+    byte &- 0x41 < 26 ? byte | 0x20 : byte
+  }
+
+  /// RFC 9110's tchar: what a method and a field name are made of.
+  static func isToken(_ byte: UInt8) -> Bool {
+    // One bit an octet: 0x20...0x3F and 0x40...0x7F.
+    let low: UInt64 = 0x03FF_6CFA_0000_0000
+    let high: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+    guard byte < 0x80 else { return false }
+    return (byte < 0x40 ? low >> byte : high >> (byte & 0x3F)) & 1 == 1
+  }
+
+  static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
+
+  static func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7F }
+
+  static func hexDigit(_ byte: UInt8) -> UInt8? {
+    switch byte {
+    case 0x30...0x39: byte - 0x30
+    case 0x41...0x46: byte - 0x37
+    case 0x61...0x66: byte - 0x57
+    default: nil
+    }
+  }
+
+  static let hexDigits: [UInt8] = Array("0123456789abcdef".utf8)
+}

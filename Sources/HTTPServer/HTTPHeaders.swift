@@ -1,0 +1,58 @@
+/// The fields of a request's head in the order they came, looked up without regard to case.
+///
+/// Bytes that are not UTF-8 read as U+FFFD.
+public struct HTTPHeaders: Sendable {
+  /// Where a field's name and value lie in `bytes`.
+  struct Field: Sendable {
+    var name: Range<Int>
+    var value: Range<Int>
+  }
+
+  // One buffer for all fields: most requests have several headers and nobody reads more than two or three.
+  private(set) var bytes: [UInt8] = []
+  private(set) var fields: [Field] = []
+
+  /// No fields.
+  public init() {}
+
+  /// Fields in the given order; for tests and for requests made by hand.
+  public init(_ pairs: [(name: String, value: String)]) {
+    for pair in pairs { append(name: pair.name.utf8, value: pair.value.utf8) }
+  }
+
+  /// The first field of that name.
+  public subscript(name: String) -> String? {
+    fields.first { matches($0, name) }.map { text($0.value) }
+  }
+
+  /// Every field of that name, in order.
+  public func all(_ name: String) -> [String] {
+    fields.filter { matches($0, name) }.map { text($0.value) }
+  }
+
+  /// All fields, in order.
+  public var pairs: [(name: String, value: String)] {
+    fields.map { (text($0.name), text($0.value)) }
+  }
+
+  mutating func reserve(bytes count: Int) {
+    bytes.reserveCapacity(count)
+    fields.reserveCapacity(8)
+  }
+
+  mutating func append(name: some Collection<UInt8>, value: some Collection<UInt8>) {
+    let start = bytes.count
+    bytes.append(contentsOf: name)
+    let middle = bytes.count
+    bytes.append(contentsOf: value)
+    fields.append(Field(name: start..<middle, value: middle..<bytes.count))
+  }
+
+  func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
+
+  private func matches(_ field: Field, _ name: String) -> Bool {
+    let wanted = name.utf8
+    guard field.name.count == wanted.count else { return false }
+    return zip(bytes[field.name], wanted).allSatisfy { ASCII.lowercase($0) == ASCII.lowercase($1) }
+  }
+}

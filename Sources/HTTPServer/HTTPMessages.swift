@@ -1,0 +1,99 @@
+/// A request without its body, checked: what reaches the handler has passed every ingress rule.
+public struct HTTPRequestHead: Sendable {
+  /// As sent; any token.
+  public var method: String
+  /// The path as sent, escapes and all, without the query.
+  public var rawPath: String
+  /// The path's segments, each decoded; none of them is `.` or `..` or holds a slash or a control character.
+  /// `/` has none, `/a/` has two, the second empty; `OPTIONS *` has none.
+  public var pathSegments: [String]
+  /// The query's members, decoded as HTML forms do (`+` is a space), in order. A member without `=` has value "".
+  public var query: [(name: String, value: String)]
+  /// The header fields.
+  public var headers: HTTPHeaders
+  /// The client's `X-Request-Id` if it was sane, else one made here; goes out with the answer.
+  public var requestID: String
+  /// The client's address without its port, or "unix".
+  public var peer: String
+  /// Bytes announced by `Content-Length`; nil without one (no body, or a chunked one).
+  public var contentLength: Int?
+
+  /// Makes a head by hand, as tests of handlers do.
+  public init(
+    method: String, rawPath: String, pathSegments: [String], query: [(name: String, value: String)] = [],
+    headers: HTTPHeaders = HTTPHeaders(), requestID: String = "", peer: String = "unix", contentLength: Int? = nil
+  ) {
+    self.method = method
+    self.rawPath = rawPath
+    self.pathSegments = pathSegments
+    self.query = query
+    self.headers = headers
+    self.requestID = requestID
+    self.peer = peer
+    self.contentLength = contentLength
+  }
+}
+
+/// A complete request.
+public struct HTTPRequest: Sendable {
+  /// Everything but the body.
+  public var head: HTTPRequestHead
+  /// At most the configured limit.
+  public var body: [UInt8]
+
+  /// Makes a request by hand, as tests of handlers do.
+  public init(head: HTTPRequestHead, body: [UInt8] = []) {
+    self.head = head
+    self.body = body
+  }
+}
+
+/// An answer. The server adds `Date`, `Content-Length`, `X-Request-Id` and, where it closes, `Connection`.
+public struct HTTPResponse: Sendable {
+  /// 200 to 599; anything else is answered with 500.
+  public var status: Int
+  /// Sent in this order. A name or value that cannot go on the wire, or a `Content-Length`, is answered with 500.
+  public var headers: [(name: String, value: String)]
+  /// Left out for HEAD, 204 and 304.
+  public var body: [UInt8]
+
+  /// Makes an answer.
+  public init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
+}
+
+/// How a handler answers.
+public enum HTTPReply: Sendable {
+  /// At once.
+  case now(HTTPResponse)
+  /// Later: the connection costs no thread until the responder is completed, from any thread. The closure runs before
+  /// `respond` is left behind, on the same thread, and must not block either; completing inside it is as cheap as `now`.
+  case later(@Sendable (HTTPResponder) -> Void)
+}
+
+/// What became of a request: one line of an access log.
+public struct HTTPAccessRecord: Sendable {
+  /// Empty when the request was refused before its head was understood.
+  public var method: String
+  /// The path as sent, without query; what is not visible ASCII is escaped.
+  public var rawPath: String
+  /// 0 when there was no answer.
+  public var status: Int
+  /// As in the answer.
+  public var requestID: String
+  /// The client's address, or "unix".
+  public var peer: String
+  /// Nanoseconds from the request line to the last byte of the answer.
+  public var durationNS: UInt64
+  /// Bytes of body read.
+  public var bytesReceived: Int
+  /// Bytes of body sent; 0 when `aborted`.
+  public var bytesSent: Int
+  /// The `User-Agent` field.
+  public var userAgent: String?
+  /// True when the client went away, or was cut off, before the answer was complete.
+  public var aborted: Bool
+}

@@ -1,0 +1,38 @@
+/// Why the server itself, rather than its handler, turns a request down.
+///
+/// libmicrohttpd answers a few more cases alone, with an HTML page and no hook: a head over the connection's memory
+/// limit (431, 414), a malformed `Content-Length`, chunk, request line or colon-less field (400), an HTTP version
+/// other than 1.x (505). They show in the access record.
+public enum HTTPRefusal: Sendable, Equatable {
+  /// 400: the head breaks an ingress rule; says which.
+  case badRequest(String)
+  /// 413: the body is longer than the limit, in bytes.
+  case bodyTooLarge(limit: Int)
+  /// 408: the request was not complete by its deadline.
+  case requestTimeout
+  /// 503: the server stopped while the request was waiting for its answer.
+  case shuttingDown
+  /// 500: the handler dropped its responder or made an answer that cannot be sent; says which.
+  case internalError(String)
+
+  /// The HTTP status.
+  public var status: Int {
+    switch self {
+    case .badRequest: 400
+    case .bodyTooLarge: 413
+    case .requestTimeout: 408
+    case .shuttingDown: 503
+    case .internalError: 500
+    }
+  }
+
+  /// One English sentence fragment for the client.
+  public var detail: String {
+    switch self {
+    case .badRequest(let detail), .internalError(let detail): detail
+    case .bodyTooLarge(let limit): "the body is longer than \(limit) bytes"
+    case .requestTimeout: "the request was not complete in time"
+    case .shuttingDown: "the server is stopping"
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import CMicroHTTP
+import Glibc
+
+// libmicrohttpd's objects behind types that need no care to use. Callbacks.swift is the way back.
+
+/// A connection, valid until its request's completed callback.
+///
+/// SAFETY (`@unchecked Sendable`): all calls but `resume` are made on the connection's own thread.
+@safe struct MHDConnection: @unchecked Sendable {
+  private let pointer: OpaquePointer
+
+  /// SAFETY: the pointer comes from a callback, and the value does not outlive the request.
+  @unsafe init(_ pointer: OpaquePointer) { unsafe self.pointer = pointer }
+
+  var socket: Int32 { unsafe cmicrohttp_socket(pointer) }
+
+  /// Bytes of the request's head, the empty line included.
+  var headSize: Int { unsafe cmicrohttp_head_size(pointer) }
+
+  /// Status of the queued response, ours or libmicrohttpd's own; 0 without one.
+  var queuedStatus: Int { unsafe Int(cmicrohttp_status(pointer)) }
+
+  /// Only within a callback of this connection.
+  func suspend() { unsafe MHD_suspend_connection(pointer) }
+
+  /// Only while suspended; from any thread.
+  func resume() { unsafe MHD_resume_connection(pointer) }
+
+  /// False when libmicrohttpd takes no response now.
+  func queue(_ response: borrowing MHDResponse, status: Int) -> Bool {
+    unsafe MHD_queue_response(pointer, UInt32(clamping: status), response.pointer) == .YES
+  }
+
+  /// Gives every header field to the scan, in order, until it declines.
+  func walkFields(_ scan: inout HeadScan) {
+    // SAFETY: the scan outlives the walk, which calls back on this thread only.
+    _ = unsafe withUnsafeMutablePointer(to: &scan) { context in
+      unsafe MHD_get_connection_values_n(pointer, .HEADER_KIND, headerField, context)
+    }
+  }
+}
+
+/// A response; what has been queued lives on without this value.
+@safe struct MHDResponse: ~Copyable {
+  fileprivate let pointer: OpaquePointer
+
+  /// Copies the body. Nil when memory is short.
+  init?(body: [UInt8]) {
+    // SAFETY: the bytes are copied within the call.
+    guard let made = unsafe body.withUnsafeBytes({ unsafe cmicrohttp_response($0.baseAddress, $0.count) }) else {
+      return nil
+    }
+    unsafe pointer = made
+  }
+
+  deinit { unsafe MHD_destroy_response(pointer) }
+
+  /// False when the field cannot go on the wire.
+  func add(_ name: String, _ value: String) -> Bool {
+    // libmicrohttpd itself looks for CR and LF, and cuts at a NUL.
+    guard name.utf8.allSatisfy(ASCII.isToken), !value.utf8.contains(where: { ASCII.isControl($0) && $0 != 0x09 }) else {
+      return false
+    }
+    // SAFETY: both strings are copied within the call.
+    return unsafe MHD_add_response_header(pointer, name, value) == .YES
+  }
+}
+
+/// A running daemon: one thread and its share of a listening socket's connections.
+///
+/// Several of these share a socket, rather than one with a thread pool: stopping a pool shuts the listening socket
+/// down, for whoever passed it to us as well, and quiescing a busy pool first can abort.
+@safe struct MHDDaemon: @unchecked Sendable {
+  private let pointer: OpaquePointer
+
+  /// Listens on a duplicate of `socket`. The core must outlive the daemon. Nil when it cannot be started.
+  init?(_ socket: Int32, _ core: ServerCore, _ log: MHDLog) {
+    let configuration = core.configuration
+    let own = fcntl(socket, F_DUPFD_CLOEXEC, 0)
+    guard own >= 0 else { return nil }
+    // SAFETY: the caller keeps core and log until `stop`; the options are read within the call.
+    var options = unsafe cmicrohttp_options(
+      listen_fd: own, connection_limit: UInt32(configuration.connectionLimit / configuration.threads),
+      memory_limit: configuration.connectionMemoryLimit, inactivity_s: UInt32(configuration.inactivityTimeout),
+      begun: requestBegun, access: requestProceeds, completed: requestCompleted, notify: connectionChanged,
+      context: Unmanaged.passUnretained(core).toOpaque(), log: log.pointer)
+    // Nobody knows whether a failure has closed the duplicate. It is left alone: better one lost than a stranger's.
+    guard let made = unsafe cmicrohttp_start(&options) else { return nil }
+    unsafe pointer = made
+  }
+
+  /// Closes the duplicate and all connections, and joins the thread. Once, with no connection suspended.
+  func stop() { unsafe MHD_stop_daemon(pointer) }
+}
+
+/// Where a daemon's diagnostics go; must outlive it.
+@safe final class MHDLog: @unchecked Sendable {
+  fileprivate let pointer: UnsafeMutablePointer<cmicrohttp_log>
+
+  init(_ core: ServerCore) {
+    unsafe pointer = .allocate(capacity: 1)
+    // SAFETY: the core outlives its daemons, and only they use the pointer.
+    unsafe pointer.initialize(
+      to: cmicrohttp_log(sink: diagnosticLine, context: Unmanaged.passUnretained(core).toOpaque()))
+  }
+
+  deinit { unsafe pointer.deallocate() }
+}
+
+enum MicroHTTP {
+  // SAFETY of both: constant strings.
+  static var version: String { unsafe String(cString: MHD_get_version()) }
+
+  static func reasonPhrase(_ status: Int) -> String {
+    unsafe String(cString: MHD_get_reason_phrase_for(UInt32(clamping: status)))
+  }
+}

@@ -1,0 +1,49 @@
+import CJansson
+
+/// Encodes and decodes `Codable` values as JSON, strictly.
+///
+/// Reading refuses whatever two parsers could understand differently: duplicate members, trailing data, NUL, invalid
+/// UTF-8, lone surrogates, comments, a byte order mark, and integers that do not fit. All functions may be called on
+/// any thread. As everywhere in Swift, running out of memory ends the process.
+public enum JSON {
+  /// What to do with members of an object that the decoded type has no coding key for.
+  public enum UnknownMembers: Sendable {
+    /// An error, for what others ask of us.
+    case refuse
+    /// Skip them, for what a newer server may answer.
+    case ignore
+  }
+
+  /// How deep arrays and objects may be nested in a document that is decoded.
+  public static let depthLimit = 32
+
+  /// How many values a document that is decoded may hold, where an empty array or object counts twice. It takes three
+  /// bytes of text and about 250 of memory: the limit keeps a hostile document from taking a hundred times its size.
+  public static let valueLimit = 65_536
+
+  /// The value that `bytes` describe.
+  ///
+  /// Integers must be written without fraction or exponent. A type must ask one decoder for one keyed container only,
+  /// since each refuses members that it does not know.
+  ///
+  /// - Throws: what is wrong, and where.
+  public static func decode<T: Decodable>(
+    _ type: T.Type, from bytes: [UInt8], unknownMembers: UnknownMembers = .refuse
+  ) throws(JSONDecodingError) -> T {
+    let document = try Document(parsing: bytes)
+    return try ValueDecoder(document.root, unknownMembers: unknownMembers).decode(type)
+  }
+
+  /// `value` as JSON without white space.
+  ///
+  /// Members stand in the order in which the type encodes them, those of a dictionary in the order of their names.
+  /// Optional members that are nil are written as `null`. Every finite `Double` is read back as the same `Double`.
+  public static func encode<T: Encodable>(_ value: T) throws(JSONEncodingError) -> [UInt8] {
+    try ValueEncoder.text(of: value, layout: Int(JSON_COMPACT))
+  }
+
+  /// Like ``encode(_:)``, indented by two spaces, for people; no newline at the end.
+  public static func encodePretty<T: Encodable>(_ value: T) throws(JSONEncodingError) -> [UInt8] {
+    try ValueEncoder.text(of: value, layout: cjansson_indent(2))
+  }
+}

@@ -1,0 +1,49 @@
+/// A value is not what it should be.
+struct Mismatch: Error {
+  let kind: JSONDecodingError.Kind
+
+  init(_ kind: JSONDecodingError.Kind) { self.kind = kind }
+}
+
+/// Reads scalars out of values, strictly.
+enum Scalar {
+  static func boolean(_ value: Value) throws(Mismatch) -> Bool {
+    guard let boolean = value.boolean else { throw Mismatch(.wrongType(expected: "true or false", found: value.noun)) }
+    return boolean
+  }
+
+  static func string(_ value: Value) throws(Mismatch) -> String {
+    guard let string = value.string else { throw Mismatch(.wrongType(expected: "a string", found: value.noun)) }
+    return string
+  }
+
+  static func integer<T: FixedWidthInteger>(_ value: Value) throws(Mismatch) -> T {
+    guard let integer = value.integer else {
+      throw Mismatch(.wrongType(expected: "an integer", found: value.noun))
+    }
+    guard let exact = T(exactly: integer) else { throw Mismatch(.outOfRange) }
+    return exact
+  }
+
+  static func real<T: BinaryFloatingPoint>(_ value: Value) throws(Mismatch) -> T {
+    guard let number = value.number else { throw Mismatch(.wrongType(expected: "a number", found: value.noun)) }
+    let nearest = T(number)
+    guard nearest.isFinite else { throw Mismatch(.outOfRange) }
+    return nearest
+  }
+}
+
+extension Value {
+  /// What it is, for people.
+  var noun: String {
+    switch kind {
+    case .null: "null"
+    case .boolean: "a boolean"
+    case .integer: "an integer"
+    case .real: "a number with a fraction or exponent"
+    case .string: "a string"
+    case .array: "an array"
+    case .object: "an object"
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import CKVM
+import Glibc
+import LinuxSupport
+import SystemPackage
+
+/// The host's KVM: an open `/dev/kvm` and what it says of itself. Usable from any thread.
+public final class KVMSystem: Sendable {
+  private let descriptor: OwnedDescriptor
+  /// KVM_GET_API_VERSION; 12 on every kernel since 2.6.22.
+  public let apiVersion: Int
+  /// KVM_CHECK_EXTENSION's answers; 0 where the capability is missing.
+  public let capabilities: [Capability: Int]
+  /// The size of a vCPU's shared `kvm_run` area in bytes.
+  let runSize: Int
+  /// What the host's KVM offers guests (KVM_GET_SUPPORTED_CPUID), given to every vCPU.
+  let supportedCPUID: CPUIDTable
+  /// Where the binary statistics of vCPUs stand in their descriptor; the same for every vCPU of a kernel.
+  let statistics = StatisticsSchemaCache()
+
+  /// Capabilities without which no VM can be run.
+  private static let needed: [Capability] = [.userMemory, .extCPUID]
+
+  /// Opens the device and checks that the server can work with it.
+  public init(path: String = "/dev/kvm") throws(KVMUnavailable) {
+    let result = unsafe ckvm_open(path)  // Safe: the string lives for the call.
+    do throws(Errno) {
+      descriptor = try OwnedDescriptor(result: result)
+    } catch {
+      switch error {
+      case .noSuchFileOrDirectory, .noSuchAddressOrDevice, Errno(rawValue: ENODEV): throw .missing(path: path)
+      case .permissionDenied, .notPermitted: throw .notPermitted(path: path)
+      default: throw .failed(path: path, error)
+      }
+    }
+    let kvm = descriptor.rawValue
+    apiVersion = Int(ckvm_get_api_version(kvm))
+    guard apiVersion == Int(KVM_API_VERSION) else { throw .wrongVersion(apiVersion) }
+    var found: [Capability: Int] = [:]
+    for capability in Capability.allCases {
+      found[capability] = max(0, Int(ckvm_check_extension(kvm, UInt32(capability.number))))
+    }
+    capabilities = found
+    for capability in Self.needed where found[capability] == 0 { throw .lacksCapability(capability) }
+    do throws(KVMError) {
+      runSize = Int(try request("KVM_GET_VCPU_MMAP_SIZE", ckvm_vcpu_mmap_size(kvm)))
+      supportedCPUID = try CPUIDTable(supportedBy: kvm)
+    } catch {
+      throw .failed(path: path, error.errno)
+    }
+  }
+
+  /// Whether the kernel polls `kvm_run.immediate_exit`: without it, vCPUs are kicked by the signal mask.
+  public var hasImmediateExit: Bool { capabilities[.immediateExit] != 0 }
+
+  /// Whether ring-0 guest code is emulated in software here: a paravirtual KVM, which says so by its module.
+  public static var emulatesRing0: Bool {
+    // Safe: the string lives for the call.
+    unsafe access("/sys/module/kvm_pvm", F_OK) == 0
+  }
+
+  /// Creates a VM. KVM_CREATE_VM can fail with EINTR when a signal arrives; it is tried again, eight times at most.
+  public func createVM() throws(KVMError) -> VMDescriptor {
+    var result: Int32 = 0
+    for _ in 0..<8 {
+      result = ckvm_create_vm(descriptor.rawValue)
+      if result != -Errno.interrupted.rawValue { break }
+    }
+    let vm = OwnedDescriptor(owning: try request("KVM_CREATE_VM", result))
+    if capabilities[.setTSSAddress] != 0 {
+      // Intel processors need three pages for real mode; anywhere below 4 GiB that no guest memory or device uses.
+      try request("KVM_SET_TSS_ADDR", ckvm_set_tss_address(vm.rawValue, 0xFFFB_D000))
+    }
+    return VMDescriptor(descriptor: vm, system: self)
+  }
+}

@@ -1,0 +1,61 @@
+import CKVM
+import LinuxSupport
+import SystemPackage
+
+/// A KVM virtual CPU: its descriptor.
+///
+/// The kernel serialises its ioctls with a mutex that KVM_RUN holds: whoever reads registers while the vCPU runs waits
+/// until it leaves, so callers do it only while it is parked.
+public struct VCPUDescriptor: ~Copyable, Sendable {
+  private let descriptor: OwnedDescriptor
+  /// The size of its shared `kvm_run` area in bytes.
+  public let runSize: Int
+  private let statistics: StatisticsSchemaCache
+
+  init(descriptor: consuming OwnedDescriptor, runSize: Int, statistics: StatisticsSchemaCache) {
+    self.descriptor = descriptor
+    self.runSize = runSize
+    self.statistics = statistics
+  }
+
+  /// The descriptor's number, for whoever runs the vCPU; valid while this value lives.
+  public var rawValue: Int32 { descriptor.rawValue }
+
+  /// KVM_GET_REGS.
+  public borrowing func generalRegisters() throws(KVMError) -> GeneralRegisters {
+    var regs = kvm_regs()
+    try request("KVM_GET_REGS", unsafe ckvm_get_regs(rawValue, &regs))  // Safe: a local outlives the call.
+    return GeneralRegisters(regs)
+  }
+
+  /// KVM_SET_REGS.
+  public borrowing func set(_ registers: GeneralRegisters) throws(KVMError) {
+    var regs = registers.regs
+    try request("KVM_SET_REGS", unsafe ckvm_set_regs(rawValue, &regs))  // Safe: a local outlives the call.
+  }
+
+  /// KVM_GET_SREGS.
+  public borrowing func specialRegisters() throws(KVMError) -> SpecialRegisters {
+    SpecialRegisters(try sregs())
+  }
+
+  /// Puts the vCPU into the state a guest begins in (KVM_SET_SREGS, KVM_SET_REGS).
+  public borrowing func load(_ state: BootState) throws(KVMError) {
+    var sregs = try sregs()
+    state.apply(to: &sregs)
+    try request("KVM_SET_SREGS", unsafe ckvm_set_sregs(rawValue, &sregs))  // Safe: a local outlives the call.
+    try set(state.registers)
+  }
+
+  private borrowing func sregs() throws(KVMError) -> kvm_sregs {
+    var sregs = kvm_sregs()
+    try request("KVM_GET_SREGS", unsafe ckvm_get_sregs(rawValue, &sregs))  // Safe: a local outlives the call.
+    return sregs
+  }
+
+  /// Opens the vCPU's binary statistics (KVM_GET_STATS_FD), which can be read while it runs.
+  public borrowing func openStatistics() throws(KVMError) -> VCPUStatistics {
+    let descriptor = OwnedDescriptor(owning: try request("KVM_GET_STATS_FD", ckvm_stats_fd(rawValue)))
+    return VCPUStatistics(schema: try statistics.schema(of: descriptor.rawValue), descriptor: descriptor)
+  }
+}

@@ -1,0 +1,37 @@
+import CKVM
+import LinuxSupport
+import SystemPackage
+
+/// A KVM virtual machine: its descriptor. Closing it (ending this value) frees the kernel's side once its vCPUs are
+/// closed too.
+public struct VMDescriptor: ~Copyable, Sendable {
+  private let descriptor: OwnedDescriptor
+  private let system: KVMSystem
+
+  init(descriptor: consuming OwnedDescriptor, system: KVMSystem) {
+    self.descriptor = descriptor
+    self.system = system
+  }
+
+  /// Makes `[host, host + size)` the guest-physical range that begins at `guestAddress` (KVM_SET_USER_MEMORY_REGION).
+  ///
+  /// All three are multiples of 4096. The host range must stay mapped as long as the VM exists.
+  @unsafe public borrowing func map(
+    slot: UInt32, guestAddress: UInt64, host: UnsafeMutableRawPointer, size: UInt64
+  ) throws(KVMError) {
+    // Safe: the caller keeps the range mapped.
+    let result = unsafe ckvm_set_memory(descriptor.rawValue, slot, 0, guestAddress, size, host)
+    try request("KVM_SET_USER_MEMORY_REGION", result)
+  }
+
+  /// Creates a vCPU with the host's supported CPUID (KVM_CREATE_VCPU, KVM_SET_CPUID2).
+  public borrowing func createVCPU(index: Int) throws(KVMError) -> VCPUDescriptor {
+    let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))
+    let vcpu = OwnedDescriptor(owning: try request("KVM_CREATE_VCPU", result))
+    let table = system.supportedCPUID.entries
+    // Safe: the shim reads `table.count` entries during the call.
+    let answer = unsafe ckvm_set_cpuid(vcpu.rawValue, table, UInt32(table.count))
+    try request("KVM_SET_CPUID2", answer)
+    return VCPUDescriptor(descriptor: vcpu, runSize: system.runSize, statistics: system.statistics)
+  }
+}

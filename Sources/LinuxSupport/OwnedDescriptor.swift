@@ -1,0 +1,28 @@
+import CLinux
+public import SystemPackage
+
+/// A file descriptor with one owner, closed exactly once: when the owner goes away.
+///
+/// The corresponding C function is close(2).
+public struct OwnedDescriptor: ~Copyable, Sendable {
+  /// The number; valid while this value lives.
+  public let rawValue: Int32
+
+  /// Takes over `rawValue`, which nobody else may close.
+  public init(owning rawValue: Int32) { self.rawValue = rawValue }
+
+  /// Takes over what a shim returned: a descriptor, or a negated errno, which is thrown.
+  public init(result: Int32) throws(Errno) {
+    guard result >= 0 else { throw Errno(rawValue: -result) }
+    self.rawValue = result
+  }
+
+  deinit { close(rawValue) }
+}
+
+/// Turns a shim's result (a value, or a negated errno) into a value or a thrown errno.
+@discardableResult
+public func valueOrErrno(_ result: Int32) throws(Errno) -> Int32 {
+  guard result >= 0 else { throw Errno(rawValue: -result) }
+  return result
+}

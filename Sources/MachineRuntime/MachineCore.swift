@@ -1,0 +1,137 @@
+import Devices
+import LinuxSupport
+import Synchronization
+import VCPURuntime
+
+/// What a VM's vCPU threads see of it: its buses and its lifecycle.
+///
+/// The vCPUs hold this object and it holds them; `release` breaks the circle once they are joined.
+final class MachineCore: ExitHandler {
+  private struct Guarded {
+    var lifecycle: Lifecycle
+    var vcpus: [VCPU] = []
+    var finalCounts = MachineCounts()
+  }
+
+  private let ports: Bus
+  private let memory: Bus
+  private let changed: @Sendable (MachineState) -> Void
+  /// Guards the lifecycle and the order in which goals are published. Held while goals are published, which sends
+  /// signals but waits for nothing; never held while waiting for a vCPU. The locks of `VCPU` are taken under it.
+  private let guarded: Mutex<Guarded>
+
+  init(ports: Bus, memory: Bus, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void) {
+    self.ports = ports
+    self.memory = memory
+    self.changed = changed
+    guarded = Mutex(Guarded(lifecycle: Lifecycle(vcpus: vcpus)))
+  }
+
+  var state: MachineState { guarded.withLock { $0.lifecycle.state } }
+  var vcpus: [VCPU] { guarded.withLock { $0.vcpus } }
+
+  func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
+
+  /// What the vCPUs counted; also after they are gone.
+  var counts: MachineCounts {
+    let (vcpus, finalCounts) = guarded.withLock { ($0.vcpus, $0.finalCounts) }
+    return vcpus.isEmpty ? finalCounts : Self.sum(vcpus)
+  }
+
+  /// Takes the joined vCPUs away: nobody finds them any more, but what they counted stays.
+  func release() {
+    let counts = Self.sum(vcpus)
+    guarded.withLock { guarded in
+      guarded.finalCounts = counts
+      guarded.vcpus = []
+    }
+  }
+
+  private static func sum(_ vcpus: [VCPU]) -> MachineCounts {
+    var counts = MachineCounts()
+    for vcpu in vcpus {
+      var one = MachineCounts()
+      one.exits = vcpu.exits
+      one.kicks = vcpu.kicks
+      one.kickTimeouts = vcpu.timeouts
+      one.kernelSignalExits = vcpu.kernelSignalExits
+      counts += one
+    }
+    return counts
+  }
+
+  /// What a control event did: requests to wait for, or a refusal with the state it found.
+  enum Outcome {
+    case pending([PendingRequest])
+    case refused(MachineState)
+  }
+
+  /// Applies an event and publishes the goal that follows from it. Waits for nothing.
+  @discardableResult
+  func on(_ event: Lifecycle.Event) -> Outcome {
+    let (outcome, announced) = guarded.withLock { guarded -> (Outcome, MachineState?) in
+      let before = guarded.lifecycle.state
+      let action = guarded.lifecycle.on(event)
+      let after = guarded.lifecycle.state
+      let announced = after == before ? nil : after
+      switch action {
+      case .refuse: return (.refused(after), nil)
+      case .announceStop: return (.pending([]), announced)
+      case .none: return (.pending(Self.publish(nil, guarded.vcpus)), announced)
+      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus)), announced)
+      }
+    }
+    if let announced { changed(announced) }
+    return outcome
+  }
+
+  /// Signals all first; waiting comes later. Without a goal it asks where the vCPUs are, so that "it is so already" is
+  /// acknowledged too: whoever pauses a VM that another one is just pausing waits until it is paused.
+  private static func publish(_ goal: VCPUGoal?, _ vcpus: [VCPU]) -> [PendingRequest] {
+    vcpus.map { vcpu in
+      do throws(KickError) {
+        return PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request(goal: goal)))
+      } catch {
+        return PendingRequest(vcpu: vcpu, ticket: .failure(error))
+      }
+    }
+  }
+
+  // MARK: ExitHandler
+
+  func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
+    guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
+    let (value, effect) = ports.read(address: UInt64(port), width: width)
+    return (UInt32(truncatingIfNeeded: value), effect.action)
+  }
+
+  func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
+    guard let width = AccessWidth(rawValue: size) else { return .resume }
+    return ports.write(address: UInt64(port), width: width, value: UInt64(value)).action
+  }
+
+  func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) {
+    guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
+    let (value, effect) = memory.read(address: address, width: width)
+    return (value, effect.action)
+  }
+
+  func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction {
+    guard let width = AccessWidth(rawValue: size) else { return .resume }
+    return memory.write(address: address, width: width, value: value).action
+  }
+
+  func vcpuFinished(index: Int, _ stop: VCPUStop) { on(.vcpuFinished(stop)) }
+
+  func vcpuParkedForGood(index: Int) { on(.vcpuParkedForGood) }
+}
+
+extension DeviceEffect {
+  fileprivate var action: ExitAction {
+    switch self {
+    case .none: .resume
+    case .idle: .idle
+    case .exit(let code): .exit(code: code)
+    }
+  }
+}

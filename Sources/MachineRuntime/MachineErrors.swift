@@ -1,0 +1,64 @@
+import Devices
+import GuestImages
+import GuestMemory
+import KVM
+import VCPURuntime
+
+/// Why a VM could not be made. Whatever had been made of it is gone.
+public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
+  /// The image does not fit the VM.
+  case image(GuestLayoutError)
+  /// Guest memory could not be had.
+  case memory(GuestMemoryError)
+  /// The kernel refused.
+  case kvm(KVMError)
+  /// A vCPU could not be started.
+  case vcpu(VCPUStartError)
+  /// The devices contradict each other.
+  case devices(BusError)
+
+  /// What happened.
+  public var description: String {
+    switch self {
+    case .image(let error): "\(error)"
+    case .memory(let error): "\(error)"
+    case .kvm(let error): "\(error)"
+    case .vcpu(let error): "\(error)"
+    case .devices(let error): "\(error)"
+    }
+  }
+
+  /// Whether the host ran out of something, so that trying later may succeed.
+  public var isExhaustion: Bool {
+    switch self {
+    case .memory(.unavailable), .vcpu: true
+    case .kvm(let error): error.isExhaustion
+    case .image, .memory, .devices: false
+    }
+  }
+}
+
+/// Why a VM could not be controlled.
+public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The operation is impossible in the state the VM is in.
+  case invalidState(operation: String, MachineState)
+  /// A vCPU did not acknowledge in time. The request stands: asking again continues to wait for it.
+  case timedOut(waitedNS: UInt64)
+  /// There is no vCPU of that number.
+  case noSuchVCPU(index: Int, count: Int)
+  /// The VM is being deleted.
+  case deleted
+  /// The kick signal could not be sent, or the kernel refused.
+  case failed(String)
+
+  /// What happened, and what to do next.
+  public var description: String {
+    switch self {
+    case .invalidState(let operation, let state): "cannot \(operation) a VM that is \(state.name)"
+    case .timedOut(let waited): "a vCPU did not acknowledge within \(waited / 1_000_000) ms; ask again to wait longer"
+    case .noSuchVCPU(let index, let count): "there is no vCPU \(index): the VM has \(count), counted from 0"
+    case .deleted: "the VM is being deleted"
+    case .failed(let detail): detail
+    }
+  }
+}

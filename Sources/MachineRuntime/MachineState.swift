@@ -1,0 +1,46 @@
+/// How a VM stopped.
+public enum MachineStop: Sendable, Equatable {
+  /// The guest said that it was done.
+  case exited(code: UInt8)
+  /// Every vCPU executed HLT, and nothing can wake them.
+  case halted
+  /// The guest or its execution failed; the sentence is the kernel's detail.
+  case crashed(String)
+  /// Somebody stopped it.
+  case killed
+  /// Its deadline passed.
+  case deadline
+
+  /// The word that the API and the metrics use.
+  public var reason: String {
+    switch self {
+    case .exited: "exited"
+    case .halted: "halted"
+    case .crashed: "crashed"
+    case .killed: "killed"
+    case .deadline: "deadline"
+    }
+  }
+}
+
+/// What a VM is.
+public enum MachineState: Sendable, Equatable {
+  /// Loaded, never started.
+  case ready
+  /// Its vCPUs are in the guest.
+  case running
+  /// Its vCPUs are parked and can go on.
+  case paused
+  /// Its vCPUs are parked for good.
+  case stopped(MachineStop)
+
+  /// The word that the API and the metrics use.
+  public var name: String {
+    switch self {
+    case .ready: "ready"
+    case .running: "running"
+    case .paused: "paused"
+    case .stopped: "stopped"
+    }
+  }
+}

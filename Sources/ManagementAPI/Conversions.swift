@@ -1,0 +1,110 @@
+import APIModel
+import Foundation
+import GuestImages
+import KVM
+import MachineRuntime
+import PoolManager
+import VCPURuntime
+
+// What the server has, in the API's documents.
+
+extension VMDocument {
+  init(_ vm: VM) {
+    let state = vm.machine.state
+    let configuration = vm.machine.configuration
+    self.init(
+      id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
+      memoryMiB: configuration.memoryMiB,
+      createdAt: RFC3339.text(milliseconds: Int64(vm.createdAt.timeIntervalSince1970 * 1000)),
+      consoleBytes: vm.machine.console.written, stop: StopDocument(state))
+  }
+}
+
+extension StopDocument {
+  /// nil unless the state is `stopped`.
+  fileprivate init?(_ state: MachineState) {
+    guard case .stopped(let stop) = state else { return nil }
+    switch stop {
+    case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)
+    case .crashed(let detail): self.init(reason: stop.reason, exitCode: nil, detail: detail)
+    case .halted, .killed, .deadline: self.init(reason: stop.reason, exitCode: nil, detail: nil)
+    }
+  }
+}
+
+extension KickDocument {
+  init(_ outcome: KickOutcome, vm: String, vcpu: Int, mechanism: KickMechanism) {
+    self.init(
+      vm: vm, vcpu: vcpu, generation: outcome.generation, mechanism: mechanism.rawValue,
+      phase: outcome.phase.description, coalesced: outcome.coalesced, signalsSent: outcome.signalsSent,
+      latencyNS: outcome.latencyNS, signalLatencyNS: outcome.signalLatencyNS)
+  }
+}
+
+extension VCPUDocument {
+  init(_ snapshot: VCPUSnapshot, vm: String) {
+    let kicks = snapshot.kicks.map { ($0.key.description, $0.value) }
+    self.init(
+      vm: vm, index: snapshot.index, state: snapshot.state.name, exits: snapshot.exits,
+      kicks: Dictionary(uniqueKeysWithValues: kicks),
+      // JSON's integers end at 63 bits here.
+      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) })
+  }
+}
+
+extension VCPUState {
+  /// The word that the API uses.
+  var name: String {
+    switch self {
+    case .ready: "ready"
+    case .running: "running"
+    case .paused: "paused"
+    case .halted: "halted"
+    case .stopped: "stopped"
+    }
+  }
+}
+
+extension RegistersDocument {
+  init(_ general: GeneralRegisters, _ special: SpecialRegisters, vm: String, vcpu: Int) {
+    self.init(
+      vm: vm, vcpu: vcpu,
+      general: Dictionary(uniqueKeysWithValues: general.named.map { ($0.name, hex($0.value)) }),
+      control: Dictionary(uniqueKeysWithValues: special.control.map { ($0.name, hex($0.value)) }),
+      segments: Dictionary(uniqueKeysWithValues: special.segments.map { ($0.name, SegmentDocument($0.value)) }),
+      tables: Dictionary(
+        uniqueKeysWithValues: special.tables.map {
+          ($0.name, DescriptorTableDocument(base: hex($0.base), limit: hex(UInt64($0.limit))))
+        }))
+  }
+}
+
+extension SegmentDocument {
+  fileprivate init(_ segment: SegmentRegister) {
+    self.init(
+      selector: hex(UInt64(segment.selector)), base: hex(segment.base), limit: hex(UInt64(segment.limit)),
+      type: Int(segment.type), dpl: Int(segment.privilegeLevel), present: segment.isPresent, long: segment.isLong)
+  }
+}
+
+extension ImageDocument {
+  init(_ guest: BuiltinGuest) {
+    self.init(
+      name: guest.name, kind: "builtin", description: guest.description, sizeBytes: guest.code.count,
+      maxVCPUs: guest.maxVCPUs, ring: guest.ring)
+  }
+}
+
+extension PoolDocument {
+  init(_ pool: PoolStatus) {
+    let vm = pool.specification.vm
+    self.init(
+      name: pool.name, image: vm.image.name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
+      ready: pool.specification.ready,
+      status: PoolStatusDocument(
+        ready: pool.vms["ready"] ?? 0, running: pool.vms["running"] ?? 0, paused: pool.vms["paused"] ?? 0,
+        stopped: pool.vms["stopped"] ?? 0, creating: pool.creating, lastError: pool.lastError))
+  }
+}
+
+private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

@@ -1,0 +1,18 @@
+import HTTPServer
+
+/// `/livez` and `/readyz`.
+enum HealthRoutes {
+  static let routes = [
+    Route(method: .get, template: "/livez", operationID: "getLiveness", handler: live),
+    Route(method: .get, template: "/readyz", operationID: "getReadiness", handler: ready),
+  ]
+
+  private static func live(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer { ok }
+
+  private static func ready(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+    if api.fleet.isDraining { throw .draining }
+    return ok
+  }
+
+  private static var ok: Answer { .now(.dynamic(status: 200, type: "text/plain", body: Array("ok\n".utf8))) }
+}

@@ -1,0 +1,60 @@
+import APIModel
+import Foundation
+import KVM
+import PoolManager
+
+/// What the host and its KVM say of themselves.
+public struct HostFacts: Sendable {
+  /// KVM_GET_API_VERSION.
+  public var kvmAPIVersion: Int
+  /// KVM_CHECK_EXTENSION's answers, by capability in lower case without `KVM_CAP_`.
+  public var capabilities: [String: Int]
+  /// The processor's brand string.
+  public var cpu: String
+  /// Whether ring-0 guest code is emulated in software.
+  public var ring0Emulated: Bool
+
+  /// Facts made by hand, as tests do.
+  public init(kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, ring0Emulated: Bool) {
+    self.kvmAPIVersion = kvmAPIVersion
+    self.capabilities = capabilities
+    self.cpu = cpu
+    self.ring0Emulated = ring0Emulated
+  }
+
+  /// What `system` and /proc/cpuinfo say.
+  public init(_ system: KVMSystem) {
+    self.init(
+      kvmAPIVersion: system.apiVersion,
+      capabilities: Dictionary(uniqueKeysWithValues: system.capabilities.map { ($0.key.rawValue, $0.value) }),
+      cpu: Self.processorName, ring0Emulated: KVMSystem.emulatesRing0)
+  }
+
+  private static var processorName: String {
+    // A host without /proc is one that does not tell.
+    let lines = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?.split(separator: "\n") ?? []
+    guard let line = lines.first(where: { $0.hasPrefix("model name") }), let colon = line.firstIndex(of: ":") else {
+      return "unknown"
+    }
+    return line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+  }
+}
+
+/// `/v1/host`.
+enum HostRoutes {
+  static let routes = [
+    Route(method: .get, template: "/v1/host", operationID: "getHost", handler: get)
+  ]
+
+  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+    let host = api.configuration.host
+    let limits = LimitsDocument(
+      maxVMs: api.fleet.limits.vms, maxVCPUsPerVM: FleetLimits.vcpusPerVM,
+      maxMemoryMiBPerVM: FleetLimits.memoryMiBPerVM, maxBodyBytes: api.configuration.bodyLimit,
+      maxPools: api.fleet.limits.pools)
+    let document = HostDocument(
+      version: Release.version, kvmAPIVersion: host.kvmAPIVersion, capabilities: host.capabilities, cpu: host.cpu,
+      kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits)
+    return .now(try .json(document))
+  }
+}

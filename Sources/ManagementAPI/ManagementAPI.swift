@@ -1,0 +1,183 @@
+import HTTPServer
+import LinuxSupport
+import PoolManager
+import Synchronization
+
+/// The REST API over a fleet of VMs: the handler of the HTTP server.
+///
+/// Called on the server's threads; what could keep one of them goes on elsewhere (`Lane`).
+public final class ManagementAPI: HTTPHandler {
+  /// What an API has to know beside its fleet.
+  public struct Configuration: Sendable {
+    /// What the host is.
+    public var host: HostFacts
+    /// The names and addresses, without ports, that clients may call the server by, beside those of the loopback.
+    public var hostNames: [String]
+    /// The HTTP server's limit on bodies, in bytes.
+    public var bodyLimit: Int
+    /// Called with the record of every request and the template of its path (nil: no such path), on any thread.
+    public var accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)?
+
+    /// A configuration.
+    public init(
+      host: HostFacts, hostNames: [String] = [], bodyLimit: Int = 1 << 20,
+      accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)? = nil
+    ) {
+      self.host = host
+      self.hostNames = hostNames
+      self.bodyLimit = bodyLimit
+      self.accessLog = accessLog
+    }
+  }
+
+  let fleet: Fleet
+  let configuration: Configuration
+  let requestMetrics = RequestMetrics()
+  private let router = Router(Route.all)
+  private let admission: Admission
+  /// Answers being worked on elsewhere. Relaxed: whoever reads it only wants to know whether it is worth waiting.
+  private let postponed = Atomic<Int>(0)
+
+  /// An API over `fleet`.
+  public init(fleet: Fleet, configuration: Configuration) {
+    self.fleet = fleet
+    self.configuration = configuration
+    admission = Admission(hosts: configuration.hostNames)
+  }
+
+  /// Answers that are still being worked on.
+  public var answersInProgress: Int { postponed.load(ordering: .relaxed) }
+
+  // MARK: HTTPHandler
+
+  /// Refuses what can be refused before the body is there.
+  public func admit(_ head: HTTPRequestHead) -> HTTPResponse? {
+    do throws(APIProblem) {
+      try admission.check(head)
+      guard head.method != "OPTIONS" else { return nil }
+      let (route, _) = try find(head)
+      try ContentTypes.check(head.headers, for: route.body)
+      if case .bytes(let limit) = route.body, let length = head.contentLength, length > limit {
+        throw .tooLarge(limit: limit)
+      }
+      if route.isNewWork, fleet.isDraining { throw .draining }
+      return nil
+    } catch {
+      return error.response(requestID: head.requestID)
+    }
+  }
+
+  /// Answers a complete request.
+  public func respond(to request: HTTPRequest) -> HTTPReply {
+    switch answer(request) {
+    case .now(let response): return .now(response)
+    case .later(let lane, let work):
+      let requestID = request.head.requestID
+      postponed.add(1, ordering: .relaxed)
+      return .later { responder in
+        lane.run {
+          responder.complete(Self.response(requestID, of: work))
+          self.postponed.subtract(1, ordering: .relaxed)
+        }
+      }
+    }
+  }
+
+  /// The server's own refusals, as problem documents.
+  public func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
+    APIProblem(refusal).response(requestID: requestID)
+  }
+
+  /// Counts the request, and has it logged.
+  public func completed(_ record: HTTPAccessRecord) {
+    let template = router.template(ofRaw: record.rawPath)
+    requestMetrics.record(method: record.method, route: template, status: record.status, ns: record.durationNS)
+    configuration.accessLog?(record, template)
+  }
+
+  // MARK: Dispatching
+
+  /// The answer, or the work that leads to it.
+  func answer(_ request: HTTPRequest) -> Answer {
+    do throws(APIProblem) {
+      if request.head.method == "OPTIONS" { return .now(try options(request.head)) }
+      let (route, parameters) = try find(request.head)
+      let query = try Query(request.head.query, allowed: route.query)
+      return try route.handler(self, Call(request: request, parameters: parameters, query: query))
+    } catch {
+      return .now(error.response(requestID: request.head.requestID))
+    }
+  }
+
+  /// Does the work of an answer that came later.
+  static func response(
+    _ requestID: String, of work: @Sendable () throws(APIProblem) -> HTTPResponse
+  ) -> HTTPResponse {
+    do throws(APIProblem) {
+      return try work()
+    } catch {
+      return error.response(requestID: requestID)
+    }
+  }
+
+  private func find(_ head: HTTPRequestHead) throws(APIProblem) -> (Route, PathParameters) {
+    guard let (path, parameters) = router.find(head.pathSegments), head.rawPath != "*" else {
+      throw .noSuchPath(head.rawPath)
+    }
+    guard let route = path.route(head.method) else {
+      let detail = "\(head.rawPath.clipped()) has no \(head.method.clipped(to: 32)); it has \(path.allow)."
+      throw APIProblem(.methodNotAllowed, detail, allow: path.allow)
+    }
+    return (route, parameters)
+  }
+
+  private func options(_ head: HTTPRequestHead) throws(APIProblem) -> HTTPResponse {
+    let allow: String
+    if head.rawPath == "*" {
+      allow = (HTTPMethod.allCases.map(\.rawValue) + ["HEAD", "OPTIONS"]).joined(separator: ", ")
+    } else if let found = router.find(head.pathSegments) {
+      allow = found.path.allow
+    } else {
+      throw .noSuchPath(head.rawPath)
+    }
+    var response = HTTPResponse.noContent
+    response.headers.append(("Allow", allow))
+    return response
+  }
+
+  // MARK: What operations share
+
+  /// The VM that a path names.
+  func vm(_ call: Call) throws(APIProblem) -> VM {
+    try translating { () throws(FleetError) in try fleet.vm(call.parameters.vm) }
+  }
+
+  /// Waits for as long as an HTTP thread may be kept, and if that is not enough, for the rest of the time elsewhere.
+  ///
+  /// `attempt` waits until the time it is given and answers nil when that was not enough; its flag tells whether it
+  /// is the first. `expired` is called once, if nothing came of either.
+  func waiting(
+    untilNS deadlineNS: UInt64,
+    expired: @escaping @Sendable () -> APIProblem,
+    _ attempt: @escaping @Sendable (_ untilNS: UInt64, _ isFirst: Bool) throws(APIProblem) -> HTTPResponse?
+  ) throws(APIProblem) -> Answer {
+    let patience = min(MonotonicClock.now() + 2_000_000, deadlineNS)
+    if let response = try attempt(patience, true) { return .now(response) }
+    if patience == deadlineNS { throw expired() }
+    return .later(.waiting) { () throws(APIProblem) in
+      if let response = try attempt(deadlineNS, false) { return response }
+      throw expired()
+    }
+  }
+}
+
+extension APIProblem {
+  fileprivate static func noSuchPath(_ rawPath: String) -> APIProblem {
+    APIProblem(
+      .routeNotFound, "There is nothing at \(rawPath.clipped()); GET /openapi.yaml describes the paths there are.")
+  }
+
+  static func tooLarge(limit: Int) -> APIProblem {
+    APIProblem(.payloadTooLarge, "The body is larger than \(limit) bytes.")
+  }
+}

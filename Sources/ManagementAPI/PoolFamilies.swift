@@ -1,0 +1,96 @@
+import Metrics
+import PoolManager
+import VCPURuntime
+
+/// The metrics of every pool. Their names and labels are what dashboards and alerts rely on.
+enum PoolFamilies {
+  /// The value of `pool` for VMs created by hand; no declared pool can have this name.
+  static let byHand = "_none"
+  private static let states = ["creating", "ready", "running", "paused", "stopped"]
+
+  static func families(_ pools: [PoolMetrics]) -> [MetricFamily] {
+    [
+      counter("vmpool_vcpu_exits_total", "Returns of vCPUs from KVM_RUN.", pools.flatMap(exits)),
+      counter("vmpool_kicks_total", "Kicks, by where they landed and what became of them.", pools.flatMap(kicks)),
+      histogram("vmpool_kick_latency_seconds", "Time from a kick's request to KVM_RUN left.", pools, \.kickLatency),
+      histogram(
+        "vmpool_kick_signal_latency_seconds", "Time from a kick's request to the signal handler.", pools,
+        \.kickSignalLatency),
+      counter(
+        "vmpool_kvm_signal_exits_total", "Returns to user space because of a signal, as the kernel counts them.",
+        pools.map { sample([label($0)], $0.counts.kernelSignalExits) }),
+      gauge("vmpool_vms", "VMs there are.", pools.flatMap(vms)),
+      gauge(
+        "vmpool_pool_target", "VMs that the pool ought to keep ready.",
+        pools.compactMap { pool in pool.target.map { sample([label(pool)], UInt64($0)) } }),
+      histogram("vmpool_vm_create_seconds", "Time to make a VM, from nothing to ready.", pools, \.createTime),
+    ]
+  }
+
+  private static func label(_ pool: PoolMetrics) -> (String, String) { ("pool", pool.pool ?? byHand) }
+
+  private static func exits(_ pool: PoolMetrics) -> [MetricSample] {
+    pool.counts.exits.sorted { $0.key < $1.key }.map { sample([label(pool), ("reason", $0.key)], $0.value) }
+  }
+
+  private static func kicks(_ pool: PoolMetrics) -> [MetricSample] {
+    KickPhase.allCases.map { phase in
+      sample([label(pool), ("phase", phase.description), ("result", "ok")], pool.counts.kicks[phase] ?? 0)
+    } + [sample([label(pool), ("phase", "none"), ("result", "timeout")], pool.counts.kickTimeouts)]
+  }
+
+  private static func vms(_ pool: PoolMetrics) -> [MetricSample] {
+    states.map { sample([label(pool), ("state", $0)], UInt64(pool.vms[$0] ?? 0)) }
+  }
+
+  private static func histogram(
+    _ name: String, _ help: String, _ pools: [PoolMetrics], _ measured: (PoolMeasurements) -> DurationHistogram
+  ) -> MetricFamily {
+    MetricFamily(
+      name: name, help: help, kind: .histogram, unit: "seconds",
+      samples: pools.map { MetricSample(labels: [label($0)], value: .histogram(measured($0.measurements).snapshot())) })
+  }
+}
+
+/// The metrics of every vCPU that has something to tell: those of VMs that run or are paused.
+enum VCPUFamilies {
+  static func families(_ vms: [VM]) -> [MetricFamily] {
+    var exits: [MetricSample] = []
+    var kicks: [MetricSample] = []
+    var signalExits: [MetricSample] = []
+    for vm in vms where vm.machine.state == .running || vm.machine.state == .paused {
+      for vcpu in vm.machine.vcpuSnapshots {
+        let labels = [("pool", vm.pool ?? PoolFamilies.byHand), ("vm", vm.id), ("vcpu", String(vcpu.index))]
+        exits += vcpu.exits.sorted { $0.key < $1.key }.map { sample(labels + [("reason", $0.key)], $0.value) }
+        kicks += KickPhase.allCases.map { sample(labels + [("phase", $0.description)], vcpu.kicks[$0] ?? 0) }
+        if let count = vcpu.kernel["signal_exits"] { signalExits.append(sample(labels, count)) }
+      }
+    }
+    return [
+      counter("vmpool_vcpu_exits_by_vcpu_total", "Returns of one vCPU from KVM_RUN.", exits),
+      counter("vmpool_kicks_by_vcpu_total", "Acknowledged kicks of one vCPU, by where they landed.", kicks),
+      counter(
+        "vmpool_kvm_signal_exits_by_vcpu_total",
+        "Returns of one vCPU to user space because of a signal, as the kernel counts them.", signalExits),
+    ]
+  }
+}
+
+/// What this build is, as a metric.
+enum BuildFamily {
+  static let family = gauge(
+    "vmpool_build_info", "The server's version and the compiler's; always 1.",
+    [sample([("version", Release.version), ("swift", Release.compiler)], 1)])
+}
+
+private func sample(_ labels: [(String, String)], _ value: UInt64) -> MetricSample {
+  MetricSample(labels: labels, value: .integer(value))
+}
+
+private func counter(_ name: String, _ help: String, _ samples: [MetricSample]) -> MetricFamily {
+  MetricFamily(name: name, help: help, kind: .counter, samples: samples)
+}
+
+private func gauge(_ name: String, _ help: String, _ samples: [MetricSample]) -> MetricFamily {
+  MetricFamily(name: name, help: help, kind: .gauge, samples: samples)
+}

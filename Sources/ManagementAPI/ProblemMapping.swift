@@ -1,0 +1,111 @@
+import GuestImages
+import HTTPServer
+import JSONCodec
+import MachineRuntime
+import PoolManager
+
+// What the layers below say, in the API's words.
+
+extension APIProblem {
+  init(_ error: JSONDecodingError) {
+    switch error.kind {
+    case .malformed, .tooDeep, .tooManyValues: self.init(.malformedJSON, "\(error)")
+    case .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
+      self.init(.invalidMember, "\(error)", pointer: error.pointer)
+    }
+  }
+
+  init(_ refusal: HTTPRefusal) {
+    let kind: ProblemKind =
+      switch refusal {
+      case .badRequest: .badRequest
+      case .bodyTooLarge: .payloadTooLarge
+      case .requestTimeout: .requestTimeout
+      case .shuttingDown: .draining
+      case .internalError: .internalError
+      }
+    self.init(kind, refusal.detail.asSentence)
+  }
+
+  init(_ error: FleetError) {
+    switch error {
+    case .noSuchVM(let id): self = .noSuchVM(id)
+    case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
+    case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .draining: self = .draining
+    case .creation(.image(let layout)): self.init(layout)
+    case .creation(let creation):
+      self.init(creation.isExhaustion ? .resourcesExhausted : .internalError, "\(creation)".asSentence)
+    }
+  }
+
+  init(_ error: GuestLayoutError) {
+    let member =
+      switch error {
+      case .emptyCode, .codeBeyondMemory: "/flat/code"
+      case .memoryTooSmall: "/memory_mib"
+      case .vcpuCount: "/vcpus"
+      case .loadAddressReserved, .loadAddressUnaligned, .codeBeyondMode: "/flat/load_address"
+      case .entryOutsideCode, .entryBeyondSegment: "/flat/entry"
+      }
+    self.init(.invalidMember, "\(error)", pointer: member)
+  }
+
+  /// What became of controlling the VM of that id.
+  init(_ error: MachineControlError, vm id: String) {
+    switch error {
+    case .invalidState(_, let state):
+      self.init(.wrongState, "\(error)".asSentence, state: state.name)
+    case .timedOut: self.init(.kickTimeout, "\(error)".asSentence)
+    case .noSuchVCPU(let index, let count):
+      self.init(.vcpuNotFound, "\(id) has no vCPU \(index); it has \(count), counted from 0.")
+    case .deleted: self = .noSuchVM(id)
+    case .failed(let detail): self.init(.internalError, detail.asSentence)
+    }
+  }
+
+  static func noSuchVM(_ id: String) -> APIProblem {
+    APIProblem(.vmNotFound, "There is no VM \(id); GET /v1/vms lists them.")
+  }
+
+  static var draining: APIProblem {
+    APIProblem(.draining, "The server is shutting down and takes no new work.")
+  }
+
+  static func invalid(_ pointer: String, _ detail: String) -> APIProblem {
+    APIProblem(.invalidMember, detail, pointer: pointer)
+  }
+}
+
+/// What `body` makes; what the fleet says instead, as a problem.
+func translating<Value>(_ body: () throws(FleetError) -> Value) throws(APIProblem) -> Value {
+  do throws(FleetError) {
+    return try body()
+  } catch {
+    throw APIProblem(error)
+  }
+}
+
+/// What `body` makes; what the VM says instead, as a problem.
+func translating<Value>(
+  _ vm: VM, _ body: () throws(MachineControlError) -> Value
+) throws(APIProblem) -> Value {
+  do throws(MachineControlError) {
+    return try body()
+  } catch {
+    throw APIProblem(error, vm: vm.id)
+  }
+}
+
+extension String {
+  /// With a capital first, unless a name stands there, and a full stop at the end.
+  var asSentence: String {
+    let capitalised = first.map { $0.isLowercase ? $0.uppercased() + dropFirst() : self } ?? ""
+    return capitalised.hasSuffix(".") ? capitalised : capitalised + "."
+  }
+
+  /// At most so many characters of what a client sent.
+  func clipped(to length: Int = 128) -> String {
+    unicodeScalars.count <= length ? self : String(unicodeScalars.prefix(length).map(Character.init)) + "…"
+  }
+}

@@ -1,0 +1,152 @@
+import APIModel
+import HTTPServer
+import JSONCodec
+
+/// The kinds of problem that the API tells of (RFC 9457), by the last segment of their type.
+enum ProblemKind: String, CaseIterable, Sendable {
+  case badRequest = "bad-request"
+  case malformedJSON = "malformed-json"
+  case invalidMember = "invalid-member"
+  case invalidParameter = "invalid-parameter"
+  case crossSiteRequest = "cross-site-request"
+  case unknownHost = "unknown-host"
+  case routeNotFound = "route-not-found"
+  case imageNotFound = "image-not-found"
+  case vmNotFound = "vm-not-found"
+  case vcpuNotFound = "vcpu-not-found"
+  case poolNotFound = "pool-not-found"
+  case methodNotAllowed = "method-not-allowed"
+  case requestTimeout = "request-timeout"
+  case wrongState = "wrong-state"
+  case payloadTooLarge = "payload-too-large"
+  case unsupportedMediaType = "unsupported-media-type"
+  case internalError = "internal-error"
+  case draining
+  case resourcesExhausted = "resources-exhausted"
+  case kickTimeout = "kick-timeout"
+
+  /// The `type` member.
+  var type: String { "/problems/" + rawValue }
+
+  /// The `title` member.
+  var title: String {
+    switch self {
+    case .badRequest: "Bad request"
+    case .malformedJSON: "Malformed JSON"
+    case .invalidMember: "Invalid member"
+    case .invalidParameter: "Invalid parameter"
+    case .crossSiteRequest: "Cross-site request"
+    case .unknownHost: "Unknown host name"
+    case .routeNotFound: "No such path"
+    case .imageNotFound: "No such image"
+    case .vmNotFound: "No such VM"
+    case .vcpuNotFound: "No such vCPU"
+    case .poolNotFound: "No such pool"
+    case .methodNotAllowed: "Method not allowed"
+    case .requestTimeout: "Request timeout"
+    case .wrongState: "Wrong state"
+    case .payloadTooLarge: "Payload too large"
+    case .unsupportedMediaType: "Unsupported media type"
+    case .internalError: "Internal error"
+    case .draining: "Draining"
+    case .resourcesExhausted: "Resources exhausted"
+    case .kickTimeout: "Kick timeout"
+    }
+  }
+
+  /// The HTTP status.
+  var status: Int {
+    switch self {
+    case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
+    case .crossSiteRequest, .unknownHost: 403
+    case .routeNotFound, .imageNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound: 404
+    case .methodNotAllowed: 405
+    case .requestTimeout: 408
+    case .wrongState: 409
+    case .payloadTooLarge: 413
+    case .unsupportedMediaType: 415
+    case .internalError: 500
+    case .draining, .resourcesExhausted: 503
+    case .kickTimeout: 504
+    }
+  }
+
+  /// Seconds after which it is worth trying again, where that is known.
+  var retryAfter: Int? {
+    switch self {
+    case .draining: 5
+    case .resourcesExhausted: 1
+    default: nil
+    }
+  }
+}
+
+/// A problem with one request: thrown by whatever handles it, answered as a problem document.
+struct APIProblem: Error, Equatable {
+  let kind: ProblemKind
+  /// A sentence: what happened, to what, and what to do next.
+  let detail: String
+  /// RFC 6901 pointer to the offending member.
+  var pointer: String?
+  /// With `wrongState`.
+  var state: String?
+  /// With `methodNotAllowed`: what the path has.
+  var allow: String?
+
+  init(_ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil) {
+    self.kind = kind
+    self.detail = detail
+    self.pointer = pointer
+    self.state = state
+    self.allow = allow
+  }
+
+  /// The answer to the request of that id.
+  func response(requestID: String) -> HTTPResponse {
+    let document = Problem(
+      type: kind.type, title: kind.title, status: kind.status, detail: detail, requestID: requestID, pointer: pointer,
+      state: state)
+    var response = HTTPResponse.dynamic(status: kind.status, type: "application/problem+json")
+    if let allow { response.headers.append(("Allow", allow)) }
+    if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
+    do throws(JSONEncodingError) {
+      response.body = try JSON.encode(document)
+    } catch {
+      // A document of strings and one small integer can always be written.
+      preconditionFailure("a problem document cannot be encoded: \(error)")
+    }
+    return response
+  }
+
+}
+
+extension HTTPResponse {
+  /// An answer that nobody may keep, guess the type of, or both.
+  static func dynamic(status: Int, type: String, body: [UInt8] = []) -> HTTPResponse {
+    HTTPResponse(
+      status: status,
+      headers: [("Content-Type", type), ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")],
+      body: body)
+  }
+
+  /// A document.
+  static func json<T: Encodable>(_ document: T, status: Int = 200) throws(APIProblem) -> HTTPResponse {
+    do throws(JSONEncodingError) {
+      return .dynamic(status: status, type: "application/json", body: try JSON.encode(document))
+    } catch {
+      throw APIProblem(.internalError, "\(error)")
+    }
+  }
+
+  /// A document that was made at `location`.
+  static func created<T: Encodable>(_ document: T, at location: String) throws(APIProblem) -> HTTPResponse {
+    var response = try json(document, status: 201)
+    response.headers.append(("Location", location))
+    return response
+  }
+
+  /// Done, and nothing to say.
+  static var noContent: HTTPResponse {
+    HTTPResponse(status: 204, headers: [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")])
+  }
+}

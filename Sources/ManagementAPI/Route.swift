@@ -1,0 +1,60 @@
+import HTTPServer
+
+/// The methods that operations have; HEAD and OPTIONS follow from them.
+enum HTTPMethod: String, Sendable, CaseIterable {
+  case get = "GET"
+  case post = "POST"
+  case put = "PUT"
+  case delete = "DELETE"
+}
+
+/// One operation of the API: all that the dispatcher, OPTIONS, 405 and the comparison with the OpenAPI document need.
+struct Route: Sendable {
+  /// What a body may be.
+  enum Body: Sendable, Equatable {
+    /// None is described: whatever comes is ignored.
+    case none
+    /// JSON; `isRequired` false: or nothing.
+    case json(isRequired: Bool)
+    /// Bytes, at most so many.
+    case bytes(limit: Int)
+  }
+
+  let method: HTTPMethod
+  /// As in the OpenAPI document, such as `/v1/vms/{vm}`.
+  let template: String
+  let operationID: String
+  /// The query parameters it takes.
+  var query: [String] = []
+  var body = Body.none
+  /// Whether it is refused while the server drains.
+  var isNewWork = false
+  let handler: @Sendable (ManagementAPI, Call) throws(APIProblem) -> Answer
+
+  /// Every operation, in the order of the OpenAPI document.
+  static let all: [Route] =
+    HostRoutes.routes + ImageRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes + VCPURoutes.routes
+    + ConsoleRoutes.routes + PoolRoutes.routes + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
+}
+
+/// One request to one operation.
+struct Call: Sendable {
+  let request: HTTPRequest
+  let parameters: PathParameters
+  let query: Query
+}
+
+/// What the segments of a path name. A route without a parameter never asks for it.
+struct PathParameters: Sendable, Equatable {
+  var vm = ""
+  var index = 0
+  var name = ""
+}
+
+/// How an operation answers.
+enum Answer: Sendable {
+  /// At once.
+  case now(HTTPResponse)
+  /// After work that may take longer than an HTTP thread may be kept.
+  case later(Lane, @Sendable () throws(APIProblem) -> HTTPResponse)
+}

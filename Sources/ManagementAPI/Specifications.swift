@@ -1,0 +1,89 @@
+import APIModel
+import GuestImages
+import PoolManager
+
+// What clients ask for, checked member by member.
+
+extension VMSpecification {
+  /// What a request to create a VM asks for. Whether the image fits the memory and the vCPUs is for the image to say.
+  init(_ document: CreateVMDocument) throws(APIProblem) {
+    let image: GuestImage
+    switch (document.image, document.flat) {
+    case (let name?, nil): image = try GuestImage(named: name)
+    case (nil, let flat?): image = .flat(try FlatImage(flat))
+    case (nil, nil): throw .invalid("/image", "Neither image nor flat is given; give one of the two.")
+    case (_?, _?): throw .invalid("/flat", "Both image and flat are given; give one of the two.")
+    }
+    var deadlineNS: UInt64?
+    if let limit = document.deadlineMS {
+      deadlineNS = UInt64(try checked(limit, default: limit, in: 1...86_400_000, at: "/deadline_ms")) * 1_000_000
+    }
+    try self.init(image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineNS: deadlineNS)
+  }
+
+  fileprivate init(_ image: GuestImage, vcpus: Int?, memoryMiB: Int?, deadlineNS: UInt64?) throws(APIProblem) {
+    self.init(
+      image: image,
+      vcpus: try checked(vcpus, default: 1, in: 1...FleetLimits.vcpusPerVM, at: "/vcpus"),
+      memoryMiB: try checked(memoryMiB, default: 2, in: 1...FleetLimits.memoryMiBPerVM, at: "/memory_mib"),
+      deadlineNS: deadlineNS)
+  }
+}
+
+extension PoolSpecification {
+  /// The most VMs a pool can be asked to keep ready.
+  static let readyLimit = 1000
+
+  /// What a pool's declaration asks for.
+  init(_ document: DeclarePoolDocument) throws(APIProblem) {
+    let image = try GuestImage(named: document.image)
+    let vm = try VMSpecification(image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineNS: nil)
+    // The VMs are made later, when nobody listens any more: what cannot ever fit is told now.
+    do throws(GuestLayoutError) {
+      _ = try image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus)
+    } catch {
+      throw APIProblem(error)
+    }
+    self.init(vm: vm, ready: try checked(document.ready, default: 0, in: 0...Self.readyLimit, at: "/ready"))
+  }
+}
+
+extension GuestImage {
+  fileprivate init(named name: String) throws(APIProblem) {
+    guard let guest = BuiltinGuest.named(name) else {
+      throw .invalid("/image", "There is no image \(name.clipped()); GET /v1/images lists them.")
+    }
+    self = .builtin(guest)
+  }
+}
+
+extension FlatImage {
+  fileprivate init(_ document: FlatImageDocument) throws(APIProblem) {
+    guard let mode = FlatMode(rawValue: document.mode) else {
+      let modes = FlatMode.allCases.map(\.rawValue).joined(separator: ", ")
+      throw .invalid("/flat/mode", "There is no mode \(document.mode.clipped()); give one of \(modes).")
+    }
+    guard !document.code.isEmpty, let code = Base64.decoded(document.code) else {
+      throw .invalid("/flat/code", "The code is not base64 (RFC 4648, padded, without white space).")
+    }
+    let loadAddress = try Self.address(document.loadAddress, at: "/flat/load_address")
+    let entry = try Self.address(document.entry, at: "/flat/entry")
+    self.init(mode: mode, loadAddress: loadAddress ?? 0x10000, entry: entry, code: code)
+  }
+
+  private static func address(_ text: String?, at pointer: String) throws(APIProblem) -> UInt64? {
+    guard let text else { return nil }
+    let digits = text.dropFirst(2)
+    guard text.hasPrefix("0x"), (1...8).contains(digits.utf8.count), digits.utf8.allSatisfy(isHexDigit),
+      let address = UInt64(digits, radix: 16)
+    else {
+      throw .invalid(pointer, "\(text.clipped(to: 32)) is no address; give 0x and one to eight hex digits in a string.")
+    }
+    return address
+  }
+
+  // `UInt64(_:radix:)` alone would take a sign.
+  private static func isHexDigit(_ byte: UInt8) -> Bool {
+    (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte | 0x20)
+  }
+}

@@ -1,0 +1,67 @@
+import Devices
+import KVM
+import MachineRuntime
+import VCPURuntime
+
+/// A VM as the fleet sees it. `Machine` is the real one; tests put another behind it to reach states that a real one
+/// cannot be driven to.
+///
+/// Everything may be called from any thread. Control methods wait until `deadlineNS` (CLOCK_MONOTONIC) and may be
+/// called again after a timeout, to go on waiting.
+public protocol ManagedMachine: AnyObject, Sendable {
+  /// What it is made of.
+  var configuration: MachineConfiguration { get }
+  /// What it is.
+  var state: MachineState { get }
+  /// Both directions of its console.
+  var console: Console { get }
+  /// `ready` → `running`.
+  func start(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// `running` → `paused`.
+  func pause(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// `paused` → `running`.
+  func resume(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// Any state → `stopped`.
+  func stop(_ reason: MachineStop, untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// Publishes a kick to one vCPU, or to all (nil); does not wait.
+  func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks
+  /// The registers of a paused vCPU.
+  func registers(
+    vcpu index: Int, untilNS deadlineNS: UInt64
+  ) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters)
+  /// One vCPU, looked at.
+  func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot
+  /// Every vCPU, looked at.
+  var vcpuSnapshots: [VCPUSnapshot] { get }
+  /// What its vCPUs counted so far; after `destroy`, in the end.
+  var counts: MachineCounts { get }
+  /// Gives the guest input; returns how many bytes fitted.
+  func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int
+  /// Takes it apart; once.
+  func destroy()
+}
+
+extension Machine: ManagedMachine {}
+
+/// Makes VMs.
+public protocol MachineFactory: Sendable {
+  /// Makes a VM in state `ready`. `changed` is told of each change of state, on any thread, and must not wait.
+  func make(
+    _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine
+}
+
+/// Makes real VMs on the host's KVM.
+public struct KVMMachineFactory: MachineFactory {
+  private let system: KVMSystem
+
+  /// A factory on `system`.
+  public init(system: KVMSystem) { self.system = system }
+
+  /// Makes a real VM.
+  public func make(
+    _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    try Machine(configuration, on: system, changed: changed)
+  }
+}

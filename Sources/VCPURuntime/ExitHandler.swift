@@ -1,0 +1,36 @@
+/// What a vCPU does after one of its accesses has been served.
+public enum ExitAction: Sendable, Equatable {
+  /// Goes on.
+  case resume
+  /// The guest polls for something that is not there: the vCPU sleeps for a moment, or until it is asked to look.
+  case idle
+  /// The guest says that it is done, with this code.
+  case exit(code: UInt8)
+}
+
+/// Why a vCPU will not enter the guest again of its own.
+public enum VCPUStop: Sendable, Equatable {
+  /// The guest said so.
+  case exited(code: UInt8)
+  /// HLT without an in-kernel interrupt controller: nothing can wake it.
+  case halted
+  /// The guest or its execution failed; the sentence is the kernel's detail.
+  case crashed(String)
+}
+
+/// Serves a VM's exits. Called on vCPU threads, several at once; must not wait for anything that waits for a vCPU.
+public protocol ExitHandler: AnyObject, Sendable {
+  /// A read of `size` (1, 2 or 4) bytes at an I/O port.
+  func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction)
+  /// A write of `size` (1, 2 or 4) bytes to an I/O port.
+  func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction
+  /// A read of `size` (1 to 8) bytes at a guest-physical address without memory.
+  func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction)
+  /// A write of `size` (1 to 8) bytes to a guest-physical address without memory.
+  func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction
+  /// The vCPU has left the guest for good, by itself. Not called for a goal.
+  func vcpuFinished(index: Int, _ stop: VCPUStop)
+  /// The vCPU has reached the goal `stop`, or `end` without a stop before: it will not touch guest memory or devices
+  /// any more. Called once, before the request is acknowledged.
+  func vcpuParkedForGood(index: Int)
+}

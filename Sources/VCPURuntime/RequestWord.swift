@@ -1,0 +1,80 @@
+/// What a vCPU has been asked to be. A vCPU never goes back from `stop`, nor from `end`.
+public enum VCPUGoal: UInt64, Sendable, Comparable {
+  /// Not started.
+  case ready = 0
+  /// In the guest.
+  case run = 1
+  /// Parked, with its registers complete.
+  case pause = 2
+  /// Parked for good.
+  case stop = 3
+  /// Its thread ended.
+  case end = 4
+
+  /// In the order of the declaration.
+  public static func < (left: VCPUGoal, right: VCPUGoal) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// The word that kickers and a vCPU's thread share, changed by atomic read-modify-write only.
+///
+/// One word, because publishing a request and looking whether a signal is on its way (the kicker), and taking that
+/// mark away and reading the requests (the thread), are a store and a load on either side: acquire and release do not
+/// order those, two read-modify-writes of one word do.
+///
+///     63 … 16      15 … 8    7     6 … 4   3 2   1        0
+///     generation   reasons   0     goal    0     parked   outstanding
+///
+/// The low half is the futex word on which a parked vCPU sleeps: every request changes it.
+struct RequestWord: Equatable, Sendable {
+  var bits: UInt64
+
+  /// Why a vCPU is asked to look. More than one may be set.
+  struct Reasons: OptionSet, Sendable {
+    let rawValue: UInt64
+    /// Somebody wants it out of KVM_RUN.
+    static let kick = Reasons(rawValue: 1)
+    /// The goal was set.
+    static let goal = Reasons(rawValue: 2)
+    /// A device has something for the guest.
+    static let input = Reasons(rawValue: 4)
+  }
+
+  /// A signal has been sent that no thread has answered yet.
+  static let outstandingBit: UInt64 = 1
+  /// The thread sleeps on the word, or is about to.
+  static let parkedBit: UInt64 = 2
+  /// What the thread takes away when it serves.
+  static let takenBits: UInt64 = outstandingBit | parkedBit | 0xFF00
+
+  /// A vCPU that nobody has asked anything: parked, so that no signal is sent before its thread is there.
+  static let initial = RequestWord(bits: parkedBit)
+
+  var isOutstanding: Bool { bits & Self.outstandingBit != 0 }
+  var isParked: Bool { bits & Self.parkedBit != 0 }
+  var reasons: Reasons { Reasons(rawValue: bits >> 8 & 0xFF) }
+  var isPending: Bool { bits & 0xFF00 != 0 }
+  var goal: VCPUGoal { VCPUGoal(rawValue: bits >> 4 & 7) ?? .end }
+  var generation: UInt64 { bits >> 16 }
+  var futexValue: UInt32 { UInt32(truncatingIfNeeded: bits) }
+
+  /// What a kicker has to do after it has published a request.
+  enum Delivery: Sendable, Equatable {
+    /// Send the signal.
+    case signal
+    /// Wake the sleeper.
+    case wake
+    /// Nothing: a signal or a wake-up is on its way already.
+    case shared
+  }
+
+  /// The word after one more request, and how to deliver it; nil when the vCPU has ended.
+  func requesting(_ reasons: Reasons, goal newGoal: VCPUGoal?) -> (word: RequestWord, delivery: Delivery)? {
+    guard goal != .end else { return nil }
+    var next = (generation &+ 1) << 16 | (self.reasons.union(reasons).rawValue << 8) | (bits & 0xFF)
+    if let newGoal, newGoal > goal || goal < .stop {
+      next = next & ~0x70 | newGoal.rawValue << 4
+    }
+    if isParked { return (RequestWord(bits: next), isPending ? .shared : .wake) }
+    return (RequestWord(bits: next | Self.outstandingBit), isOutstanding ? .shared : .signal)
+  }
+}

@@ -1,0 +1,349 @@
+import CKVM
+import Glibc
+import KVM
+import LinuxSupport
+import Synchronization
+import SystemPackage
+
+/// Why a vCPU could not be made ready.
+public enum VCPUStartError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The shared area could not be mapped.
+  case mapping(Errno)
+  /// The thread could not be created.
+  case thread(Errno)
+
+  /// What happened, and what to do.
+  public var description: String {
+    switch self {
+    case .mapping(let errno): "the vCPU's kvm_run area cannot be mapped: \(errno)"
+    case .thread(let errno): "no thread for the vCPU: \(errno); raise the limit on processes (ulimit -u, TasksMax)"
+    }
+  }
+}
+
+/// What a vCPU is doing.
+public enum VCPUState: UInt8, Sendable {
+  /// Not started.
+  case ready
+  /// In the guest, or serving one of its exits.
+  case running
+  /// Parked between two instructions of the guest, its registers complete.
+  case paused
+  /// Left the guest by itself: HLT, an exit or a crash.
+  case halted
+  /// Parked for good.
+  case stopped
+}
+
+/// A virtual CPU with a thread of its own, which sleeps on a futex while it does not run.
+///
+/// All methods may be called from any thread, but for `join`, which its owner calls once. The kick protocol is
+/// described in this module's documentation; `RequestWord` is its heart, `VCPULoop.swift` the thread's side.
+@safe public final class VCPU: Sendable {
+  /// The standard signal that kicks; a real-time signal would queue, and fail once RLIMIT_SIGPENDING is used up.
+  static let signal: Int32 = SIGUSR1
+
+  /// Its number in its VM.
+  public let index: Int
+  /// How it is kicked.
+  public let mechanism: KickMechanism
+  let handler: any ExitHandler
+  // Freed by deinit, after the thread has been joined and the last kicker has let go of this object.
+  nonisolated(unsafe) let control: UnsafeMutablePointer<ckvm_vcpu>
+  /// Guards the descriptor against being closed while it is used; a leaf lock. The vCPU's thread does not take it: it
+  /// uses the number in `control`, and the descriptor is closed only after it was joined.
+  private let descriptor: Mutex<VCPUDescriptor?>
+  /// Guards the thread against being joined while it is signalled; a leaf lock, never held while waiting.
+  private let thread = Mutex<JoinableThread?>(nil)
+  /// Guards the statistics descriptor; taken before `descriptor`.
+  private let statistics = Mutex<KernelCounts>(KernelCounts())
+  /// Written by the vCPU's thread; says where it is to whoever looks, and orders nothing.
+  let stateCode = Atomic<UInt8>(VCPUState.ready.rawValue)
+  /// Acknowledged kicks by phase; relaxed: sums that order nothing.
+  private let landed = LandedCounts()
+  private let unanswered = Atomic<UInt64>(0)
+
+  private struct LandedCounts: ~Copyable {
+    let guest = Atomic<UInt64>(0)
+    let entry = Atomic<UInt64>(0)
+    let host = Atomic<UInt64>(0)
+    let parked = Atomic<UInt64>(0)
+  }
+
+  private struct KernelCounts: ~Copyable {
+    var open: VCPUStatistics?
+    var finalSignalExits: UInt64 = 0
+  }
+
+  /// Takes over a vCPU whose registers are loaded, and starts its thread, parked.
+  ///
+  /// `mechanism` nil: `immediate_exit` where the kernel has it, else `signal_mask`.
+  public init(
+    _ descriptor: consuming VCPUDescriptor, index: Int, mechanism: KickMechanism, handler: any ExitHandler
+  ) throws(VCPUStartError) {
+    Self.installHandlerOnce()
+    // Safe: the descriptor outlives the mapping, which `join` undoes before it closes the descriptor.
+    guard let control = unsafe ckvm_vcpu_new(descriptor.rawValue, UInt32(descriptor.runSize)) else {
+      throw .mapping(Errno(rawValue: errno))
+    }
+    unsafe self.control = unsafe control
+    self.index = index
+    self.mechanism = mechanism
+    self.handler = handler
+    self.descriptor = Mutex(consume descriptor)
+    var none: UInt64 = 0
+    while unsafe !ckvm_request_exchange(control, &none, RequestWord.initial.bits) {}
+    do throws(Errno) {
+      var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: "vcpu-\(index)") { [self] in
+        threadMain()
+      }
+      thread.withLock { swap(&$0, &started) }
+    } catch {
+      throw .thread(error)
+    }
+  }
+
+  deinit {
+    // Safe: nobody holds this object, and `join` has been called or the thread was never created.
+    unsafe ckvm_vcpu_free(control)
+  }
+
+  private static let installed: Int32 = ckvm_install_handler(signal)
+  private static func installHandlerOnce() { precondition(installed == 0, "sigaction refuses SIGUSR1") }
+
+  /// Where it is.
+  public var state: VCPUState { VCPUState(rawValue: stateCode.load(ordering: .relaxed)) ?? .stopped }
+
+  // MARK: The kicker's side
+
+  /// Publishes a request and delivers it: steps 1 and 2 of the protocol. Does not wait.
+  ///
+  /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`.
+  public func request(goal: VCPUGoal? = nil) throws(KickError) -> KickTicket {
+    let now = MonotonicClock.now()
+    if goal == nil { leaveTheGuestSomeTime(since: now) }
+    return try publish(goal == nil ? .kick : .goal, goal: goal, requestedAtNS: now)
+  }
+
+  /// Kicks that follow each other as fast as they are answered would catch the thread in user space or on its way into
+  /// the guest every time, and the guest would never run. So a vCPU that was kicked out is not kicked again for
+  /// `paceNS`, and for twice as long each time that its guest did not get to run in between, up to about a millisecond.
+  /// A goal (pause, stop …) does not wait.
+  private func leaveTheGuestSomeTime(since now: UInt64) {
+    let pace = Self.paceNS << min(unsafe ckvm_barren(control), 6)
+    let ready = unsafe ckvm_last_out(control) + pace
+    var now = now
+    // So short a time is not worth a timer; the yield lets the vCPU's own thread run where processors are few.
+    while now < ready {
+      sched_yield()
+      now = MonotonicClock.now()
+    }
+  }
+
+  private static let paceNS: UInt64 = 20_000
+
+  /// Tells the vCPU that a device has something for its guest, in case it sleeps. Does not wait.
+  public func notifyInput() {
+    // An ended vCPU has no use for input.
+    _ = try? publish(.input, goal: nil, requestedAtNS: MonotonicClock.now())
+  }
+
+  private func publish(
+    _ reasons: RequestWord.Reasons, goal: VCPUGoal?, requestedAtNS: UInt64
+  ) throws(KickError) -> KickTicket {
+    // Safe, here and below: `control` lives as long as this object.
+    var found = unsafe ckvm_request_load(control)
+    while true {
+      guard let (next, delivery) = RequestWord(bits: found).requesting(reasons, goal: goal) else { throw .ended }
+      if unsafe ckvm_request_exchange(control, &found, next.bits) {
+        if delivery == .signal, let errno = sendSignal() { throw .signalFailed(errno) }
+        if delivery == .wake { unsafe Futex.wakeAll(ckvm_request_futex(control)) }
+        return KickTicket(
+          generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared,
+          signalsSent: delivery == .signal ? 1 : 0)
+      }
+    }
+  }
+
+  private func sendSignal() -> Errno? {
+    thread.withLock { thread in
+      // Without a thread there is nobody to signal: it was joined, which the request word tells everyone who waits.
+      thread?.signal(Self.signal) ?? nil
+    }
+  }
+
+  /// Waits until the request of `ticket` has been served, until `deadlineNS` (CLOCK_MONOTONIC) at the latest. The
+  /// signal is sent again every ten milliseconds.
+  public func wait(for ticket: KickTicket, untilNS deadlineNS: UInt64) throws(KickError) -> KickOutcome {
+    var ticket = ticket
+    var now = ticket.requestedAtNS
+    var resendAt = now + Self.resendIntervalNS
+    while unsafe ckvm_served_load(control) >> 1 < ticket.generation {
+      let seen = unsafe ckvm_served_set_bits(control, 1)
+      if seen >> 1 >= ticket.generation { break }
+      now = MonotonicClock.now()
+      if now >= deadlineNS {
+        throw .timedOut(generation: ticket.generation, waitedNS: now - ticket.requestedAtNS)
+      }
+      if now >= resendAt {
+        try resend(&ticket)
+        resendAt = now + Self.resendIntervalNS
+      }
+      let expected = UInt32(truncatingIfNeeded: seen | 1)
+      _ = unsafe Futex.wait(
+        on: ckvm_served_futex(control), while: expected, timeoutNS: min(deadlineNS, resendAt) - now)
+    }
+    return outcome(of: ticket)
+  }
+
+  private static let resendIntervalNS: UInt64 = 10_000_000
+
+  private func resend(_ ticket: inout KickTicket) throws(KickError) {
+    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked {
+      unsafe Futex.wakeAll(ckvm_request_futex(control))
+    } else if let errno = sendSignal() {
+      throw .signalFailed(errno)
+    } else {
+      ticket.signalsSent += 1
+    }
+  }
+
+  private func outcome(of ticket: KickTicket) -> KickOutcome {
+    var phase: UInt32 = 0
+    var out: UInt64 = 0
+    var handler: UInt64 = 0
+    // Safe: locals outlive the call.
+    if unsafe !ckvm_find_serve(control, ticket.generation, &phase, &out, &handler) {
+      (phase, out, handler) = (KickPhase.host.rawValue, MonotonicClock.now(), 0)
+    }
+    // A handler that ran before this request was published ran for an earlier one.
+    let signalled = handler > ticket.requestedAtNS ? handler - ticket.requestedAtNS : nil
+    return KickOutcome(
+      generation: ticket.generation, phase: KickPhase(rawValue: phase) ?? .host, coalesced: ticket.coalesced,
+      signalsSent: ticket.signalsSent, latencyNS: out > ticket.requestedAtNS ? out - ticket.requestedAtNS : 0,
+      signalLatencyNS: signalled)
+  }
+
+  /// Kicks the vCPU out of KVM_RUN and waits for its acknowledgement; a running vCPU then goes on.
+  public func kick(timeoutNS: UInt64) throws(KickError) -> KickOutcome {
+    let ticket = try request()
+    do throws(KickError) {
+      let outcome = try wait(for: ticket, untilNS: ticket.requestedAtNS &+ timeoutNS)
+      count(outcome)
+      return outcome
+    } catch {
+      if case .timedOut = error { countTimeout() }
+      throw error
+    }
+  }
+
+  /// Counts a kick whose waiter gave up. `kick` does it by itself.
+  public func countTimeout() { unanswered.add(1, ordering: .relaxed) }
+
+  /// Counts an acknowledged kick. `kick` does it by itself; whoever kicks many with `request` and `wait` calls it.
+  public func count(_ outcome: KickOutcome) {
+    switch outcome.phase {
+    case .guest: landed.guest.add(1, ordering: .relaxed)
+    case .entry: landed.entry.add(1, ordering: .relaxed)
+    case .host: landed.host.add(1, ordering: .relaxed)
+    case .parked: landed.parked.add(1, ordering: .relaxed)
+    }
+  }
+
+  // MARK: The owner's side
+
+  /// Ends the thread, waits for it, and closes the vCPU's descriptors. By its owner, once.
+  public func join() {
+    // Ended already means joined already.
+    guard (try? request(goal: .end)) != nil else { return }
+    if let thread = thread.withLock({ $0.take() }) { thread.join() }
+    statistics.withLock { counts in
+      if let last = readSignalExits(&counts) { counts.finalSignalExits = last }
+      counts.open = nil
+    }
+    // Safe: the thread is gone, and with it the last user of the mapping and the descriptor's number.
+    unsafe ckvm_vcpu_unmap(control)
+    descriptor.withLock { $0 = nil }
+  }
+
+  /// The registers. Meaningful while the vCPU is ready, paused or stopped; nil when it has been joined. While it runs,
+  /// the kernel makes the caller wait.
+  public func registers() throws(KVMError) -> (GeneralRegisters, SpecialRegisters)? {
+    typealias Registers = (GeneralRegisters, SpecialRegisters)
+    return try descriptor.withLock { descriptor -> Result<Registers?, KVMError> in
+      do throws(KVMError) {
+        guard let general = try descriptor?.generalRegisters(), let special = try descriptor?.specialRegisters() else {
+          return .success(nil)
+        }
+        return .success((general, special))
+      } catch {
+        return .failure(error)
+      }
+    }.get()
+  }
+
+  // MARK: Counts
+
+  /// Returns from KVM_RUN by reason; reasons that did not occur are left out.
+  public var exits: [String: UInt64] {
+    var exits: [String: UInt64] = [:]
+    for (number, name) in ExitReason.names.enumerated() {
+      let count = unsafe ckvm_exits(control, UInt32(number))
+      if count > 0 { exits[name, default: 0] += count }
+    }
+    let atEntry = entryExits
+    let interrupted = eintrReturns - min(atEntry, eintrReturns)
+    if interrupted > 0 { exits["intr", default: 0] += interrupted }
+    if atEntry > 0 { exits["entry"] = atEntry }
+    let errors = unsafe ckvm_run_errors(control)
+    if errors > 0 { exits["error"] = errors }
+    return exits
+  }
+
+  /// How often KVM_RUN returned -EINTR.
+  public var eintrReturns: UInt64 { unsafe ckvm_eintr_returns(control) }
+  /// … of those: because the kernel saw `immediate_exit` and did not enter the guest.
+  public var entryExits: UInt64 { unsafe ckvm_entry_exits(control) }
+  /// … of those: without a request, because a signal arrived after its request had been served.
+  public var spuriousReturns: UInt64 { unsafe ckvm_spurious(control) }
+
+  /// Acknowledged kicks by where they landed.
+  public var kicks: [KickPhase: UInt64] {
+    [
+      .guest: landed.guest.load(ordering: .relaxed), .entry: landed.entry.load(ordering: .relaxed),
+      .host: landed.host.load(ordering: .relaxed), .parked: landed.parked.load(ordering: .relaxed),
+    ]
+  }
+
+  /// Kicks whose waiter gave up.
+  public var timeouts: UInt64 { unanswered.load(ordering: .relaxed) }
+
+  /// The kernel's own count of returns to user space because of a signal; the last known after `join`.
+  public var kernelSignalExits: UInt64 {
+    statistics.withLock { counts in
+      if let now = readSignalExits(&counts) { counts.finalSignalExits = now }
+      return counts.finalSignalExits
+    }
+  }
+
+  /// The kernel's binary statistics by name; empty before the first run, after `join`, and where the kernel has none.
+  public var kernelStatistics: [String: UInt64] {
+    statistics.withLock { (try? $0.open?.all()) ?? [:] }
+  }
+
+  private func readSignalExits(_ counts: inout KernelCounts) -> UInt64? {
+    (try? counts.open?.signalExits()) ?? nil
+  }
+
+  /// Opens the kernel's statistics: by the vCPU's thread before it first enters the guest. KVM_GET_STATS_FD takes the
+  /// vCPU's mutex, which KVM_RUN holds: anybody else would wait for a guest that never leaves. Reading them does not.
+  /// A vCPU that never runs has nothing to tell and is not worth a descriptor.
+  func openStatistics() {
+    statistics.withLock { counts in
+      descriptor.withLock { descriptor in
+        // A kernel without binary statistics (before 5.14) is no reason to fail: its count is then absent.
+        if let opened = try? descriptor?.openStatistics() { counts.open = consume opened }
+      }
+    }
+  }
+}

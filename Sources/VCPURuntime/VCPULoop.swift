@@ -1,0 +1,248 @@
+import CKVM
+import LinuxSupport
+import SystemPackage
+
+// The vCPU thread's side of the kick protocol: the exit loop. It allocates nothing, retains nothing and locks nothing
+// from one exit to the next.
+
+extension VCPU {
+  /// How the thread left the guest.
+  private struct Departure {
+    var phase: KickPhase
+    /// CLOCK_MONOTONIC when it was out.
+    var outNS: UInt64
+    /// Whether KVM_RUN said -EINTR, so that there ought to be a request.
+    var interrupted = false
+    /// The vCPU will not go back by itself.
+    var stop: VCPUStop?
+  }
+
+  func threadMain() {
+    // Safe: `control` outlives this thread; it is unbound before the thread ends.
+    unsafe ckvm_bind_thread(control, Self.signal, mechanism == .immediateExit)
+    var departure = Departure(phase: .parked, outNS: 0)
+    if mechanism == .signalMask {
+      let result = unsafe ckvm_unblock_in_run(control.pointee.fd, Self.signal)
+      if result < 0 { departure.stop = .crashed("KVM_SET_SIGNAL_MASK failed: \(Errno(rawValue: -result))") }
+    }
+    serveUntilEnd(departure)
+    ckvm_bind_thread(nil, Self.signal, false)
+  }
+
+  private func serveUntilEnd(_ first: Departure) {
+    var departure = first
+    var served: UInt64 = 0
+    var isFinished = false
+    var parkedForGood = false
+    var hasRun = false
+    while true {
+      if let stop = departure.stop, !isFinished {
+        isFinished = true
+        stateCode.store(VCPUState.halted.rawValue, ordering: .relaxed)
+        handler.vcpuFinished(index: index, stop)
+      }
+      let word = take()
+      if word.isPending {
+        if word.goal >= .pause, hasRun, !isFinished, let stop = completeAccess() {
+          // The access that was still under way ended the guest. The request stays unanswered until that is known.
+          isFinished = true
+          handler.vcpuFinished(index: index, stop)
+        }
+        if word.goal >= .stop, !parkedForGood {
+          parkedForGood = true
+          handler.vcpuParkedForGood(index: index)
+        }
+        show(word.goal, isFinished)
+        publish(first: served + 1, last: word.generation, departure)
+        served = word.generation
+        if word.goal == .end { return }
+      } else if departure.interrupted {
+        unsafe ckvm_count_spurious(control)
+      }
+      if word.goal == .run, !isFinished {
+        if !hasRun { openStatistics() }
+        hasRun = true
+        departure = runGuest(handler)
+      } else {
+        park(timeoutNS: nil)
+        departure = Departure(phase: .parked, outNS: MonotonicClock.now())
+      }
+    }
+  }
+
+  /// Step 5, first half: takes the flag away, **then** the requests. The other way round, a kick that came between the
+  /// two would be lost: its flag wiped, its request unseen.
+  private func take() -> RequestWord {
+    switch mechanism {
+    case .immediateExit: unsafe ckvm_clear_immediate_exit(control)
+    case .signalMask: while ckvm_drain(Self.signal) {}
+    }
+    return RequestWord(bits: unsafe ckvm_request_clear(control, RequestWord.takenBits))
+  }
+
+  /// Step 5, second half: tells that everything up to `last` has been served.
+  private func publish(first: UInt64, last: UInt64, _ departure: Departure) {
+    if departure.phase != .parked {
+      unsafe ckvm_note_departure(control, departure.outNS, departure.phase == .guest)
+    }
+    let handled = unsafe ckvm_take_handler_time(control)
+    unsafe ckvm_record_serve(control, first, last, departure.phase.rawValue, departure.outNS, handled)
+    if unsafe ckvm_served_publish(control, last << 1) & 1 != 0 { unsafe Futex.wakeAll(ckvm_served_futex(control)) }
+  }
+
+  private func show(_ goal: VCPUGoal, _ isFinished: Bool) {
+    let state: VCPUState =
+      switch goal {
+      case .ready: .ready
+      case .run: isFinished ? .halted : .running
+      case .pause: isFinished ? .halted : .paused
+      case .stop, .end: .stopped
+      }
+    stateCode.store(state.rawValue, ordering: .relaxed)
+  }
+
+  /// Sleeps until there is a request, or for `timeoutNS`. `take` ends the parking.
+  private func park(timeoutNS: UInt64?) {
+    var found = unsafe ckvm_request_load(control)
+    while true {
+      let word = RequestWord(bits: found)
+      if word.isPending { return }
+      let parked = RequestWord(bits: found | RequestWord.parkedBit)
+      guard unsafe ckvm_request_exchange(control, &found, parked.bits) else { continue }
+      found = parked.bits
+      while !RequestWord(bits: found).isPending {
+        let outcome = unsafe Futex.wait(
+          on: ckvm_request_futex(control), while: parked.futexValue, timeoutNS: timeoutNS)
+        if outcome == .timedOut { return }
+        found = unsafe ckvm_request_load(control)
+      }
+      return
+    }
+  }
+
+  /// Runs the guest until a request is pending or the vCPU is finished.
+  private func runGuest(_ handler: borrowing any ExitHandler) -> Departure {
+    var failures = 0
+    while true {
+      let result = unsafe ckvm_enter(control)
+      // Return value first, then errno, then the exit reason: on -EINTR the reason may not have been written.
+      if result == 0 {
+        let reason = unsafe ckvm_exit_reason(control)
+        unsafe ckvm_count_exit(control, reason)
+        if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
+          switch serveAccess(reason, handler) {
+          case .resume: continue
+          case .idle:
+            park(timeoutNS: Self.idleSleepNS)
+            return Departure(phase: .parked, outNS: MonotonicClock.now())
+          case .exit(let code):
+            return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .exited(code: code))
+          }
+        }
+        if let stop = describeStop(reason) {
+          return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop)
+        }
+        continue
+      }
+      let now = MonotonicClock.now()
+      if result == CKVM_ABORTED { return Departure(phase: .host, outNS: now) }
+      if result == -Int(EINTR) {
+        let atEntry = unsafe ckvm_exit_reason(control) == CKVM_NOT_WRITTEN
+        unsafe ckvm_count_eintr(control, atEntry)
+        return Departure(phase: atEntry ? .entry : .guest, outNS: now, interrupted: true)
+      }
+      unsafe ckvm_count_run_error(control)
+      failures += 1
+      // A first KVM_RUN that a signal interrupts fails with ENOMEM on kernels without commit 916b7f42b3b3; EAGAIN asks
+      // to be called again. Anything else, or either of them again and again, is the end.
+      if failures < 8, result == -Int(ENOMEM) || result == -Int(EAGAIN) { continue }
+      let detail = "KVM_RUN failed: \(Errno(rawValue: Int32(-result)))"
+      return Departure(phase: .host, outNS: now, stop: .crashed(detail))
+    }
+  }
+
+  private static let idleSleepNS: UInt64 = 10_000_000
+
+  /// Completes a port or memory access that has been served but not yet put into the registers, without running the
+  /// guest; it may consist of several. Returns a stop if one of them ended the guest.
+  private func completeAccess() -> VCPUStop? {
+    let byself = mechanism == .signalMask ? Self.signal : 0
+    // An instruction can be split into a few accesses, never into thousands.
+    for _ in 0..<4096 {
+      let result = unsafe ckvm_complete(control, byself)
+      if result == -Int(EINTR) {
+        unsafe ckvm_count_eintr(control, ckvm_exit_reason(control) == CKVM_NOT_WRITTEN)
+        break
+      }
+      guard result == 0 else {
+        unsafe ckvm_count_run_error(control)
+        return .crashed("KVM_RUN failed while an access was completed: \(Errno(rawValue: Int32(-result)))")
+      }
+      let reason = unsafe ckvm_exit_reason(control)
+      unsafe ckvm_count_exit(control, reason)
+      if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
+        if case .exit(let code) = serveAccess(reason, handler) { return .exited(code: code) }
+      } else if let stop = describeStop(reason) {
+        return stop
+      }
+    }
+    _ = mechanism == .signalMask ? ckvm_drain(Self.signal) : false
+    return nil
+  }
+
+  private func serveAccess(_ reason: UInt32, _ handler: borrowing any ExitHandler) -> ExitAction {
+    if reason == KVM_EXIT_MMIO {
+      let access = unsafe ckvm_exit_mmio(control)
+      if access.is_write {
+        return handler.memoryWrite(access.address, size: UInt8(truncatingIfNeeded: access.size), value: access.value)
+      }
+      let (value, action) = handler.memoryRead(access.address, size: UInt8(truncatingIfNeeded: access.size))
+      unsafe ckvm_mmio_set(control, value)
+      return action
+    }
+    let access = unsafe ckvm_exit_io(control)
+    var last = ExitAction.resume
+    // A string instruction hands over several data at once; the whole of it is served even if one ends the guest.
+    for item in 0..<access.count {
+      let action: ExitAction
+      if access.is_write {
+        action = handler.portWrite(access.port, size: access.size, value: unsafe ckvm_io_get(control, item))
+      } else {
+        let (value, effect) = handler.portRead(access.port, size: access.size)
+        unsafe ckvm_io_set(control, item, value)
+        action = effect
+      }
+      if case .exit = last { continue }
+      last = action
+    }
+    return last
+  }
+
+  /// What an exit that is neither a port nor a memory access means; nil when the vCPU just goes on.
+  private func describeStop(_ reason: UInt32) -> VCPUStop? {
+    switch Int32(truncatingIfNeeded: reason) {
+    case KVM_EXIT_HLT: return .halted
+    case KVM_EXIT_SHUTDOWN: return .crashed("triple fault")
+    case KVM_EXIT_FAIL_ENTRY:
+      let cause = unsafe ckvm_entry_failure(control)
+      return .crashed("the processor refused to enter the guest, hardware reason 0x\(String(cause, radix: 16))")
+    case KVM_EXIT_INTERNAL_ERROR: return .crashed(describeInternalError())
+    case KVM_EXIT_SYSTEM_EVENT: return .crashed("system event \(unsafe ckvm_system_event(control))")
+    case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return nil
+    default: return .crashed("KVM exit \(reason), which this server does not serve")
+    }
+  }
+
+  private func describeInternalError() -> String {
+    let kind = unsafe ckvm_internal_suberror(control)
+    guard kind == KVM_INTERNAL_ERROR_EMULATION else { return "KVM internal error \(kind)" }
+    var bytes = [UInt8](repeating: 0, count: 15)
+    // Safe: the shim writes at most 15 bytes.
+    let count = unsafe ckvm_failed_instruction(control, &bytes)
+    guard count > 0 else { return "KVM could not emulate an instruction" }
+    let listing = bytes.prefix(Int(count)).map { byte in
+      (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }
+    return "KVM could not emulate the instruction \(listing.joined(separator: " "))"
+  }
+}

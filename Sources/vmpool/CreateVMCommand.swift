@@ -1,0 +1,89 @@
+import APIClient
+import APIModel
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+
+extension VMsCommand {
+  struct Create: DocumentCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Create a VM, and start it.",
+      discussion: "It is made of a built-in image (--image) or of the machine code in a file (--flat and --mode).")
+
+    enum Mode: String, CaseIterable, ExpressibleByArgument { case real16, prot32, long64, long64_ring3 }
+
+    @OptionGroup var server: ServerOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(help: "A built-in image; `vmpool images` lists them.")
+    var image: String?
+
+    @Option(help: ArgumentHelp("A file of raw machine code.", valueName: "file"), completion: .file())
+    var flat: String?
+
+    @Option(help: "The processor mode the code of --flat starts in.")
+    var mode: Mode?
+
+    @Option(help: ArgumentHelp("Where the code of --flat goes, such as 0x10000.", valueName: "address"))
+    var loadAddress: String?
+
+    @Option(help: ArgumentHelp("Where the code of --flat starts; the load address when absent.", valueName: "address"))
+    var entry: String?
+
+    @Option(help: "Virtual CPUs.")
+    var vcpus = 1
+
+    @Option(help: ArgumentHelp("Guest memory in MiB.", valueName: "MiB"))
+    var memory = 2
+
+    @Flag(help: "Leave it ready instead of starting it.")
+    var noStart = false
+
+    @Option(help: ArgumentHelp("Stop it when it has run for so many milliseconds.", valueName: "ms"))
+    var deadline: Int?
+
+    func validate() throws {
+      guard (image == nil) != (flat == nil) else { throw ValidationError("Give either --image or --flat.") }
+      guard (flat == nil) == (mode == nil) else { throw ValidationError("--flat and --mode go together.") }
+      if flat == nil && (loadAddress != nil || entry != nil) {
+        throw ValidationError("--load-address and --entry go with --flat.")
+      }
+    }
+
+    func run(_ client: APIClient) throws {
+      let request = CreateVMDocument(
+        image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart, deadlineMS: deadline)
+      try show(client.createVM(request)) { table([$0]).text }
+    }
+
+    private func flatImage() throws -> FlatImageDocument? {
+      guard let flat, let mode else { return nil }
+      guard let code = contents(of: flat) else {
+        // Safe: the text is copied before anything could replace it; the program has one thread.
+        complain("\(flat) cannot be read: \(unsafe String(cString: strerror(errno)))")
+        throw ExitCode(66)
+      }
+      return FlatImageDocument(
+        mode: mode.rawValue, loadAddress: loadAddress, entry: entry, code: Data(code).base64EncodedString())
+    }
+  }
+}
+
+/// The bytes of a file; nil, with `errno` set, when it cannot be read.
+private func contents(of path: String) -> [UInt8]? {
+  // Safe: the string is passed as a C string for the call.
+  let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+  guard file >= 0 else { return nil }
+  defer { close(file) }
+  var bytes: [UInt8] = []
+  while true {
+    // Safe: the buffer has room for as much as is asked for, and the count is what was filled.
+    var result = 0
+    bytes += unsafe [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
+      result = unsafe read(file, buffer.baseAddress, 65536)
+      count = max(0, result)
+    }
+    if result < 0 { return nil }
+    if result == 0 { return bytes }
+  }
+}

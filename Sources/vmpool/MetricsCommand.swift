@@ -1,0 +1,16 @@
+import APIClient
+import ArgumentParser
+
+struct MetricsCommand: ServerCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "metrics", abstract: "Print the server's metrics, as Prometheus reads them.")
+
+  @OptionGroup var server: ServerOptions
+
+  @Flag(help: "The series of every vCPU instead of those of pools and server.")
+  var vcpus = false
+
+  func run(_ client: APIClient) throws {
+    print(vcpus ? try client.vcpuMetrics() : try client.metrics(), terminator: "")
+  }
+}

@@ -1,0 +1,43 @@
+import Glibc
+import LinuxSupport
+import SystemPackage
+
+/// What concerns the process as a whole.
+enum ProcessSetup {
+  /// The signals that end the server, in an orderly way.
+  static let endSignals = [SIGTERM, SIGINT]
+
+  /// Blocks what is waited for, what kicks, and what would end the process when its terminal goes. Before any thread
+  /// exists: threads inherit the mask.
+  static func prepareSignals() {
+    blockSignals(endSignals + [SIGHUP, SIGUSR1])
+    // A client that goes away must not end the server.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Raises the soft limit on descriptors to the hard one: a VM needs two and more.
+  static func raiseDescriptorLimit() -> Errno? {
+    var limit = rlimit()
+    let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    // Safe: a local structure, filled before it is read.
+    guard unsafe getrlimit(files, &limit) == 0 else { return Errno(rawValue: errno) }
+    limit.rlim_cur = limit.rlim_max
+    return unsafe setrlimit(files, &limit) == 0 ? nil : Errno(rawValue: errno)
+  }
+
+  /// Makes the directory if it does not exist, for this user alone, and sees that it can be written.
+  static func prepareStateDirectory(_ path: String) throws(StartupError) {
+    // Safe, here and below: paths live for the call.
+    if unsafe mkdir(path, 0o700) != 0, errno != EEXIST {
+      throw .stateDirectory("the state directory \(path) cannot be made: \(Errno(rawValue: errno))")
+    }
+    let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw .stateDirectory("the state directory \(path) cannot be opened: \(Errno(rawValue: errno))")
+    }
+    let owned = OwnedDescriptor(owning: descriptor)
+    guard unsafe faccessat(owned.rawValue, ".", W_OK | X_OK, AT_EACCESS) == 0 else {
+      throw .stateDirectory("the state directory \(path) cannot be written: \(Errno(rawValue: errno))")
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import HTTPServer
+import Logging
+import ManagementAPI
+import VCPURuntime
+
+/// The command line.
+@main
+struct Vmpoold: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "vmpoold",
+    abstract: "Keeps pools of small virtual machines ready on a Linux KVM host, and hands them out over REST.",
+    discussion: """
+      Without options it listens on 127.0.0.1:8080 and keeps one pool, demo, of two ready VMs. SIGTERM and SIGINT \
+      drain it: it takes no new work, stops every VM and exits 0; a second signal ends it at once.
+
+      Exit status: 0 after a drain, 64 for bad usage, 69 where KVM cannot be used, 71 when an address cannot be \
+      listened on, 73 when the state directory cannot be used.
+      """,
+    version: Release.version)
+
+  @Option(
+    help: "Listen there: HOST:PORT, [IPv6]:PORT or unix:/PATH. May be repeated. (default: 127.0.0.1:8080)",
+    transform: { try ListenAddress(parsing: $0) })
+  var listen: [ListenAddress] = []
+
+  @Flag(help: "Listen on addresses that other machines can reach, without authentication.")
+  var insecureListen = false
+
+  @Option(help: "Answer to this host name, too. May be repeated.")
+  var allowHost: [String] = []
+
+  @Option(help: "Where the server may keep state; made if it does not exist.")
+  var stateDir: String?
+
+  @Option(help: "How the log is written: text or json.")
+  var logFormat = LogFormat.text
+
+  @Option(help: "The least that is logged: trace, debug, info, notice, warning, error or critical.")
+  var logLevel = Logger.Level.info
+
+  @Option(help: "The most VMs at the same time, those of pools included.")
+  var maxVMs = 4096
+
+  @Option(help: "How vCPUs are kicked: auto, immediate_exit or signal_mask.")
+  var kickMechanism = MechanismChoice.auto
+
+  @Flag(help: "Start without the pool demo.")
+  var noDemoPool = false
+
+  func validate() throws {
+    guard (1...100_000).contains(maxVMs) else { throw ValidationError("--max-vms must be 1 to 100000.") }
+    guard allowHost.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {
+      throw ValidationError("--allow-host wants a name or an address, without a port.")
+    }
+  }
+
+  func run() throws {
+    do throws(StartupError) {
+      try Daemon(self).run()
+    } catch {
+      writeLine(to: 2, "vmpoold: \(error.message)")
+      throw ExitCode(error.exitStatus)
+    }
+  }
+}
+
+/// What `--kick-mechanism` takes.
+enum MechanismChoice: String, ExpressibleByArgument, CaseIterable {
+  case auto
+  case immediateExit = "immediate_exit"
+  case signalMask = "signal_mask"
+}
+
+extension LogFormat: ExpressibleByArgument {}
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+/// Why the server does not start, with the exit status that says so (sysexits.h).
+struct StartupError: Error {
+  let exitStatus: Int32
+  /// One line: what happened, and what to do next.
+  let message: String
+
+  static func usage(_ message: String) -> StartupError { StartupError(exitStatus: 64, message: message) }
+  static func unavailable(_ message: String) -> StartupError { StartupError(exitStatus: 69, message: message) }
+  static func cannotListen(_ message: String) -> StartupError { StartupError(exitStatus: 71, message: message) }
+  static func stateDirectory(_ message: String) -> StartupError { StartupError(exitStatus: 73, message: message) }
+}

@@ -1,0 +1,132 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import HTTPServer
+
+private let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+extension HTTPServerTests {
+  @Suite struct Load {
+    @Test func twoHundredConnectionsAtOnce() throws {
+      let server = try TestServer()
+      let clients = try (0..<200).map { _ in try server.client() }
+      for round in 0..<5 {
+        for (index, client) in clients.enumerated() {
+          let body = "\(round)/\(index)"
+          try client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        }
+        for (index, client) in clients.enumerated() { #expect(try client.response().text == "\(round)/\(index)") }
+      }
+      #expect(try server.handler.records(1000).allSatisfy { $0.status == 200 && !$0.aborted })
+    }
+
+    @Test func twoHundredSuspendedAtOnce() throws {
+      let server = try TestServer()
+      let clients = try (0..<200).map { _ in try server.client() }
+      for client in clients { try client.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n") }
+      let responders = try server.handler.responders(200)
+      let threads = try (0..<4).map { part in
+        try OwnThread {
+          for index in stride(from: part, to: 200, by: 4) { responders[index].complete(TestHandler.text("done")) }
+        }
+      }
+      for client in clients { #expect(try client.response().text == "done") }
+      for thread in threads { thread.join() }
+    }
+
+    @Test func connectionsPastTheLimitWaitTheirTurn() throws {
+      let server = try TestServer {
+        $0.connectionLimit = 2; $0.threads = 1
+      }
+      let held = try (0..<2).map { _ in try server.client() }
+      for client in held { #expect(try client.exchange(get).status == 200) }
+      let waiting = try (0..<5).map { _ in try server.client() }
+      for client in waiting { try client.send(get) }
+      for client in held { #expect(try client.exchange(get).status == 200) }
+      #expect(server.handler.requests.count == 4)
+      for client in held { client.close() }
+      for client in waiting {
+        #expect(try client.response().status == 200)
+        client.close()
+      }
+    }
+
+    /// In a process of its own: nobody else opens descriptors there.
+    @Test func descriptorsAreGivenBack() async {
+      await #expect(processExitsWith: .success) {
+        let server = try TestServer()
+        let before = try Self.entries(of: "/proc/self/fd").count
+        for round in 0..<100 {
+          // Well-behaved, refused, cut off in a body, gone while suspended, never said a word.
+          #expect(try server.client().exchange(get).status == 200)
+          #expect(try server.client().exchange("GET / HTTP/1.1\r\n\r\n").status == 400)
+          try server.client().send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe")
+          try server.client().send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+          for responder in try server.handler.responders(1) { responder.complete(TestHandler.text("\(round)")) }
+          _ = try server.client()
+        }
+        #expect(try Self.descriptors(settlingAt: before) == before)
+        #expect(try server.handler.records(400).count == 400)
+        server.server.stop()
+        // Each of two threads had a duplicate of the listening socket, an epoll set and a wake-up channel.
+        #expect(try Self.entries(of: "/proc/self/fd").count == before - 6)
+      }
+    }
+
+    @Test func threadsBlockAllSignals() throws {
+      let server = try TestServer()
+      #expect(try server.client().exchange(get).status == 200)
+      // A thread names itself, a little after it was made.
+      let end = monotonicNS() + 10_000_000_000
+      var masks: [String] = []
+      while masks.count < 2, monotonicNS() < end { masks = try Self.signalMasks(ofThreadsNamed: "MHD-single") }
+      #expect(masks.count == 2)
+      // All 64 but SIGKILL, SIGSTOP and the two that the C library keeps to itself.
+      #expect(masks.allSatisfy { $0 == "fffffffe7ffbfeff" })
+      server.server.stop()
+    }
+
+    /// How many descriptors are open, once the server's threads have closed theirs or ten seconds have passed.
+    private static func descriptors(settlingAt wanted: Int) throws -> Int {
+      let end = monotonicNS() + 10_000_000_000
+      let pause = WakeSignal()
+      while true {
+        let count = try entries(of: "/proc/self/fd").count
+        if count == wanted || monotonicNS() > end { return count }
+        // The server closes a socket after its last word about it: there is nothing to wait for but the number itself.
+        pause.wait(until: monotonicNS() + 10_000_000)
+      }
+    }
+
+    private static func signalMasks(ofThreadsNamed name: String) throws -> [String] {
+      try entries(of: "/proc/self/task").compactMap { task in
+        let status = try contents(of: "/proc/self/task/\(task)/status")
+        guard status.contains("Name:\t\(name)\n") else { return nil }
+        return status.split(separator: "\n").first { $0.hasPrefix("SigBlk:") }.map { String($0.dropFirst(8)) }
+      }
+    }
+
+    private static func entries(of directory: String) throws -> [String] {
+      guard let stream = unsafe opendir(directory) else { throw RawClient.Failure(description: "no \(directory)") }
+      defer { unsafe closedir(stream) }
+      var names: [String] = []
+      while let entry = unsafe readdir(stream) {
+        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+          unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+      }
+      return names
+    }
+
+    private static func contents(of path: String) throws -> String {
+      let descriptor = unsafe open(path, O_RDONLY)
+      guard descriptor >= 0 else { throw RawClient.Failure(description: "no \(path)") }
+      defer { close(descriptor) }
+      var buffer = [UInt8](repeating: 0, count: 16384)
+      let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+  }
+}

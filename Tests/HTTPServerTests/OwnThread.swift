@@ -1,0 +1,27 @@
+import Glibc
+
+/// Runs a closure on a thread of its own.
+final class OwnThread {
+  fileprivate final class Body {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  private let thread: pthread_t
+
+  init(_ run: @escaping @Sendable () -> Void) throws {
+    var made = pthread_t()
+    let body = unsafe Unmanaged.passRetained(Body(run)).toOpaque()
+    guard unsafe pthread_create(&made, nil, ownThreadMain, body) == 0 else {
+      throw RawClient.Failure(description: "pthread_create failed")
+    }
+    thread = made
+  }
+
+  func join() { pthread_join(thread, nil) }
+}
+
+private func ownThreadMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  if let context = unsafe context { unsafe Unmanaged<OwnThread.Body>.fromOpaque(context).takeRetainedValue().run() }
+  return nil
+}

@@ -1,0 +1,139 @@
+import Glibc
+import Testing
+
+@testable import HTTPServer
+
+/// An HTTP client that sends exactly the bytes it is told to.
+final class RawClient {
+  struct Response {
+    var status: Int
+    var headers: HTTPHeaders
+    var body: [UInt8]
+    var text: String { String(decoding: body, as: UTF8.self) }
+  }
+
+  struct Failure: Error, CustomStringConvertible {
+    var description: String
+  }
+
+  private var descriptor: Int32
+  private var received: [UInt8] = []
+
+  /// Every read gives up after 20 seconds: a test fails rather than hangs.
+  init(_ address: ListenAddress) throws {
+    switch address {
+    case .tcp(let host, let port): descriptor = try Self.connect(host, port)
+    case .unix(let path): descriptor = try Self.connect(path)
+    case .inherited: throw Failure(description: "cannot connect to a descriptor")
+    }
+    var limit = timeval(tv_sec: 20, tv_usec: 0)
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
+
+  deinit { close() }
+
+  func close() {
+    if descriptor >= 0 { Glibc.close(descriptor) }
+    descriptor = -1
+  }
+
+  func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+  func send(_ text: String) throws { try send(Array(text.utf8)) }
+
+  func send(_ bytes: [UInt8]) throws {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let sent = unsafe rest.withUnsafeBytes {
+        unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
+      guard sent > 0 else { throw Failure(description: "send failed: errno \(errno)") }
+      rest = rest.dropFirst(sent)
+    }
+  }
+
+  /// The next response; `head` for one that has no body whatever its length says.
+  func response(head isHead: Bool = false) throws -> Response {
+    let (status, headers) = try responseHead()
+    if status == 100 { return Response(status: status, headers: headers, body: []) }
+    let length = isHead ? 0 : Int(headers["Content-Length"] ?? "0") ?? 0
+    while received.count < length { try fill() }
+    let body = Array(received.prefix(length))
+    received.removeFirst(length)
+    return Response(status: status, headers: headers, body: body)
+  }
+
+  /// Sends, then reads one response.
+  func exchange(_ text: String) throws -> Response {
+    try send(text)
+    return try response()
+  }
+
+  /// Everything until the server closes; a reset is an end as well.
+  func rest() throws -> [UInt8] {
+    while true {
+      do { try fill() } catch let failure as Failure {
+        if failure.description == Self.ended { return received }
+        throw failure
+      }
+    }
+  }
+
+  private static let ended = "the connection ended"
+
+  func responseHead() throws -> (status: Int, headers: HTTPHeaders) {
+    let end = Array("\r\n\r\n".utf8)
+    var length: Int?
+    while length == nil {
+      length = received.indices.first { received[$0...].starts(with: end) }
+      if length == nil { try fill() }
+    }
+    let text = String(decoding: received.prefix(length ?? 0), as: UTF8.self)
+    received.removeFirst((length ?? 0) + end.count)
+    let lines = text.split(separator: "\r\n")
+    let words = (lines.first ?? "").split(separator: " ")
+    guard words.count >= 2, words[0] == "HTTP/1.1", let status = Int(words[1]) else {
+      throw Failure(description: "no status line: \(text)")
+    }
+    let fields = lines.dropFirst().map { line in
+      let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+      return (name: String(parts[0]), value: parts.count > 1 ? String(parts[1].drop { $0 == " " }) : "")
+    }
+    return (status, HTTPHeaders(fields))
+  }
+
+  private func fill() throws {
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    let count = unsafe buffer.withUnsafeMutableBytes { unsafe recv(descriptor, $0.baseAddress, $0.count, 0) }
+    let code = errno
+    if count == 0 || (count < 0 && code == ECONNRESET) { throw Failure(description: Self.ended) }
+    guard count > 0 else { throw Failure(description: "recv failed: errno \(code)") }
+    received += buffer.prefix(count)
+  }
+
+  private static func connect(_ host: String, _ port: UInt16) throws -> Int32 {
+    var hints = unsafe addrinfo()
+    unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    var list: UnsafeMutablePointer<addrinfo>?
+    guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0, let first = unsafe list else {
+      throw Failure(description: "cannot resolve \(host)")
+    }
+    defer { unsafe freeaddrinfo(list) }
+    let made = unsafe socket(first.pointee.ai_family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard unsafe Glibc.connect(made, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0 else {
+      Glibc.close(made)
+      throw Failure(description: "connect failed: errno \(errno)")
+    }
+    return made
+  }
+
+  private static func connect(_ path: String) throws -> Int32 {
+    let made = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard unsafe withUnixAddress(path, { unsafe Glibc.connect(made, $0, $1) }) == 0 else {
+      Glibc.close(made)
+      throw Failure(description: "connect failed: errno \(errno)")
+    }
+    return made
+  }
+}

@@ -1,0 +1,131 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import HTTPServer
+
+/// A handler whose first path segment says what to do; keeps all it was told.
+final class TestHandler: HTTPHandler {
+  private let seen = Mutex<[HTTPRequest]>([])
+  private let kept = Mutex<[HTTPAccessRecord]>([])
+  private let parked = Mutex<[HTTPResponder]>([])
+  private let changed = WakeSignal()
+
+  var requests: [HTTPRequest] { seen.withLock { $0 } }
+
+  func admit(_ head: HTTPRequestHead) -> HTTPResponse? {
+    head.pathSegments.first == "denied" ? HTTPResponse(status: 401, body: Array("denied".utf8)) : nil
+  }
+
+  func respond(to request: HTTPRequest) -> HTTPReply {
+    seen.withLock { $0.append(request) }
+    switch request.head.pathSegments.first {
+    case "echo":
+      return .now(HTTPResponse(status: 200, headers: [("X-Method", request.head.method)], body: request.body))
+    case "big": return .now(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20)))
+    case "empty": return .now(HTTPResponse(status: 204))
+    case "later":
+      return .later { responder in
+        self.parked.withLock { $0.append(responder) }
+        self.changed.give()
+      }
+    case "inline": return .later { $0.complete(Self.text("inline")) }
+    case "twice":
+      return .later { responder in
+        responder.complete(Self.text("first"))
+        responder.complete(Self.text("second"))
+      }
+    case "dropped": return .later { _ in }
+    case "split": return .now(HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Injected: b")]))
+    case "cut": return .now(HTTPResponse(status: 200, headers: [("X-Cut", "a\0b")]))
+    case "length": return .now(HTTPResponse(status: 200, headers: [("Content-Length", "7")]))
+    case "status": return .now(HTTPResponse(status: 99))
+    default: return .now(Self.text("plain"))
+    }
+  }
+
+  func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
+    HTTPResponse(status: refusal.status, headers: [("X-Refused", requestID)], body: Array(refusal.detail.utf8))
+  }
+
+  func completed(_ record: HTTPAccessRecord) {
+    kept.withLock { $0.append(record) }
+    changed.give()
+  }
+
+  /// Waits for that many records.
+  func records(_ count: Int) throws -> [HTTPAccessRecord] {
+    try wait {
+      let records = self.kept.withLock { $0 }; return records.count >= count ? records : nil
+    }
+  }
+
+  /// Waits for that many suspended requests and takes them.
+  func responders(_ count: Int) throws -> [HTTPResponder] {
+    try wait {
+      self.parked.withLock { waiting in
+        if waiting.count < count { return nil }
+        defer { waiting = [] }
+        return waiting
+      }
+    }
+  }
+
+  private func wait<Result>(for result: () -> Result?) throws -> Result {
+    let end = monotonicNS() + 20_000_000_000
+    while monotonicNS() < end {
+      if let result = result() { return result }
+      changed.wait(until: end)
+    }
+    throw RawClient.Failure(description: "the handler was not told in time")
+  }
+
+  static func text(_ text: String) -> HTTPResponse { HTTPResponse(status: 200, body: Array(text.utf8)) }
+}
+
+/// A server with its handler, on 127.0.0.1 unless told otherwise, stopped with this value.
+final class TestServer {
+  let handler = TestHandler()
+  let server: HTTPServer
+
+  init(
+    _ listen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 0)],
+    _ change: (inout HTTPServerConfiguration) -> Void = { _ in }
+  )
+    throws
+  {
+    var configuration = HTTPServerConfiguration(listen: listen)
+    change(&configuration)
+    server = try HTTPServer(configuration: configuration, handler: handler)
+    try server.start()
+  }
+
+  deinit { server.stop() }
+
+  func client(_ index: Int = 0) throws -> RawClient { try RawClient(server.boundAddresses[index]) }
+}
+
+/// All suites that open sockets, one test at a time.
+@Suite(.serialized) enum HTTPServerTests {}
+
+/// A directory of the test's own, removed with this value.
+final class TemporaryDirectory {
+  let path: String
+
+  init() throws {
+    var template = Array("/tmp/http-server-tests-XXXXXX".utf8CString)
+    guard
+      let made = unsafe template.withUnsafeMutableBufferPointer({ buffer in
+        unsafe buffer.baseAddress.flatMap { unsafe mkdtemp($0) }
+      })
+    else {
+      throw RawClient.Failure(description: "mkdtemp failed: errno \(errno)")
+    }
+    path = unsafe String(cString: made)
+  }
+
+  deinit {
+    for name in ["s", "t", "file"] { unsafe unlink("\(path)/\(name)") }
+    unsafe rmdir(path)
+  }
+}

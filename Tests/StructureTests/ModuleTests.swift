@@ -1,0 +1,67 @@
+import Foundation
+import Testing
+
+/// The arrows of ARCHITECTURE.md: what each module may import of ours, and which of them may touch which C module.
+struct ModuleTests {
+  /// Modules by level, the lowest first: a module imports what stands below it, never beside or above.
+  static let levels: [[String]] = [
+    ["CLinux", "CKVM", "CGuests", "CBareKVM", "CMicroHTTP", "CJansson", "CCurl"],
+    ["LinuxSupport", "JSONCodec", "Metrics", "APIModel"],
+    ["KVM", "GuestMemory", "HTTPServer"],
+    ["Devices", "GuestImages", "VCPURuntime"],
+    ["MachineRuntime"],
+    ["PoolManager"],
+    ["ManagementAPI", "APIClient", "Benchmarks"],
+    ["vmpoold", "vmpool"],
+  ]
+
+  /// Each C module has few importers, so that pointers stay where they are looked after.
+  static let importersOfC: [String: Set<String>] = [
+    "CLinux": ["LinuxSupport"], "CKVM": ["KVM", "VCPURuntime"], "CGuests": ["GuestImages"],
+    "CBareKVM": ["Benchmarks"], "CMicroHTTP": ["HTTPServer"], "CJansson": ["JSONCodec"], "CCurl": ["APIClient"],
+  ]
+
+  private static func level(_ module: String) -> Int? { levels.firstIndex { $0.contains(module) } }
+
+  @Test func everyModuleHasALevel() throws {
+    for module in try Repository.importsByModule().keys {
+      #expect(Self.level(module) != nil, "\(module) is not in the table of levels")
+    }
+  }
+
+  @Test func arrowsPointDownwardsOnly() throws {
+    for (module, imports) in try Repository.importsByModule() {
+      let own = try #require(Self.level(module))
+      for imported in imports {
+        guard let other = Self.level(imported) else { continue }
+        #expect(other < own, "\(module) imports \(imported), which does not stand below it")
+      }
+    }
+  }
+
+  @Test func cModulesHaveNoOtherImporters() throws {
+    for (module, imports) in try Repository.importsByModule() {
+      for imported in imports {
+        guard let allowed = Self.importersOfC[imported] else { continue }
+        #expect(allowed.contains(module), "\(module) imports \(imported)")
+      }
+    }
+  }
+
+  /// What is pure stays pure: it can be tested and fuzzed without KVM, threads or a clock.
+  @Test(arguments: ["Devices", "GuestImages", "Metrics", "JSONCodec", "APIModel"])
+  func pureModulesKnowNothingOfKVMOrThreads(module: String) throws {
+    let forbidden: Set<String> = ["KVM", "CKVM", "Dispatch", "GuestMemory", "VCPURuntime"]
+    #expect(try Repository.importsByModule()[module, default: []].isDisjoint(with: forbidden))
+  }
+
+  @Test func noModuleHasTheNameOfOneOfItsTypes() throws {
+    for (path, text) in try Repository.files(in: "Sources", endings: ["swift"]) {
+      let module = path.split(separator: "/")[1]
+      for kind in ["struct", "class", "enum", "protocol", "actor"] {
+        #expect(!text.contains("\(kind) \(module) "), "\(path) declares \(kind) \(module)")
+        #expect(!text.contains("\(kind) \(module):"), "\(path) declares \(kind) \(module)")
+      }
+    }
+  }
+}

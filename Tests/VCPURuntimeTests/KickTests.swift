@@ -1,0 +1,191 @@
+import Dispatch
+import GuestImages
+import LinuxSupport
+import Synchronization
+import Testing
+
+@testable import VCPURuntime
+
+/// The kick protocol on the real KVM. The numbers in the names' comments are those of the pitfalls that each test
+/// guards against: what goes wrong is named with the rule that prevents it.
+@Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct KickTests {
+  /// Flag without signal cannot stop a running guest; signal without flag is lost in the entry window.
+  @Test(arguments: KickMechanism.allCases) func everyKickOfASpinningGuestIsAcknowledged(_ mechanism: KickMechanism)
+    throws
+  {
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
+    defer { running.close() }
+    try running.become(.run)
+    var last: UInt64 = 0
+    for _ in 0..<5_000 {
+      let outcome = try running.vcpu.kick(timeoutNS: 30_000_000_000)
+      #expect(outcome.generation > last)
+      last = outcome.generation
+      #expect(outcome.latencyNS > 0)
+    }
+    try expectAgreementWithKernel(running)
+  }
+
+  /// Where a kick landed is known: the kernel's own count tells guest from entry, and a parked vCPU needs no signal.
+  @Test(arguments: KickMechanism.allCases) func phasesAreWhatHappened(_ mechanism: KickMechanism) throws {
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
+    defer { running.close() }
+    let parked = try running.vcpu.kick(timeoutNS: 30_000_000_000)
+    #expect(parked.phase == .parked)
+    #expect(parked.signalsSent == 0)
+    #expect(parked.signalLatencyNS == nil)
+    try running.become(.run)
+    let before = running.vcpu.kernelSignalExits
+    let landed = try running.kickInGuest()
+    #expect(landed.signalsSent >= 1 || landed.coalesced)
+    #expect(running.vcpu.kernelSignalExits > before)
+    if mechanism == .immediateExit, !landed.coalesced {
+      #expect(try #require(landed.signalLatencyNS) <= landed.latencyNS)
+    }
+    try running.become(.pause)
+    #expect(try running.vcpu.kick(timeoutNS: 30_000_000_000).phase == .parked)
+  }
+
+  /// Acknowledged by generation: a late answer does not acknowledge the next kick. A vCPU held up in user space gives
+  /// a typed error at the deadline, the signal is sent again meanwhile, and the phase is told as host.
+  @Test func aKickThatIsNotAnsweredTimesOutAndItsLateAnswerIsNotTakenForTheNext() throws {
+    let entered = DispatchSemaphore(value: 0)
+    let release = DispatchSemaphore(value: 0)
+    let isFirst = Atomic<Bool>(true)
+    let handler = Recorder { _, _ in
+      if isFirst.exchange(false, ordering: .relaxed) {
+        entered.signal()
+        release.wait()
+      }
+      return .resume
+    }
+    let running = try RunningVCPU(guest: "pio", handler: handler)
+    defer { running.close() }
+    _ = try running.vcpu.request(goal: .run)
+    entered.wait()
+    let late = try running.vcpu.request()
+    #expect(throws: KickError.self) {
+      try running.vcpu.wait(for: late, untilNS: MonotonicClock.now() + 50_000_000)
+    }
+    let next = try running.vcpu.request()
+    #expect(next.coalesced)
+    release.signal()
+    let answered = try running.vcpu.wait(for: next, untilNS: soon)
+    #expect(answered.generation == next.generation)
+    #expect(answered.phase == .host)
+    #expect(try running.vcpu.wait(for: late, untilNS: soon).generation == late.generation)
+  }
+
+  /// Coalescing: many kickers, one signal at a time, and each of them answered.
+  @Test(arguments: KickMechanism.allCases) func sixteenKickersAreAllAnswered(_ mechanism: KickMechanism) throws {
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
+    defer { running.close() }
+    try running.become(.run)
+    let answered = Atomic<Int>(0)
+    let shared = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: 16) { _ in
+      for _ in 0..<200 {
+        guard let outcome = try? running.vcpu.kick(timeoutNS: 30_000_000_000) else { continue }
+        answered.add(1, ordering: .relaxed)
+        if outcome.coalesced { shared.add(1, ordering: .relaxed) }
+      }
+    }
+    #expect(answered.load(ordering: .relaxed) == 3_200)
+    #expect(running.vcpu.kicks.values.reduce(0, +) == 3_200)
+    try expectAgreementWithKernel(running)
+  }
+
+  /// Kicks in a storm still let the guest make progress.
+  @Test func aGuestGoesOnCountingInAStormOfKicks() throws {
+    let running = try RunningVCPU(guest: "spin")
+    defer { running.close() }
+    try running.become(.run)
+    let isOver = Atomic<Bool>(false)
+    let group = DispatchGroup()
+    for _ in 0..<4 {
+      DispatchQueue.global().async(group: group) {
+        while !isOver.load(ordering: .relaxed) { _ = try? running.vcpu.kick(timeoutNS: 30_000_000_000) }
+      }
+    }
+    var counts: [UInt64] = []
+    for _ in 0..<5 {
+      let kicks = running.vcpu.kicks.values.reduce(0, +)
+      while running.vcpu.kicks.values.reduce(0, +) < kicks + 500 {
+        _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
+      }
+      try running.become(.pause)
+      counts.append(try #require(try running.vcpu.registers()).0.rax)
+      try running.become(.run)
+    }
+    isOver.store(true, ordering: .relaxed)
+    group.wait()
+    #expect(zip(counts, counts.dropFirst()).allSatisfy { $0 < $1 }, "\(counts)")
+  }
+
+  /// An unfinished access is completed before registers are read: the port read's value is in RAX, the instruction
+  /// pointer stands behind the instruction, and the next pause finds the state unchanged.
+  @Test(arguments: KickMechanism.allCases) func pauseCompletesAPortReadBeforeRegistersAreRead(
+    _ mechanism: KickMechanism
+  )
+    throws
+  {
+    // mov $0, %eax; again: in $0x80, %al; inc %rbx; cmp $0x5A, %al; jne bad; mov $0, %al; jmp again; bad: ud2
+    let code: [UInt8] = [
+      0xB8, 0, 0, 0, 0, 0xE4, 0x80, 0x48, 0xFF, 0xC3, 0x3C, 0x5A, 0x75, 0x04, 0xB0, 0x00, 0xEB, 0xF3, 0x0F, 0x0B,
+    ]
+    let running = try RunningVCPU(
+      .flat(FlatImage(mode: .long64Ring3, code: code)), mechanism: mechanism)
+    defer { running.close() }
+    try running.become(.run)
+    for _ in 0..<200 {
+      try running.become(.pause)
+      let general = try #require(try running.vcpu.registers()).0
+      let after = general.instructionPointer - 0x10000
+      if after == 7 { #expect(general.rax & 0xFF == 0x5A) }
+      // Never between the exit and its completion: RIP is behind `in`, not at it, whenever RAX holds its value.
+      if general.rax & 0xFF == 0x5A { #expect(after >= 7) }
+      try running.become(.run)
+    }
+    #expect(running.vcpu.state == .running)
+  }
+
+  /// A vCPU that has ended refuses requests and is never signalled again, whoever still holds it.
+  @Test func anEndedVCPURefusesKicksWhileOthersAreStillKickingIt() throws {
+    for _ in 0..<50 {
+      let recorder = Recorder()
+      let running = try RunningVCPU(guest: "spin", handler: recorder)
+      try running.become(.run)
+      let group = DispatchGroup()
+      for _ in 0..<4 {
+        DispatchQueue.global().async(group: group) {
+          while (try? running.vcpu.kick(timeoutNS: 30_000_000_000)) != nil {}
+        }
+      }
+      running.close()
+      group.wait()
+      #expect(throws: KickError.ended) { try running.vcpu.request() }
+      #expect(recorder.parkedForGood == 1)
+    }
+  }
+
+  /// Exits of a guest are told by what the kernel said: exit code, halt and triple fault.
+  @Test(arguments: [
+    ([0xB0, 0x07, 0xE6, 0xF4] as [UInt8], VCPUStop.exited(code: 7)),
+    ([0x0F, 0x0B], .crashed("triple fault")),
+  ]) func aGuestThatEndsSaysHow(code: [UInt8], expected: VCPUStop) throws {
+    let recorder = Recorder { port, value in port == 0xF4 ? .exit(code: UInt8(truncatingIfNeeded: value)) : .resume }
+    let running = try RunningVCPU(.flat(FlatImage(mode: .long64Ring3, code: code)), handler: recorder)
+    defer { running.close() }
+    try running.become(.run)
+    while recorder.stops.isEmpty { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    #expect(recorder.stops == [expected])
+    #expect(running.vcpu.state == .halted)
+  }
+
+  /// KVM_RUN's -EINTR returns = growth of the kernel's signal_exits + exits at entry, exactly.
+  private func expectAgreementWithKernel(_ running: RunningVCPU) throws {
+    try running.become(.pause)
+    let vcpu = running.vcpu
+    #expect(vcpu.eintrReturns == vcpu.kernelSignalExits + vcpu.entryExits)
+  }
+}

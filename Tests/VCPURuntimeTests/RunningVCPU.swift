@@ -1,0 +1,134 @@
+import Foundation
+import GuestImages
+import GuestMemory
+import KVM
+import LinuxSupport
+import Synchronization
+
+@testable import VCPURuntime
+
+/// The host's KVM, or the reason why tests on it are skipped.
+enum RealKVM {
+  static let system: Result<KVMSystem, KVMUnavailable> = {
+    do throws(KVMUnavailable) {
+      return .success(try KVMSystem())
+    } catch {
+      FileHandle.standardError.write(Data("SKIPPED: tests with real vCPUs: \(error)\n".utf8))
+      return .failure(error)
+    }
+  }()
+
+  static var isAvailable: Bool { if case .success = system { true } else { false } }
+}
+
+/// Half a minute from now: for waits that end much sooner unless something is broken.
+var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
+
+/// An exit handler that a test can hold up and look into.
+final class Recorder: ExitHandler {
+  /// Called for every port write, on the vCPU's thread.
+  let onPortWrite: @Sendable (UInt16, UInt32) -> ExitAction
+  private let finished = Mutex<[VCPUStop]>([])
+  private let parkedCount = Atomic<Int>(0)
+
+  init(onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }) {
+    self.onPortWrite = onPortWrite
+  }
+
+  var stops: [VCPUStop] { finished.withLock { $0 } }
+  var parkedForGood: Int { parkedCount.load(ordering: .relaxed) }
+
+  func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) { (0x5A, .resume) }
+  func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction { onPortWrite(port, value) }
+  func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, .resume) }
+  func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction { .resume }
+  func vcpuFinished(index: Int, _ stop: VCPUStop) { finished.withLock { $0.append(stop) } }
+  func vcpuParkedForGood(index: Int) { parkedCount.add(1, ordering: .relaxed) }
+}
+
+/// One vCPU with memory and a guest, taken apart by `close`.
+final class RunningVCPU: Sendable {
+  let vcpu: VCPU
+  private let parts: Mutex<Parts>
+
+  private struct Parts: ~Copyable {
+    var vm: VMDescriptor?
+    var memory: GuestMemoryRegion?
+  }
+
+  init(
+    _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder()
+  ) throws {
+    let memory = try GuestMemoryRegion(size: 2 << 20)
+    let layout = try image.layout(memoryBytes: 2 << 20, vcpus: 1)
+    for segment in layout.segments { try memory.write(segment.bytes, at: segment.address) }
+    let vm = try RealKVM.system.get().createVM()
+    // Safe: `close` closes the VM before the memory goes.
+    unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
+    let descriptor = try vm.createVCPU(index: 0)
+    let start = layout.start(vcpu: 0)
+    let registers = GeneralRegisters(
+      instructionPointer: start.entry, stackPointer: start.stackPointer, flags: UInt64(start.ioPrivilegeLevel) << 12)
+    let mode: BootState.Mode =
+      switch start.mode {
+      case .real16: .real16(codeBase: start.codeSegmentBase)
+      case .prot32: .prot32
+      case .long64: .long64(pageTableRoot: start.pageTableRoot, ring: UInt8(start.ring))
+      }
+    try descriptor.load(BootState(mode: mode, registers: registers))
+    vcpu = try VCPU(descriptor, index: 0, mechanism: mechanism, handler: handler)
+    parts = Mutex(Parts(vm: consume vm, memory: consume memory))
+  }
+
+  convenience init(
+    guest: String, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder()
+  ) throws {
+    guard let builtin = BuiltinGuest.named(guest) else { throw MissingGuest(name: guest) }
+    try self.init(.builtin(builtin), mechanism: mechanism, handler: handler)
+  }
+
+  struct MissingGuest: Error { let name: String }
+
+  /// Sets a goal and waits for its acknowledgement.
+  @discardableResult
+  func become(_ goal: VCPUGoal) throws -> KickOutcome {
+    try vcpu.wait(for: vcpu.request(goal: goal), untilNS: soon)
+  }
+
+  /// Kicks until one lands in the guest, so that the guest is known to have run.
+  func kickInGuest() throws -> KickOutcome {
+    while true {
+      let outcome = try vcpu.kick(timeoutNS: 30_000_000_000)
+      if outcome.phase == .guest { return outcome }
+    }
+  }
+
+  func close() {
+    vcpu.join()
+    parts.withLock { parts in
+      parts.vm = nil
+      parts.memory = nil
+    }
+  }
+}
+
+/// A generator whose seed is printed, and taken from VMPOOL_TEST_SEED to repeat a run.
+struct SeededGenerator: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ test: String) {
+    let given = ProcessInfo.processInfo.environment["VMPOOL_TEST_SEED"].flatMap { UInt64($0) }
+    let seed = given ?? UInt64.random(in: 0 ... .max)
+    print("\(test): VMPOOL_TEST_SEED=\(seed)")
+    state = seed
+  }
+
+  // SplitMix64.
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
