@@ -210,12 +210,13 @@ public final class Machine: Sendable {
   public var vcpuSnapshots: [VCPUSnapshot] { core.vcpus.map(Self.snapshot) }
 
   private static func snapshot(_ vcpu: VCPU) -> VCPUSnapshot {
-    VCPUSnapshot(
-      index: vcpu.index, state: vcpu.state, exits: vcpu.exits, kicks: vcpu.kicks, kernel: vcpu.kernelStatistics)
+    let counts = vcpu.counts
+    return VCPUSnapshot(
+      index: vcpu.index, state: vcpu.state, exits: counts.exits, kicks: counts.kicks, kernel: vcpu.kernelStatistics)
   }
 
   /// What its vCPUs counted so far; after `destroy`, in the end.
-  public var counts: MachineCounts { core.counts }
+  public var counts: VCPUCounts { core.counts }
 
   // MARK: Console
 
@@ -227,7 +228,8 @@ public final class Machine: Sendable {
     return taken
   }
 
-  private func vcpu(_ index: Int) throws(MachineControlError) -> VCPU {
+  /// One of its vCPUs, for whoever measures kicks without what surrounds them here.
+  package func vcpu(_ index: Int) throws(MachineControlError) -> VCPU {
     let vcpus = core.vcpus
     guard !vcpus.isEmpty else { throw .deleted }
     guard vcpus.indices.contains(index) else { throw .noSuchVCPU(index: index, count: vcpus.count) }

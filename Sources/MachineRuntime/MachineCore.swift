@@ -10,7 +10,7 @@ final class MachineCore: ExitHandler {
   private struct Guarded {
     var lifecycle: Lifecycle
     var vcpus: [VCPU] = []
-    var finalCounts = MachineCounts()
+    var finalCounts = VCPUCounts()
   }
 
   private let ports: Bus
@@ -33,7 +33,7 @@ final class MachineCore: ExitHandler {
   func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
 
   /// What the vCPUs counted; also after they are gone.
-  var counts: MachineCounts {
+  var counts: VCPUCounts {
     let (vcpus, finalCounts) = guarded.withLock { ($0.vcpus, $0.finalCounts) }
     return vcpus.isEmpty ? finalCounts : Self.sum(vcpus)
   }
@@ -47,16 +47,9 @@ final class MachineCore: ExitHandler {
     }
   }
 
-  private static func sum(_ vcpus: [VCPU]) -> MachineCounts {
-    var counts = MachineCounts()
-    for vcpu in vcpus {
-      var one = MachineCounts()
-      one.exits = vcpu.exits
-      one.kicks = vcpu.kicks
-      one.kickTimeouts = vcpu.timeouts
-      one.kernelSignalExits = vcpu.kernelSignalExits
-      counts += one
-    }
+  private static func sum(_ vcpus: [VCPU]) -> VCPUCounts {
+    var counts = VCPUCounts()
+    for vcpu in vcpus { vcpu.addCounts(to: &counts) }
     return counts
   }
 

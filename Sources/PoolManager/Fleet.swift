@@ -340,7 +340,7 @@ public final class Fleet: Sendable {
 
   /// Every pool's metrics, and those of the VMs created by hand.
   public var metrics: [PoolMetrics] {
-    typealias Look = (pool: String?, target: Int?, creating: Int, vms: [VM], retired: MachineCounts, PoolMeasurements)
+    typealias Look = (pool: String?, target: Int?, creating: Int, vms: [VM], retired: VCPUCounts, PoolMeasurements)
     // The lists and the retired counts in one step; the sums, which only grow, at leisure.
     let looks = guarded.withLock { tables -> [Look] in
       let byPool = Dictionary(grouping: tables.vms.values) { $0.pool }

@@ -34,7 +34,7 @@ public protocol ManagedMachine: AnyObject, Sendable {
   /// Every vCPU, looked at.
   var vcpuSnapshots: [VCPUSnapshot] { get }
   /// What its vCPUs counted so far; after `destroy`, in the end.
-  var counts: MachineCounts { get }
+  var counts: VCPUCounts { get }
   /// Gives the guest input; returns how many bytes fitted.
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int
   /// Takes it apart; once.

@@ -12,16 +12,16 @@ public final class PoolMeasurements: Sendable {
   /// Making a VM, from nothing to ready.
   public let createTime = DurationHistogram(bounds: DurationHistogram.kickBounds)
   /// What deleted VMs had counted; a leaf lock.
-  private let retired = Mutex(MachineCounts())
+  private let retired = Mutex(VCPUCounts())
 
   func record(_ outcome: KickOutcome) {
     if outcome.phase != .parked { kickLatency.record(ns: outcome.latencyNS) }
     if let signalled = outcome.signalLatencyNS { kickSignalLatency.record(ns: signalled) }
   }
 
-  func retire(_ counts: MachineCounts) { retired.withLock { $0 += counts } }
+  func retire(_ counts: VCPUCounts) { retired.withLock { $0 += counts } }
 
-  var retiredCounts: MachineCounts { retired.withLock { $0 } }
+  var retiredCounts: VCPUCounts { retired.withLock { $0 } }
 }
 
 /// One pool's metrics at one moment.
@@ -33,7 +33,7 @@ public struct PoolMetrics: Sendable {
   /// VMs by state, `creating` among them.
   public let vms: [String: Int]
   /// Counts of all its VMs, deleted ones included.
-  public let counts: MachineCounts
+  public let counts: VCPUCounts
   /// Latencies and durations.
   public let measurements: PoolMeasurements
 }

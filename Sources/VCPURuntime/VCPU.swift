@@ -284,39 +284,14 @@ public enum VCPUState: UInt8, Sendable {
 
   // MARK: Counts
 
-  /// Returns from KVM_RUN by reason; reasons that did not occur are left out.
-  public var exits: [String: UInt64] {
-    var exits: [String: UInt64] = [:]
-    for (number, name) in ExitReason.names.enumerated() {
-      let count = unsafe ckvm_exits(control, UInt32(number))
-      if count > 0 { exits[name, default: 0] += count }
-    }
-    let atEntry = entryExits
-    let interrupted = eintrReturns - min(atEntry, eintrReturns)
-    if interrupted > 0 { exits["intr", default: 0] += interrupted }
-    if atEntry > 0 { exits["entry"] = atEntry }
-    let errors = unsafe ckvm_run_errors(control)
-    if errors > 0 { exits["error"] = errors }
-    return exits
+  /// Adds its kicks to a sum.
+  func addKicks(to sum: inout VCPUCounts) {
+    sum.landed[0] += landed.guest.load(ordering: .relaxed)
+    sum.landed[1] += landed.entry.load(ordering: .relaxed)
+    sum.landed[2] += landed.host.load(ordering: .relaxed)
+    sum.landed[3] += landed.parked.load(ordering: .relaxed)
+    sum.kickTimeouts += unanswered.load(ordering: .relaxed)
   }
-
-  /// How often KVM_RUN returned -EINTR.
-  public var eintrReturns: UInt64 { unsafe ckvm_eintr_returns(control) }
-  /// … of those: because the kernel saw `immediate_exit` and did not enter the guest.
-  public var entryExits: UInt64 { unsafe ckvm_entry_exits(control) }
-  /// … of those: without a request, because a signal arrived after its request had been served.
-  public var spuriousReturns: UInt64 { unsafe ckvm_spurious(control) }
-
-  /// Acknowledged kicks by where they landed.
-  public var kicks: [KickPhase: UInt64] {
-    [
-      .guest: landed.guest.load(ordering: .relaxed), .entry: landed.entry.load(ordering: .relaxed),
-      .host: landed.host.load(ordering: .relaxed), .parked: landed.parked.load(ordering: .relaxed),
-    ]
-  }
-
-  /// Kicks whose waiter gave up.
-  public var timeouts: UInt64 { unanswered.load(ordering: .relaxed) }
 
   /// The kernel's own count of returns to user space because of a signal; the last known after `join`.
   public var kernelSignalExits: UInt64 {

@@ -91,7 +91,7 @@ import Testing
       }
     }
     #expect(answered.load(ordering: .relaxed) == 3_200)
-    #expect(running.vcpu.kicks.values.reduce(0, +) == 3_200)
+    #expect(running.vcpu.counts.kicks.values.reduce(0, +) == 3_200)
     try expectAgreementWithKernel(running)
   }
 
@@ -109,8 +109,8 @@ import Testing
     }
     var counts: [UInt64] = []
     for _ in 0..<5 {
-      let kicks = running.vcpu.kicks.values.reduce(0, +)
-      while running.vcpu.kicks.values.reduce(0, +) < kicks + 500 {
+      let kicks = running.vcpu.counts.kicks.values.reduce(0, +)
+      while running.vcpu.counts.kicks.values.reduce(0, +) < kicks + 500 {
         _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
       }
       try running.become(.pause)
@@ -185,7 +185,7 @@ import Testing
   /// KVM_RUN's -EINTR returns = growth of the kernel's signal_exits + exits at entry, exactly.
   private func expectAgreementWithKernel(_ running: RunningVCPU) throws {
     try running.become(.pause)
-    let vcpu = running.vcpu
-    #expect(vcpu.eintrReturns == vcpu.kernelSignalExits + vcpu.entryExits)
+    let counts = running.vcpu.counts
+    #expect(counts.eintrReturns == counts.kernelSignalExits + counts.entryExits)
   }
 }

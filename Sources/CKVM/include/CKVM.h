@@ -202,14 +202,27 @@ static inline struct ckvm_io ckvm_exit_io(struct ckvm_vcpu *v) {
   return (struct ckvm_io){v->run->io.direction == KVM_EXIT_IO_OUT, v->run->io.size, v->run->io.port, v->run->io.count};
 }
 /// The `index`-th datum of a port access. The kernel's own buffer: count * size bytes at data_offset, inside the run
-/// mapping.
+/// mapping. Sizes are spelt out, here and below: a copy of a size unknown to the compiler is a call into the C library.
 static inline uint32_t ckvm_io_get(struct ckvm_vcpu *v, uint32_t index) {
-  uint32_t value = 0;
-  memcpy(&value, (char *)v->run + v->run->io.data_offset + (size_t)index * v->run->io.size, v->run->io.size);
-  return value;
+  uint8_t size = v->run->io.size;
+  const char *datum = (const char *)v->run + v->run->io.data_offset + (size_t)index * size;
+  uint8_t byte;
+  uint16_t word;
+  uint32_t dword;
+  switch (size) {
+  case 1: memcpy(&byte, datum, 1); return byte;
+  case 2: memcpy(&word, datum, 2); return word;
+  default: memcpy(&dword, datum, 4); return dword; // there are no others
+  }
 }
 static inline void ckvm_io_set(struct ckvm_vcpu *v, uint32_t index, uint32_t value) {
-  memcpy((char *)v->run + v->run->io.data_offset + (size_t)index * v->run->io.size, &value, v->run->io.size);
+  uint8_t size = v->run->io.size;
+  char *datum = (char *)v->run + v->run->io.data_offset + (size_t)index * size;
+  switch (size) {
+  case 1: memcpy(datum, &value, 1); return;
+  case 2: memcpy(datum, &value, 2); return;
+  default: memcpy(datum, &value, 4); return;
+  }
 }
 
 struct ckvm_mmio {
@@ -220,7 +233,8 @@ struct ckvm_mmio {
 };
 static inline struct ckvm_mmio ckvm_exit_mmio(struct ckvm_vcpu *v) {
   struct ckvm_mmio m = {v->run->mmio.is_write, v->run->mmio.len, v->run->mmio.phys_addr, 0};
-  memcpy(&m.value, v->run->mmio.data, m.size <= 8 ? m.size : 8);
+  memcpy(&m.value, v->run->mmio.data, 8);
+  if (m.size < 8) m.value &= (1ull << (8 * m.size)) - 1;
   return m;
 }
 static inline void ckvm_mmio_set(struct ckvm_vcpu *v, uint64_t value) { memcpy(v->run->mmio.data, &value, 8); }

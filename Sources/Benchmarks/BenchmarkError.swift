@@ -1,0 +1,31 @@
+import KVM
+import MachineRuntime
+import VCPURuntime
+
+/// Why a benchmark could not be run to its end.
+public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
+  /// The host's KVM cannot be used.
+  case unavailable(KVMUnavailable)
+  /// A VM could not be made.
+  case creation(MachineCreationError)
+  /// A VM could not be controlled.
+  case control(MachineControlError)
+  /// A kick failed otherwise than by not being acknowledged.
+  case kick(KickError)
+  /// The C yardstick failed, in doing this.
+  case bare(String, errno: Int32)
+  /// A guest that never ends has left the guest, or makes no progress.
+  case stopped(String)
+
+  /// What happened.
+  public var description: String {
+    switch self {
+    case .unavailable(let error): "\(error)"
+    case .creation(let error): "\(error)"
+    case .control(let error): "\(error)"
+    case .kick(let error): "\(error)"
+    case .bare(let operation, let errno): "the bare C loop failed in \(operation), errno \(errno)"
+    case .stopped(let whose): "a guest that never ends has stopped: \(whose)"
+    }
+  }
+}

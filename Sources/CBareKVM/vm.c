@@ -1,0 +1,133 @@
+#include "bare.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PML4 = 0x1000, PDPT = 0x2000, LOW_PD = 0x3000, HIGH_PD = 0x4000, STACK_TOP = 0x9000, CODE = 0x10000 };
+
+int barekvm_open(struct barekvm_host **result) {
+  struct barekvm_host *host = calloc(1, sizeof *host);
+  if (!host) return -ENOMEM;
+  int error = 0;
+  host->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  if (host->kvm < 0) {
+    error = -errno;
+    free(host);
+    return error;
+  }
+  host->run_size = ioctl(host->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+  host->cpuid = calloc(1, sizeof *host->cpuid + 256 * sizeof host->cpuid->entries[0]);
+  if (!host->cpuid) error = -ENOMEM;
+  if (!error) {
+    host->cpuid->nent = 256;
+    if (host->run_size < 0 || ioctl(host->kvm, KVM_GET_SUPPORTED_CPUID, host->cpuid) < 0) error = -errno;
+  }
+  if (!error) error = barekvm_install_handler();
+  if (error) barekvm_close(host);
+  else *result = host;
+  return error;
+}
+
+void barekvm_close(struct barekvm_host *host) {
+  close(host->kvm);
+  free(host->cpuid);
+  free(host);
+}
+
+// Present, writable, user, accessed; for the 2 MiB pages also dirty and large.
+static void write_page_tables(char *memory) {
+  uint64_t *pml4 = (uint64_t *)(memory + PML4), *pdpt = (uint64_t *)(memory + PDPT);
+  uint64_t *low = (uint64_t *)(memory + LOW_PD), *high = (uint64_t *)(memory + HIGH_PD);
+  pml4[0] = PDPT | 0x27;
+  pdpt[0] = LOW_PD | 0x27;
+  pdpt[3] = HIGH_PD | 0x27;
+  for (uint64_t i = 0; i < 512; i++) {
+    low[i] = i << 21 | 0xE7;
+    high[i] = (0xC0000000 + (i << 21)) | 0xE7;
+  }
+}
+
+static int load_registers(int vcpu) {
+  struct kvm_sregs sregs;
+  if (ioctl(vcpu, KVM_GET_SREGS, &sregs) < 0) return -errno;
+  struct kvm_segment flat = {.limit = 0xFFFFFFFF, .present = 1, .dpl = 3, .s = 1, .g = 1};
+  struct kvm_segment code = flat, data = flat;
+  code.selector = 0x0B;
+  code.type = 0xB;
+  code.l = 1;
+  data.selector = 0x13;
+  data.type = 0x3;
+  data.db = 1;
+  sregs.cs = code;
+  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+  sregs.cr3 = PML4;
+  sregs.cr4 = 1 << 5 | 1 << 9 | 1 << 10; // PAE, OSFXSR, OSXMMEXCPT
+  sregs.cr0 = 1u << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1; // PG, WP, NE, ET, MP, PE
+  sregs.efer = 1 << 10 | 1 << 8; // LMA, LME
+  if (ioctl(vcpu, KVM_SET_SREGS, &sregs) < 0) return -errno;
+  struct kvm_regs regs = {.rip = CODE, .rsp = STACK_TOP, .rflags = 3 << 12 | 2};
+  return ioctl(vcpu, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
+}
+
+static int map_memory(struct barekvm_vm *vm, const void *code, size_t code_size) {
+  void *memory =
+      mmap(NULL, vm->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return -errno;
+  vm->memory = memory;
+  madvise(memory, vm->memory_size, MADV_DONTDUMP);
+  write_page_tables(memory);
+  memcpy(vm->memory + CODE, code, code_size);
+  return 0;
+}
+
+static int create_vm(struct barekvm_host *host, struct barekvm_vm *vm) {
+  vm->vm = ioctl(host->kvm, KVM_CREATE_VM, 0);
+  if (vm->vm < 0) return -errno;
+  if (ioctl(vm->vm, KVM_SET_TSS_ADDR, 0xFFFBD000ul) < 0) return -errno;
+  struct kvm_userspace_memory_region region = {.memory_size = vm->memory_size, .userspace_addr = (uintptr_t)vm->memory};
+  return ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+}
+
+static int create_vcpu(struct barekvm_host *host, struct barekvm_vm *vm) {
+  vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0);
+  if (vm->vcpu < 0) return -errno;
+  if (ioctl(vm->vcpu, KVM_SET_CPUID2, host->cpuid) < 0) return -errno;
+  int error = load_registers(vm->vcpu);
+  if (error) return error;
+  void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+  if (run == MAP_FAILED) return -errno;
+  vm->run = run;
+  return barekvm_start_thread(vm);
+}
+
+int barekvm_create(struct barekvm_host *host, const void *code, size_t code_size, size_t memory_size,
+                   enum barekvm_mechanism mechanism, struct barekvm_vm **result) {
+  if (memory_size < 1 << 20 || code_size > memory_size - CODE) return -EINVAL;
+  struct barekvm_vm *vm = calloc(1, sizeof *vm);
+  if (!vm) return -ENOMEM;
+  vm->vm = vm->vcpu = -1;
+  vm->memory_size = memory_size;
+  vm->run_size = (size_t)host->run_size;
+  vm->mechanism = mechanism;
+  int error = map_memory(vm, code, code_size);
+  if (!error) error = create_vm(host, vm);
+  if (!error) error = create_vcpu(host, vm);
+  if (error) barekvm_destroy(vm);
+  else *result = vm;
+  return error;
+}
+
+void barekvm_destroy(struct barekvm_vm *vm) {
+  barekvm_end_thread(vm);
+  if (vm->run) munmap(vm->run, vm->run_size);
+  if (vm->vcpu >= 0) close(vm->vcpu);
+  if (vm->vm >= 0) close(vm->vm);
+  if (vm->memory) munmap(vm->memory, vm->memory_size);
+  free(vm);
+}
+
+const void *barekvm_memory(struct barekvm_vm *vm) { return vm->memory; }

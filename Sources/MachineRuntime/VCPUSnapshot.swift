@@ -1,0 +1,15 @@
+import VCPURuntime
+
+/// One vCPU, looked at.
+public struct VCPUSnapshot: Sendable {
+  /// Its number.
+  public let index: Int
+  /// What it is doing.
+  public let state: VCPUState
+  /// Returns from KVM_RUN by reason.
+  public let exits: [String: UInt64]
+  /// Acknowledged kicks by phase.
+  public let kicks: [KickPhase: UInt64]
+  /// The kernel's binary statistics by name.
+  public let kernel: [String: UInt64]
+}

@@ -1,0 +1,88 @@
+import CKVM
+
+/// What one vCPU counted, or several summed up. The numbers only grow.
+public struct VCPUCounts: Sendable, Equatable {
+  /// Returns from KVM_RUN with a reason, by the kernel's number; empty while there were none.
+  var byReason: [UInt64] = []
+  /// KVM_RUN returned -EINTR.
+  public internal(set) var eintrReturns: UInt64 = 0
+  /// … of those: because the kernel saw `immediate_exit` and did not enter the guest.
+  public internal(set) var entryExits: UInt64 = 0
+  /// … of those: without a request, because a signal arrived after its request had been served.
+  public internal(set) var spuriousReturns: UInt64 = 0
+  /// KVM_RUN failed with another error.
+  public internal(set) var runErrors: UInt64 = 0
+  var landed: InlineArray<4, UInt64> = .init(repeating: 0)
+  /// Kicks that were not acknowledged in time.
+  public internal(set) var kickTimeouts: UInt64 = 0
+  /// The kernel's own count of returns to user space because of a signal.
+  public internal(set) var kernelSignalExits: UInt64 = 0
+
+  /// Nothing counted.
+  public init() {}
+
+  /// Returns from KVM_RUN by name, those that did not occur left out: the kernel's reasons, `intr` (-EINTR from the
+  /// guest), `entry` (-EINTR without entering it) and `error`.
+  public var exits: [String: UInt64] {
+    var exits: [String: UInt64] = [:]
+    for (number, count) in byReason.enumerated() where count > 0 { exits[ExitReason.names[number], default: 0] += count }
+    // Read one after the other while the vCPU runs, so the part may be ahead of the whole.
+    let interrupted = eintrReturns - min(entryExits, eintrReturns)
+    if interrupted > 0 { exits["intr", default: 0] += interrupted }
+    if entryExits > 0 { exits["entry"] = entryExits }
+    if runErrors > 0 { exits["error"] = runErrors }
+    return exits
+  }
+
+  /// Acknowledged kicks by where they landed.
+  public var kicks: [KickPhase: UInt64] {
+    Dictionary(uniqueKeysWithValues: KickPhase.allCases.map { ($0, landed[Int($0.rawValue)]) })
+  }
+
+  public static func == (left: VCPUCounts, right: VCPUCounts) -> Bool {
+    left.exits == right.exits && left.kicks == right.kicks && left.eintrReturns == right.eintrReturns
+      && left.spuriousReturns == right.spuriousReturns && left.kickTimeouts == right.kickTimeouts
+      && left.kernelSignalExits == right.kernelSignalExits
+  }
+
+  /// Adds what others counted.
+  public static func += (left: inout VCPUCounts, right: VCPUCounts) {
+    left.addReasons { number in right.byReason.isEmpty ? 0 : right.byReason[number] }
+    left.eintrReturns += right.eintrReturns
+    left.entryExits += right.entryExits
+    left.spuriousReturns += right.spuriousReturns
+    left.runErrors += right.runErrors
+    for phase in 0..<4 { left.landed[phase] += right.landed[phase] }
+    left.kickTimeouts += right.kickTimeouts
+    left.kernelSignalExits += right.kernelSignalExits
+  }
+
+  mutating func addReasons(_ count: (Int) -> UInt64) {
+    let reasons = Int(CKVM_EXIT_REASONS)
+    if byReason.isEmpty { byReason = [UInt64](repeating: 0, count: reasons) }
+    for number in 0..<reasons { byReason[number] += count(number) }
+  }
+}
+
+extension VCPU {
+  /// What it counted so far.
+  public var counts: VCPUCounts {
+    var counts = VCPUCounts()
+    addCounts(to: &counts)
+    return counts
+  }
+
+  /// Adds what it counted to a sum: cheap, for there may be thousands of them and most have nothing to tell.
+  public func addCounts(to sum: inout VCPUCounts) {
+    addKicks(to: &sum)
+    guard state != .ready else { return }
+    // Safe, here and below: `control` lives as long as this object.
+    sum.addReasons { number in unsafe ckvm_exits(control, UInt32(number)) }
+    // The part before the whole, so that it is not ahead.
+    sum.entryExits += unsafe ckvm_entry_exits(control)
+    sum.eintrReturns += unsafe ckvm_eintr_returns(control)
+    sum.spuriousReturns += unsafe ckvm_spurious(control)
+    sum.runErrors += unsafe ckvm_run_errors(control)
+    sum.kernelSignalExits += kernelSignalExits
+  }
+}
