@@ -88,9 +88,14 @@ let package = Package(
       ], swiftSettings: strict),
     .executableTarget(
       name: "vmpool",
-      dependencies: ["APIClient", "APIModel", "JSONCodec", "Benchmarks", "VCPURuntime", "LinuxSupport", argumentParser],
+      dependencies: [
+        "APIClient", "APIModel", "JSONCodec", "Benchmarks", "VCPURuntime", "LinuxSupport", argumentParser,
+      ],
       swiftSettings: strict),
 
+    // Beside the tests: what they need of C.
+    .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
+    .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
@@ -99,9 +104,16 @@ let package = Package(
     tests("MetricsTests", ["Metrics"]),
     tests("DevicesTests", ["Devices"]),
     tests("GuestImagesTests", ["GuestImages"]),
-    tests("VCPURuntimeTests", ["VCPURuntime", "KVM", "GuestMemory", "GuestImages", "LinuxSupport"]),
-    tests("MachineRuntimeTests", ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport"]),
-    tests("PoolManagerTests", ["PoolManager", "MachineRuntime"]),
+    tests(
+      "VCPURuntimeTests",
+      [
+        "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestMemory", "GuestImages", "LinuxSupport",
+        "ThreadSanitizerSupport",
+      ]),
+    tests(
+      "MachineRuntimeTests",
+      ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "ThreadSanitizerSupport"]),
     tests(
       "ManagementAPITests",
       [

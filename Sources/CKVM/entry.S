@@ -1,8 +1,9 @@
 // long ckvm_entry_stub(int fd, const volatile void *reasons)
 //
 // The last look at the request word and KVM_RUN, with nothing between them. A signal that lands at or after
-// ckvm_entry_window and before the syscall instruction has been executed was not seen by the check; the handler's
-// immediate_exit makes the kernel return -EINTR at once.
+// ckvm_entry_window and before the syscall instruction has been executed was not seen by the check: the handler's
+// immediate_exit then makes the kernel return -EINTR at once, or (ip_fixup) the handler moves the thread to
+// ckvm_entry_aborted. Nothing is on the stack, so that it may.
 
 #include <asm/unistd.h>
 
@@ -10,7 +11,7 @@
 .globl ckvm_entry_stub
 .globl ckvm_entry_window
 .globl ckvm_entry_syscall
-.globl ckvm_entry_returned
+.globl ckvm_entry_aborted
 .type ckvm_entry_stub, @function
 ckvm_entry_stub:
   .cfi_startproc
@@ -20,12 +21,11 @@ ckvm_entry_stub:
   movl $__NR_ioctl, %eax
   cmpb $0, (%r8)
 ckvm_entry_window:
-  jne 1f
+  jne ckvm_entry_aborted
 ckvm_entry_syscall:
   syscall
-ckvm_entry_returned:
   ret
-1:
+ckvm_entry_aborted:
   movq $-4096, %rax         // CKVM_ABORTED
   ret
   .cfi_endproc

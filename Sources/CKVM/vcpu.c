@@ -3,8 +3,16 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <ucontext.h>
 
-struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size) {
+long ckvm_entry_stub(int fd, const volatile void *reasons);
+extern const char ckvm_entry_window[], ckvm_entry_syscall[], ckvm_entry_aborted[];
+
+static const struct ckvm_entry shipped_entry = {ckvm_entry_stub, ckvm_entry_window, ckvm_entry_syscall,
+                                                ckvm_entry_aborted};
+
+struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism mechanism,
+                                const struct ckvm_entry *entry) {
   struct ckvm_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
   if (!vcpu) return NULL;
   memset(vcpu, 0, sizeof *vcpu);
@@ -18,6 +26,8 @@ struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size) {
   vcpu->run = run;
   vcpu->fd = fd;
   vcpu->run_size = run_size;
+  vcpu->mechanism = mechanism;
+  vcpu->entry = entry ? entry : &shipped_entry;
   return vcpu;
 }
 
@@ -97,13 +107,21 @@ uint32_t ckvm_failed_instruction(struct ckvm_vcpu *v, uint8_t bytes[15]) {
 // initial-exec: a lazily bound thread-local could allocate inside the handler.
 static __thread struct ckvm_vcpu *_Atomic bound __attribute__((tls_model("initial-exec")));
 
-static void kicked(int signal) {
-  (void)signal;
+__attribute__((no_sanitize("thread"))) static void fix_up(struct ckvm_vcpu *v, ucontext_t *context) {
+  greg_t *ip = &context->uc_mcontext.gregs[REG_RIP];
+  if (*ip < (greg_t)v->entry->window || *ip > (greg_t)v->entry->syscall) return;
+  *ip = (greg_t)v->entry->aborted;
+  atomic_store_explicit(&v->fixed_up, true, memory_order_relaxed);
+}
+
+__attribute__((no_sanitize("thread"))) static void kicked(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)info;
   int saved = errno;
   // Relaxed is enough: the only other party is the thread this handler interrupts.
   struct ckvm_vcpu *v = atomic_load_explicit(&bound, memory_order_relaxed);
   if (v) {
-    __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+    if (v->mechanism == CKVM_IMMEDIATE_EXIT) __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+    if (v->mechanism == CKVM_IP_FIXUP) fix_up(v, context);
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     atomic_store_explicit(&v->handler_ns, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec, memory_order_relaxed);
@@ -111,11 +129,29 @@ static void kicked(int signal) {
   errno = saved;
 }
 
+#if __has_feature(thread_sanitizer)
+#include <sys/syscall.h>
+// The sanitizer puts its own handler before ours and calls ours later, when the thread next enters a function that it
+// knows: the entry stub is none, and the kick would be lost in the window. So ours is given to the kernel directly.
+void ckvm_restore_from_signal(void);
+__asm__("ckvm_restore_from_signal: mov $15, %eax\n\tsyscall\n"); // rt_sigreturn
+
 int ckvm_install_handler(int signal) {
-  struct sigaction action = {.sa_handler = kicked, .sa_flags = SA_RESTART};
+  struct {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    unsigned long mask;
+  } action = {kicked, SA_RESTART | SA_SIGINFO | 0x04000000 /* SA_RESTORER */, ckvm_restore_from_signal, 0};
+  return syscall(SYS_rt_sigaction, signal, &action, NULL, 8) < 0 ? -errno : 0;
+}
+#else
+int ckvm_install_handler(int signal) {
+  struct sigaction action = {.sa_sigaction = kicked, .sa_flags = SA_RESTART | SA_SIGINFO};
   sigemptyset(&action.sa_mask);
   return sigaction(signal, &action, NULL) < 0 ? -errno : 0;
 }
+#endif
 
 void ckvm_bind_thread(struct ckvm_vcpu *vcpu, int signal, bool unblock) {
   sigset_t set;

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /// Receives one line of libmicrohttpd's own diagnostics.
 struct cmicrohttp_log {
@@ -43,11 +46,11 @@ static size_t cmicrohttp_keep_escapes(void *context, struct MHD_Connection *conn
   return strlen(text);
 }
 
-/// Starts a daemon of one thread on a listening socket, which it owns from then on. NULL when it failed; it has then
+/// Makes a daemon, to be run by one thread of the caller's, on a listening socket, which it owns from then on. NULL when it failed; it has then
 /// closed the socket or not, depending on how far it came.
 static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicrohttp_options *_Nonnull o) {
   return MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->access, o->context,
+      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->access, o->context,
       MHD_OPTION_EXTERNAL_LOGGER, &cmicrohttp_log_line, (void *)o->log,
       MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
       MHD_OPTION_CONNECTION_LIMIT, o->connection_limit,
@@ -59,6 +62,23 @@ static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicroh
       MHD_OPTION_NOTIFY_CONNECTION, o->notify, o->context,
       MHD_OPTION_END);
 }
+
+/// Makes a descriptor whose every write ends the daemon's wait for events: such a daemon has no wake-up channel of its
+/// own. libmicrohttpd passes over events with a null pointer. The caller closes it. -1 when it failed.
+static inline int cmicrohttp_wake_make(struct MHD_Daemon *_Nonnull daemon) {
+  const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
+  int fd = info ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+  // An edge for each write, so that nobody needs to read.
+  struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+  if (fd >= 0 && epoll_ctl(info->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+    close(fd);
+    fd = -1;
+  }
+  return fd;
+}
+
+/// Ends the daemon's wait, or its next one. From any thread.
+static inline void cmicrohttp_wake(int fd) { (void)eventfd_write(fd, 1); }
 
 /// What the connection's MHD_CONNECTION_NOTIFY_STARTED callback stored.
 static inline void *_Nullable cmicrohttp_socket_context(struct MHD_Connection *_Nonnull connection) {

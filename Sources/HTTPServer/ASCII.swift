@@ -27,4 +27,27 @@ enum ASCII {
   }
 
   static let hexDigits: [UInt8] = Array("0123456789abcdef".utf8)
+
+  // The rest runs several times a request: loops over spans, which neither copy nor count references.
+
+  static func isToken(_ bytes: Span<UInt8>) -> Bool {
+    for index in bytes.indices where !isToken(bytes[index]) { return false }
+    return !bytes.isEmpty
+  }
+
+  /// True for a field's value: no control characters but the tab.
+  static func isValue(_ bytes: Span<UInt8>) -> Bool {
+    for index in bytes.indices where isControl(bytes[index]) && bytes[index] != 0x09 { return false }
+    return true
+  }
+
+  /// `lowercase` is compared without regard to the case of `bytes`.
+  static func equal(_ bytes: Span<UInt8>, _ lowercase: StaticString) -> Bool {
+    guard bytes.count == lowercase.utf8CodeUnitCount else { return false }
+    return lowercase.withUTF8Buffer { wanted in
+      // Safe: a literal's bytes live for ever, and the counts are equal.
+      for index in bytes.indices where unsafe Self.lowercase(bytes[index]) != wanted[index] { return false }
+      return true
+    }
+  }
 }

@@ -3,7 +3,7 @@ import Glibc
 
 // libmicrohttpd's callbacks: file-scope functions, so that none of them is taken to belong to an actor.
 //
-// SAFETY of all pointers here: the context is the ServerCore, which outlives its daemons. A connection's context is a
+// Safe: as for all pointers here, the context is the ServerThread, which outlives its daemon. A connection's context is a
 // retained Connection, from CONNECTION_NOTIFY_STARTED to CONNECTION_NOTIFY_CLOSED, its last callback. A request's
 // context is an Exchange that its connection holds from the request line to the completed callback. Strings and
 // pieces of body are valid for the call.
@@ -15,15 +15,16 @@ func connectionChanged(
 ) {
   guard let context = unsafe context, let mhd = unsafe mhd, let slot = unsafe slot else { return }
   if what == .CONNECTION_NOTIFY_STARTED {
-    let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
-    let connection = unsafe Connection(core, MHDConnection(mhd).socket)
+    let thread = unsafe Unmanaged<ServerThread>.fromOpaque(context).takeUnretainedValue()
+    let connection = unsafe Connection(thread, MHDConnection(mhd).socket)
     unsafe slot.pointee = Unmanaged.passRetained(connection).toOpaque()
-    core.add(connection)
+    thread.add(connection)
   } else if let opaque = unsafe slot.pointee {
     let connection = unsafe Unmanaged<Connection>.fromOpaque(opaque).takeRetainedValue()
     unsafe slot.pointee = nil
-    connection.core.remove(connection)
-    connection.close()?.end(sent: false, ownStatus: 0)
+    // libmicrohttpd forgets to end a request when it fails to watch its socket.
+    connection.exchange?.end(sent: false, ownStatus: 0)
+    connection.thread.remove(connection)
   }
 }
 

@@ -1,24 +1,22 @@
-/// One request and its answer.
-///
-/// SAFETY (`@unchecked Sendable`): its connection's own thread is the only user of all variables but two. `isSettled` is
-/// guarded by the connection's lock; `head` is written before there is a responder, the only other reader.
-final class Exchange: @unchecked Sendable {
-  let connection: Connection
+/// One request and its answer. Used on its connection's thread only.
+final class Exchange {
   /// CLOCK_MONOTONIC nanoseconds at which the request line was complete.
   let started = monotonicNS()
-  /// The responder has done its work. Guarded by the connection's lock.
-  var isSettled = false
+  /// True until the request has been received as far as it is wanted.
+  private(set) var isReceiving = true
+  private(set) var isOver = false
 
+  private unowned let connection: Connection
   private let target: [UInt8]
   private let targetAddress: UInt
   private(set) var awaitsHead = true
-  private var head: HTTPRequestHead?
-  private var refusedID: String?
+  /// Empty until it is understood, and for good when it is refused.
+  private var head = HTTPRequestHead(method: "", rawPath: "", pathSegments: [])
   private var body: [UInt8] = []
   private var received = 0
   /// Decided before the end of the body; goes out at that end.
   private var verdict: HTTPResponse?
-  private var isHandled = false
+  private var suspension: Suspension?
   private var status = 0
   private var bodySent = 0
   private var wasSentRaw = false
@@ -29,7 +27,7 @@ final class Exchange: @unchecked Sendable {
     targetAddress = address
   }
 
-  private var core: ServerCore { connection.core }
+  private var core: ServerCore { connection.thread.core }
   private var bodyLimit: Int { core.configuration.bodyLimit }
 
   /// The head is complete. False, here and below, closes the connection.
@@ -37,21 +35,19 @@ final class Exchange: @unchecked Sendable {
     awaitsHead = false
     let outcome: HeadScan.Outcome
     do throws(IngressError) {
-      outcome = try HeadScan.outcome(mhd, line, target: target, at: targetAddress, connection)
+      outcome = try HeadScan.read(&head, mhd, line, target: target, at: targetAddress, connection)
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
-    head = outcome.head
-    if let length = outcome.head.contentLength, length > bodyLimit {
+    if let length = head.contentLength, length > bodyLimit {
       return refuse(mhd, .bodyTooLarge(limit: bodyLimit))
     }
-    verdict = core.handler.admit(outcome.head)
+    verdict = core.handler.admit(head)
     // An answer given now closes the connection, so without a body it waits for the call that follows at once.
     guard outcome.hasBody else { return true }
-    if outcome.bodyWaits, let verdict { return connection.claim() && send(verdict, mhd) }
-    connection.expectBody(of: outcome.head.requestID)
+    if outcome.bodyWaits, let verdict { return claim() && send(verdict, mhd) }
     // A length is only a claim: a page or so of it is believed.
-    if verdict == nil { body.reserveCapacity(min(outcome.head.contentLength ?? 0, 16 << 10)) }
+    if verdict == nil { body.reserveCapacity(min(head.contentLength ?? 0, 16 << 10)) }
     return true
   }
 
@@ -59,109 +55,115 @@ final class Exchange: @unchecked Sendable {
   func receive(_ piece: UnsafeRawBufferPointer) -> Bool {
     received += piece.count
     if verdict == nil, received <= bodyLimit {
-      // SAFETY: libmicrohttpd's buffer is valid for this call; it is copied.
+      // Safe: libmicrohttpd's buffer is valid for this call; it is copied.
       unsafe body.append(contentsOf: piece)
       return true
     }
-    let answer = verdict ?? core.response(to: .bodyTooLarge(limit: bodyLimit), requestID)
+    let answer = verdict ?? core.response(to: .bodyTooLarge(limit: bodyLimit), head.requestID)
     verdict = answer
     body = []
     // What is thrown away is bounded as well; libmicrohttpd takes no answer here, so it goes out beside it.
     guard received > 2 * bodyLimit else { return true }
-    if connection.claim() {
-      status = answer.status
-      wasSentRaw = connection.sendRaw(core.serialized(answer, requestID))
-      bodySent = answer.body.count
-    }
+    if claim() { sendRaw(answer) }
     return false
   }
 
   /// The request is complete, or its suspension over.
   func receiveEnd(_ mhd: MHDConnection) -> Bool {
-    if isHandled {
-      guard let answer = connection.takeAnswer() else { return false }
+    if let suspension {
+      guard let answer = suspension.takeAnswer() else { return false }
+      connection.resumeDeadline()
       return send(answer, mhd)
     }
-    guard let head, connection.claim() else { return false }
-    isHandled = true
+    guard claim() else { return false }
     if let verdict { return send(verdict, mhd) }
     let request = HTTPRequest(head: head, body: body)
     body = []
     switch core.handler.respond(to: request) {
-    case .now(let response):
-      return send(response, mhd)
-    case .later(let start):
-      start(HTTPResponder(self))
-      switch connection.suspend(mhd) {
-      case .answered(let response): return send(response, mhd)
-      case .refused: return send(core.response(to: .shuttingDown, requestID), mhd)
-      case .suspended: return true
-      }
+    case .now(let response): return send(response, mhd)
+    case .later(let start): return suspend(mhd, start)
     }
   }
 
-  private func refuse(_ mhd: MHDConnection, _ refusal: HTTPRefusal) -> Bool {
-    connection.claim() && send(core.response(to: refusal, requestID), mhd)
+  private func suspend(_ mhd: MHDConnection, _ start: (HTTPResponder) -> Void) -> Bool {
+    let suspension = Suspension(connection.thread, head.requestID)
+    start(HTTPResponder(suspension))
+    if connection.thread.isStopping { suspension.complete(.shuttingDown) }
+    if let answer = suspension.begin(mhd) { return send(answer, mhd) }
+    self.suspension = suspension
+    connection.suspendDeadline()
+    return true
   }
 
-  private var requestID: String {
-    if let head { return head.requestID }
-    let id = refusedID ?? core.makeRequestID()
-    refusedID = id
-    return id
+  /// Answers the request if it is suspended.
+  func refuseSuspended() -> Bool {
+    suspension?.complete(.shuttingDown)
+    return suspension != nil
+  }
+
+  /// The deadline has passed.
+  func expire() {
+    if claim() { sendRaw(core.response(to: .requestTimeout, requestID())) }
+  }
+
+  /// Takes the right to answer, of which there is one.
+  private func claim() -> Bool {
+    guard isReceiving else { return false }
+    isReceiving = false
+    connection.extendDeadline()
+    return true
+  }
+
+  private func sendRaw(_ answer: HTTPResponse) {
+    status = answer.status
+    bodySent = answer.body.count
+    wasSentRaw = connection.sendRaw(core.serialized(answer, requestID()))
+  }
+
+  /// The client's, or else, at the latest now, one of our own.
+  private func requestID() -> String {
+    if head.requestID.isEmpty { head.requestID = core.makeRequestID() }
+    return head.requestID
+  }
+
+  private func refuse(_ mhd: MHDConnection, _ refusal: HTTPRefusal) -> Bool {
+    claim() && send(core.response(to: refusal, requestID()), mhd)
   }
 
   private func send(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
     if queue(response, mhd) { return true }
     let detail = "the server made an answer that cannot be sent"
-    return queue(core.response(to: .internalError(detail), requestID), mhd) || queue(HTTPResponse(status: 500), mhd)
+    return queue(core.response(to: .internalError(detail), requestID()), mhd)
+      || queue(HTTPResponse(status: 500), mhd)
   }
 
   private func queue(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
     guard (200...599).contains(response.status) else { return false }
     guard let made = MHDResponse(body: response.body) else { return false }
     for field in response.headers where !made.add(field.name, field.value) { return false }
-    guard made.add("X-Request-Id", requestID) else { return false }
+    guard made.add("X-Request-Id", head.requestID) else { return false }
     if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
     guard mhd.queue(made, status: response.status) else { return false }
     status = response.status
-    bodySent = head?.method == "HEAD" || status == 204 || status == 304 ? 0 : response.body.count
+    bodySent = head.method == "HEAD" || status == 204 || status == 304 ? 0 : response.body.count
     return true
   }
 
-  /// From any thread.
-  func complete(_ response: HTTPResponse) { connection.complete(self, response) }
-
-  /// The responder is gone; answers 500 if it left without a word. From any thread.
-  func abandon() {
-    guard connection.awaits(self) else { return }
-    // The head was stored before the responder was made and does not change.
-    let id = head?.requestID ?? ""
-    complete(core.response(to: .internalError("the server dropped the request without an answer"), id))
-  }
-
-  /// Answers a suspended request because the server stops. From any thread.
-  func refuseForStop() { complete(core.response(to: .shuttingDown, head?.requestID ?? "")) }
-
   /// The request is over: its answer sent, or its client gone. `ownStatus` is libmicrohttpd's word.
   func end(sent: Bool, ownStatus: Int) {
-    let timeout = connection.finish()
-    var record = HTTPAccessRecord(
-      method: head?.method ?? "", rawPath: head?.rawPath ?? escapedPath, status: status, requestID: requestID,
-      peer: connection.peer, durationNS: monotonicNS() - started, bytesReceived: received, bytesSent: bodySent,
-      userAgent: head?.headers["User-Agent"], aborted: !sent && !wasSentRaw)
-    if let timeout {
-      record.status = HTTPRefusal.requestTimeout.status
-      record.requestID = timeout.requestID
-      record.bytesSent = timeout.bytesSent ?? 0
-      record.aborted = timeout.bytesSent == nil
-    } else if status == 0, ownStatus != 0 {
-      record.status = ownStatus
-      record.aborted = false
-    }
-    if record.aborted { record.bytesSent = 0 }
-    core.handler.completed(record)
-    if core.stopping.load(ordering: .relaxed) { core.finished.give() }
+    let now = monotonicNS()
+    isOver = true
+    connection.finish(now)
+    // A status that is not ours is that of a page libmicrohttpd has made; it counts such a request as failed.
+    let isForeign = status == 0 && ownStatus != 0
+    let isAborted = !sent && !wasSentRaw && !isForeign
+    core.handler.completed(
+      HTTPAccessRecord(
+        method: head.method, rawPath: head.rawPath.isEmpty ? escapedPath : head.rawPath,
+        status: isForeign ? ownStatus : status, requestID: requestID(), peer: connection.peer,
+        durationNS: now - started,
+        bytesReceived: received, bytesSent: isAborted ? 0 : bodySent, userAgent: head.headers["User-Agent"],
+        aborted: isAborted))
   }
 
   /// The path of a head that was refused, fit for a log.

@@ -20,12 +20,12 @@ public protocol HTTPHandler: AnyObject, Sendable {
 /// The first completion counts, later ones are ignored, and so is one that comes after the server stopped. A responder
 /// that is dropped without completion answers 500.
 public final class HTTPResponder: Sendable {
-  private let exchange: Exchange
+  private let suspension: Suspension
 
-  init(_ exchange: Exchange) { self.exchange = exchange }
+  init(_ suspension: Suspension) { self.suspension = suspension }
 
   /// Answers. Never blocks on the client.
-  public func complete(_ response: HTTPResponse) { exchange.complete(response) }
+  public func complete(_ response: HTTPResponse) { suspension.complete(response) }
 
-  deinit { exchange.abandon() }
+  deinit { suspension.complete(.internalError("the server dropped the request without an answer")) }
 }

@@ -17,7 +17,13 @@ public struct HTTPHeaders: Sendable {
 
   /// Fields in the given order; for tests and for requests made by hand.
   public init(_ pairs: [(name: String, value: String)]) {
-    for pair in pairs { append(name: pair.name.utf8, value: pair.value.utf8) }
+    for pair in pairs {
+      var (name, value) = pair
+      // Safe: the bytes are copied within the call.
+      name.withUTF8 { name in
+        value.withUTF8 { unsafe append(name: UnsafeRawBufferPointer(name), value: UnsafeRawBufferPointer($0)) }
+      }
+    }
   }
 
   /// The first field of that name.
@@ -40,19 +46,22 @@ public struct HTTPHeaders: Sendable {
     fields.reserveCapacity(8)
   }
 
-  mutating func append(name: some Collection<UInt8>, value: some Collection<UInt8>) {
+  /// Copies both.
+  mutating func append(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
     let start = bytes.count
-    bytes.append(contentsOf: name)
+    unsafe bytes.append(contentsOf: name)
     let middle = bytes.count
-    bytes.append(contentsOf: value)
+    unsafe bytes.append(contentsOf: value)
     fields.append(Field(name: start..<middle, value: middle..<bytes.count))
   }
 
   func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
 
   private func matches(_ field: Field, _ name: String) -> Bool {
-    let wanted = name.utf8
-    guard field.name.count == wanted.count else { return false }
-    return zip(bytes[field.name], wanted).allSatisfy { ASCII.lowercase($0) == ASCII.lowercase($1) }
+    let wanted = name.utf8.span
+    let own = bytes.span.extracting(field.name)
+    guard own.count == wanted.count else { return false }
+    for index in own.indices where ASCII.lowercase(own[index]) != ASCII.lowercase(wanted[index]) { return false }
+    return true
   }
 }

@@ -10,8 +10,9 @@ public struct HTTPServerConfiguration: Sendable {
   public var inactivityTimeout = 60
   /// Connections per listen address; more of them wait in the kernel's backlog.
   public var connectionLimit = 1024
-  /// Bytes per connection for the request's head and buffers; at least 4096.
-  public var connectionMemoryLimit = 32 << 10
+  /// Bytes per connection for the request's head and buffers; at least 4096. libmicrohttpd clears them all for every
+  /// request, which is felt when they fill the processor's first cache.
+  public var connectionMemoryLimit = 16 << 10
   /// Threads per listen address.
   public var threads = 2
   /// Receives libmicrohttpd's own diagnostics, one line each, on its threads. Clients can provoke them: limit the rate.

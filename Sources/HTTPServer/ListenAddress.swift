@@ -99,7 +99,7 @@ enum NumericAddress {
   init?(_ text: String) {
     var four = in_addr()
     var six = in6_addr()
-    // SAFETY: each buffer is exactly the structure inet_pton(3) fills for its family.
+    // Safe: each buffer is exactly the structure inet_pton(3) fills for its family.
     if unsafe inet_pton(AF_INET, text, &four) == 1 {
       self = .v4(four)
     } else if unsafe inet_pton(AF_INET6, text, &six) == 1 {
@@ -112,7 +112,7 @@ enum NumericAddress {
   var isLoopback: Bool {
     switch self {
     case .v4(let address): UInt32(bigEndian: address.s_addr) >> 24 == 127
-    // SAFETY: sixteen bytes either way, and any bits make an octet.
+    // Safe: sixteen bytes either way, and any bits make an octet.
     case .v6(let address):
       unsafe withUnsafeBytes(of: address) { unsafe $0.elementsEqual([UInt8](repeating: 0, count: 15) + [1]) }
     }
@@ -120,7 +120,7 @@ enum NumericAddress {
 
   /// The usual text form.
   var text: String {
-    // SAFETY: the buffer has room for the longest text, and inet_ntop(3) ends it with a NUL.
+    // Safe: the buffer has room for the longest text, and inet_ntop(3) ends it with a NUL.
     unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
       let made: UnsafePointer<CChar>? =
         switch self {

@@ -34,9 +34,7 @@ struct ListenSocket: ~Copyable {
   }
 
   /// Gives the path away, whose taker removes it; the descriptor is closed.
-  consuming func release() -> (bound: ListenAddress, path: OwnedSocketPath?) {
-    (bound, path.take())
-  }
+  consuming func releasePath() -> OwnedSocketPath? { path.take() }
 
   private static func inherited(_ fd: Int32) throws(HTTPServerError) -> Int32 {
     guard option(fd, SO_ACCEPTCONN) == 1, option(fd, SO_TYPE) == Int32(SOCK_STREAM.rawValue) else {
@@ -55,16 +53,16 @@ struct ListenSocket: ~Copyable {
     unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     unsafe hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
     var list: UnsafeMutablePointer<addrinfo>?
-    // SAFETY: hints is a whole addrinfo; list is freed below and not used after.
+    // Safe: hints is a whole addrinfo; list is freed below and not used after.
     let code = unsafe getaddrinfo(host, String(port), &hints, &list)
     guard code == 0 else {
-      // SAFETY: gai_strerror(3) returns a constant string.
+      // Safe: gai_strerror(3) returns a constant string.
       throw .unresolvable(address, reason: unsafe String(cString: gai_strerror(code)))
     }
     defer { unsafe freeaddrinfo(list) }
     var failure = HTTPServerError.addressNotAvailable(address)
     var next = unsafe list
-    // SAFETY: getaddrinfo(3) made a list that ends with a null pointer; its nodes live until freeaddrinfo.
+    // Safe: getaddrinfo(3) made a list that ends with a null pointer; its nodes live until freeaddrinfo.
     while let candidate = unsafe next {
       do throws(HTTPServerError) { return try unsafe tcp(candidate.pointee, address) } catch { failure = error }
       unsafe next = candidate.pointee.ai_next
@@ -78,7 +76,7 @@ struct ListenSocket: ~Copyable {
     do throws(HTTPServerError) {
       try set(fd, SOL_SOCKET, SO_REUSEADDR, address)
       if family == AF_INET6 { try set(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, address) }
-      // SAFETY: address and length come from getaddrinfo(3) together.
+      // Safe: address and length come from getaddrinfo(3) together.
       try check(unsafe bind(fd, candidate.ai_addr, candidate.ai_addrlen), "bind", address)
       try check(listen(fd, SOMAXCONN), "listen", address)
       return fd
@@ -117,7 +115,7 @@ struct ListenSocket: ~Copyable {
   /// Removes a socket that nobody listens on any more; anything else at the path stays and is an error.
   private static func clearStale(_ path: String, _ address: ListenAddress) throws(HTTPServerError) {
     var status = stat()
-    // SAFETY: the kernel fills one whole stat structure.
+    // Safe: the kernel fills one whole stat structure.
     guard unsafe lstat(path, &status) == 0 else {
       if errno == ENOENT { return }
       throw failure("stat", address, errno)
@@ -125,7 +123,7 @@ struct ListenSocket: ~Copyable {
     guard status.st_mode & S_IFMT == S_IFSOCK else { throw .notASocket(path: path) }
     let fd = try made(AF_UNIX, address)
     defer { close(fd) }
-    // SAFETY: address and length come together, here and below.
+    // Safe: address and length come together, here and below.
     if unsafe withUnixAddress(path, { unsafe connect(fd, $0, $1) }) == 0 { throw .addressInUse(address) }
     switch errno {
     case ECONNREFUSED: try check(unsafe unlink(path), "unlink", address)
@@ -145,14 +143,14 @@ struct ListenSocket: ~Copyable {
     _ fd: Int32, _ level: Int32, _ name: Int32, _ address: ListenAddress
   ) throws(HTTPServerError) {
     var on: Int32 = 1
-    // SAFETY: the option is an int and so is `on`.
+    // Safe: the option is an int and so is `on`.
     try check(unsafe setsockopt(fd, level, name, &on, socklen_t(MemoryLayout<Int32>.size)), "setsockopt", address)
   }
 
   private static func option(_ fd: Int32, _ name: Int32) -> Int32? {
     var value: Int32 = 0
     var size = socklen_t(MemoryLayout<Int32>.size)
-    // SAFETY: the option is an int and so is `value`.
+    // Safe: the option is an int and so is `value`.
     return unsafe getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : nil
   }
 
@@ -184,13 +182,13 @@ struct OwnedSocketPath: Sendable {
   /// Unlinks the path unless a successor has put its own socket there.
   func remove() {
     guard let (nowDevice, nowInode) = Self.identity(path), nowDevice == device, nowInode == inode else { return }
-    // SAFETY: the string lives through the call.
+    // Safe: the string lives through the call.
     unsafe unlink(path)
   }
 
   private static func identity(_ path: String) -> (dev_t, ino_t)? {
     var status = stat()
-    // SAFETY: the kernel fills one whole stat structure.
+    // Safe: the kernel fills one whole stat structure.
     return unsafe lstat(path, &status) == 0 ? (status.st_dev, status.st_ino) : nil
   }
 }
@@ -200,9 +198,9 @@ struct OwnedSocketPath: Sendable {
 func withUnixAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
   var address = sockaddr_un()
   address.sun_family = sa_family_t(AF_UNIX)
-  // SAFETY: at most one byte less than the array holds is written, so a NUL stays behind it.
+  // Safe: at most one byte less than the array holds is written, so a NUL stays behind it.
   unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8.prefix($0.count - 1)) }
-  // SAFETY: every socket address starts as sockaddr does; the length says how much of it there is.
+  // Safe: every socket address starts as sockaddr does; the length says how much of it there is.
   return unsafe withUnsafePointer(to: address) { pointer in
     unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
       unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
@@ -213,7 +211,7 @@ func withUnixAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t
 extension ListenAddress {
   /// What a socket is bound to.
   init(boundTo fd: Int32) throws(HTTPServerError) {
-    // SAFETY: SocketName keeps to the contract of getsockname(2).
+    // Safe: socketName keeps to the contract of getsockname(2).
     guard let name = unsafe SocketName(of: fd, with: getsockname) else {
       throw .system(operation: "getsockname", address: .inherited(fd: fd), reason: Errno(rawValue: errno).description)
     }
@@ -237,7 +235,7 @@ enum SocketName {
   ) {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    // SAFETY: sockaddr_storage has room for every family; the kernel writes no more than `length`.
+    // Safe: sockaddr_storage has room for every family; the kernel writes no more than `length`.
     let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
       unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe query(fd, $0, &length) }
     }
@@ -246,7 +244,7 @@ enum SocketName {
   }
 
   private init(bytes: UnsafeRawBufferPointer, length: Int) {
-    // SAFETY: each load stays within sockaddr_storage, whose alignment is that of every address.
+    // Safe: each load stays within sockaddr_storage, whose alignment is that of every address.
     switch unsafe Int32(bytes.load(as: sa_family_t.self)) {
     case AF_INET:
       let address = unsafe bytes.load(as: sockaddr_in.self)

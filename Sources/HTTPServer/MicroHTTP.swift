@@ -9,7 +9,7 @@ import Glibc
 @safe struct MHDConnection: @unchecked Sendable {
   private let pointer: OpaquePointer
 
-  /// SAFETY: the pointer comes from a callback, and the value does not outlive the request.
+  /// Safe: the pointer comes from a callback, and the value does not outlive the request.
   @unsafe init(_ pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
   var socket: Int32 { unsafe cmicrohttp_socket(pointer) }
@@ -33,7 +33,7 @@ import Glibc
 
   /// Gives every header field to the scan, in order, until it declines.
   func walkFields(_ scan: inout HeadScan) {
-    // SAFETY: the scan outlives the walk, which calls back on this thread only.
+    // Safe: the scan outlives the walk, which calls back on this thread only.
     _ = unsafe withUnsafeMutablePointer(to: &scan) { context in
       unsafe MHD_get_connection_values_n(pointer, .HEADER_KIND, headerField, context)
     }
@@ -46,7 +46,7 @@ import Glibc
 
   /// Copies the body. Nil when memory is short.
   init?(body: [UInt8]) {
-    // SAFETY: the bytes are copied within the call.
+    // Safe: the bytes are copied within the call.
     guard let made = unsafe body.withUnsafeBytes({ unsafe cmicrohttp_response($0.baseAddress, $0.count) }) else {
       return nil
     }
@@ -58,38 +58,54 @@ import Glibc
   /// False when the field cannot go on the wire.
   func add(_ name: String, _ value: String) -> Bool {
     // libmicrohttpd itself looks for CR and LF, and cuts at a NUL.
-    guard name.utf8.allSatisfy(ASCII.isToken), !value.utf8.contains(where: { ASCII.isControl($0) && $0 != 0x09 }) else {
-      return false
+    guard ASCII.isToken(name.utf8.span), ASCII.isValue(value.utf8.span) else { return false }
+    // The implicit conversion of a string to a pointer would allocate.
+    return unsafe name.withCString { name in
+      // Safe: both strings are copied within the call.
+      unsafe value.withCString { value in unsafe MHD_add_response_header(pointer, name, value) == .YES }
     }
-    // SAFETY: both strings are copied within the call.
-    return unsafe MHD_add_response_header(pointer, name, value) == .YES
   }
 }
 
-/// A running daemon: one thread and its share of a listening socket's connections.
+/// A daemon: a listening socket and its connections, run by the caller's thread.
 ///
 /// Several of these share a socket, rather than one with a thread pool: stopping a pool shuts the listening socket
 /// down, for whoever passed it to us as well, and quiescing a busy pool first can abort.
-@safe struct MHDDaemon: @unchecked Sendable {
+@safe final class MHDDaemon {
   private let pointer: OpaquePointer
+  private let wakeDescriptor: Int32
 
-  /// Listens on a duplicate of `socket`. The core must outlive the daemon. Nil when it cannot be started.
-  init?(_ socket: Int32, _ core: ServerCore, _ log: MHDLog) {
-    let configuration = core.configuration
+  /// Listens on a duplicate of `socket`. Nil when it cannot be made.
+  init?(_ socket: Int32, _ thread: ServerThread, _ log: MHDLog) {
+    let configuration = thread.core.configuration
     let own = fcntl(socket, F_DUPFD_CLOEXEC, 0)
     guard own >= 0 else { return nil }
-    // SAFETY: the caller keeps core and log until `stop`; the options are read within the call.
+    // Safe: the thread and its log live until `stop`; the options are read within the call.
     var options = unsafe cmicrohttp_options(
       listen_fd: own, connection_limit: UInt32(configuration.connectionLimit / configuration.threads),
       memory_limit: configuration.connectionMemoryLimit, inactivity_s: UInt32(configuration.inactivityTimeout),
       begun: requestBegun, access: requestProceeds, completed: requestCompleted, notify: connectionChanged,
-      context: Unmanaged.passUnretained(core).toOpaque(), log: log.pointer)
+      context: Unmanaged.passUnretained(thread).toOpaque(), log: log.pointer)
     // Nobody knows whether a failure has closed the duplicate. It is left alone: better one lost than a stranger's.
     guard let made = unsafe cmicrohttp_start(&options) else { return nil }
+    let wakeDescriptor = unsafe cmicrohttp_wake_make(made)
+    guard wakeDescriptor >= 0 else {
+      unsafe MHD_stop_daemon(made)
+      return nil
+    }
     unsafe pointer = made
+    self.wakeDescriptor = wakeDescriptor
   }
 
-  /// Closes the duplicate and all connections, and joins the thread. Once, with no connection suspended.
+  deinit { close(wakeDescriptor) }
+
+  /// Waits for events and deals with them. Always on the same thread.
+  func run(milliseconds: Int32) { unsafe MHD_run_wait(pointer, milliseconds) }
+
+  /// Ends the wait, or the next one. From any thread.
+  func wake() { cmicrohttp_wake(wakeDescriptor) }
+
+  /// Closes the duplicate and all connections. Once, with no connection suspended.
   func stop() { unsafe MHD_stop_daemon(pointer) }
 }
 
@@ -99,7 +115,7 @@ import Glibc
 
   init(_ core: ServerCore) {
     unsafe pointer = .allocate(capacity: 1)
-    // SAFETY: the core outlives its daemons, and only they use the pointer.
+    // Safe: the core outlives its daemons, and only they use the pointer.
     unsafe pointer.initialize(
       to: cmicrohttp_log(sink: diagnosticLine, context: Unmanaged.passUnretained(core).toOpaque()))
   }

@@ -6,34 +6,59 @@ struct RequestTarget {
 
   /// Refuses whatever could be read in two ways further on.
   init(parsing target: [UInt8], method: String) throws(IngressError) {
-    guard !target.isEmpty, target.allSatisfy(ASCII.isVisible) else {
-      throw IngressError("the request target is empty or holds something other than visible ASCII")
-    }
     if target == [0x2A], method == "OPTIONS" {
       rawPath = "*"
       return
     }
-    guard target[0] == 0x2F else { throw IngressError("the request target does not start with a slash") }
-    guard !target.contains(0x23) else { throw IngressError("the request target holds a fragment") }
-    let mark = target.firstIndex(of: 0x3F) ?? target.endIndex
-    rawPath = String(decoding: target[..<mark], as: UTF8.self)
-    if mark > 1 {
-      for segment in target[1..<mark].split(separator: 0x2F, omittingEmptySubsequences: false) {
-        segments.append(try Self.segment(segment))
+    guard target.first == 0x2F else { throw IngressError("the request target does not start with a slash") }
+    segments.reserveCapacity(8)
+    var start = 1
+    var isPlain = true
+    var index = 1
+    while index < target.count, target[index] != 0x3F {
+      switch target[index] {
+      case 0x2F:
+        segments.append(try Self.segment(target, start..<index, isPlain))
+        (start, isPlain) = (index + 1, true)
+      case 0x25, 0x2E: isPlain = false
+      case let byte: try Self.checkOctet(byte)
       }
+      index += 1
     }
-    if mark < target.endIndex { query = try Self.query(target[(mark + 1)...]) }
+    if index > 1 { segments.append(try Self.segment(target, start..<index, isPlain)) }
+    rawPath = Self.plainText(target, 0..<index)
+    guard index < target.count else { return }
+    for byte in target[index...] { try Self.checkOctet(byte) }
+    query = try Self.query(target[(index + 1)...])
+  }
+
+  private static func checkOctet(_ byte: UInt8) throws(IngressError) {
+    guard ASCII.isVisible(byte), byte != 0x23 else {
+      throw IngressError("the request target holds a fragment or something other than visible ASCII")
+    }
+  }
+
+  private static func segment(_ target: [UInt8], _ range: Range<Int>, _ isPlain: Bool) throws(IngressError) -> String {
+    isPlain ? plainText(target, range) : try segment(target[range])
   }
 
   private static func segment(_ raw: ArraySlice<UInt8>) throws(IngressError) -> String {
-    let decoded = raw.contains(0x25) ? try percentDecoded(raw) : raw
+    let decoded = try percentDecoded(raw)
     guard !decoded.contains(where: { $0 == 0x2F || ASCII.isControl($0) }) else {
       throw IngressError("a segment of the path holds an escaped slash or control character")
     }
-    if decoded.first == 0x2E, decoded.count <= 2, decoded.last == 0x2E {
+    guard !decoded.elementsEqual([0x2E]), !decoded.elementsEqual([0x2E, 0x2E]) else {
       throw IngressError("the path holds a segment . or ..")
     }
     return try text(decoded)
+  }
+
+  /// For visible ASCII.
+  private static func plainText(_ bytes: [UInt8], _ range: Range<Int>) -> String {
+    // Safe: the slice checks its bounds; the bytes are copied within the call.
+    unsafe bytes.withUnsafeBufferPointer {
+      unsafe String(decoding: UnsafeBufferPointer(rebasing: $0[range]), as: UTF8.self)
+    }
   }
 
   private static func query(_ raw: ArraySlice<UInt8>) throws(IngressError) -> [(name: String, value: String)] {

@@ -6,57 +6,46 @@ final class ServerCore: Sendable {
   let configuration: HTTPServerConfiguration
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
-  /// Set once by stop, before it walks the connections. A connection reads it under its own lock, which stop takes
-  /// afterwards: whoever suspends without having seen it is found by the walk.
-  let stopping = Atomic(false)
-  /// Wakes stop when a request has been answered.
-  let finished = WakeSignal()
   /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.
   let knowsHeadLayout: Bool
 
-  /// Guards the list of open connections and each connection's index in it. Taken by itself, never inside another.
-  private let connections = Mutex<[Connection]>([])
-  private let requestIDPrefix: [UInt8]
+  /// Thirty random bits, above the forty that count requests.
+  private let requestIDPrefix = UInt64.random(in: 0..<1 << 30)
   private let requestCount = Atomic<UInt64>(0)
 
   init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler) {
     self.configuration = configuration
     self.handler = handler
     knowsHeadLayout = MicroHTTP.version.hasPrefix("0.9.75")
-    let random = UInt32.random(in: .min ... .max)
-    requestIDPrefix = (0..<8).map { ASCII.hexDigits[Int(random >> (28 - 4 * $0) & 15)] } + [0x2D]
   }
 
-  func add(_ connection: Connection) {
-    connections.withLock {
-      // SAFETY: every index is used under this lock only.
-      unsafe connection.index = $0.count
-      $0.append(connection)
-    }
-  }
+  var requestDeadlineNS: UInt64 { UInt64(configuration.requestDeadline) * 1_000_000_000 }
+  var inactivityTimeoutNS: UInt64 { UInt64(configuration.inactivityTimeout) * 1_000_000_000 }
 
-  func remove(_ connection: Connection) {
-    connections.withLock {
-      let last = $0.removeLast()
-      if last !== connection {
-        // SAFETY: as in `add`.
-        unsafe $0[connection.index] = last
-        unsafe last.index = connection.index
-      }
-    }
-  }
-
-  func openConnections() -> [Connection] { connections.withLock { $0 } }
-
-  /// Unique within the process, unlikely to repeat across processes.
+  /// Unique within the process, unlikely to repeat across processes. Short enough to need no memory of its own.
   func makeRequestID() -> String {
     let count = requestCount.add(1, ordering: .relaxed).newValue
-    var bytes = requestIDPrefix
-    bytes.reserveCapacity(21)
-    for shift in stride(from: UInt64(44), through: 0, by: -4) {
-      bytes.append(ASCII.hexDigits[Int(count >> shift & 15)])
+    // Safe: fifteen bytes are asked for and all of them written.
+    return unsafe String(unsafeUninitializedCapacity: 15) { buffer in
+      var rest = count
+      for index in stride(from: 14, through: 7, by: -1) {
+        unsafe buffer[index] = Self.digit(rest)
+        rest >>= 5
+      }
+      unsafe buffer[6] = 0x2D
+      rest = requestIDPrefix
+      for index in stride(from: 5, through: 0, by: -1) {
+        unsafe buffer[index] = Self.digit(rest)
+        rest >>= 5
+      }
+      return 15
     }
-    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// 0 to 9 and a to v for the lowest five bits.
+  private static func digit(_ value: UInt64) -> UInt8 {
+    let bits = UInt8(truncatingIfNeeded: value & 31)
+    return bits < 10 ? 0x30 + bits : 0x57 + bits
   }
 
   func response(to refusal: HTTPRefusal, _ requestID: String) -> HTTPResponse {
@@ -67,7 +56,7 @@ final class ServerCore: Sendable {
   func serialized(_ response: HTTPResponse, _ requestID: String) -> [UInt8] {
     var head = "HTTP/1.1 \(response.status) \(MicroHTTP.reasonPhrase(response.status))\r\nConnection: close\r\n"
     let fields = response.headers + [("X-Request-Id", requestID), ("Content-Length", String(response.body.count))]
-    for field in fields where !(field.name + field.value).utf8.contains(where: { ASCII.isControl($0) }) {
+    for field in fields where ASCII.isToken(field.name.utf8.span) && ASCII.isValue(field.value.utf8.span) {
       head += "\(field.name): \(field.value)\r\n"
     }
     return Array((head + "\r\n").utf8) + response.body

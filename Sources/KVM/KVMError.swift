@@ -8,6 +8,8 @@ public enum KVMUnavailable: Error, Sendable, Equatable, CustomStringConvertible 
   case notPermitted(path: String)
   /// Opening failed otherwise.
   case failed(path: String, Errno)
+  /// It is something else.
+  case notKVM(path: String)
   /// The kernel speaks another KVM API than version 12.
   case wrongVersion(Int)
   /// The kernel lacks a capability that the server cannot do without.
@@ -24,6 +26,9 @@ public enum KVMUnavailable: Error, Sendable, Equatable, CustomStringConvertible 
         + "device to its container"
     case .failed(let path, let errno):
       "\(path) cannot be opened: \(errno)"
+    case .notKVM(let path):
+      "\(path) is not KVM's device: something else stands in its place; remove it and load the module (modprobe kvm_amd "
+        + "or kvm_intel), or pass the host's device to the container"
     case .wrongVersion(let version):
       "the kernel's KVM API version is \(version), and 12 is needed: use Linux 4.11 or newer"
     case .lacksCapability(let capability):

@@ -34,6 +34,7 @@ public final class KVMSystem: Sendable {
     }
     let kvm = descriptor.rawValue
     apiVersion = Int(ckvm_get_api_version(kvm))
+    guard apiVersion >= 0 else { throw .notKVM(path: path) }
     guard apiVersion == Int(KVM_API_VERSION) else { throw .wrongVersion(apiVersion) }
     var found: [Capability: Int] = [:]
     for capability in Capability.allCases {

@@ -18,7 +18,7 @@ enum ConsoleRoutes {
   /// Bytes that one request may send: as many as wait for a guest at most.
   private static let inputLimit = 4096
 
-  private static func read(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func read(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let offset = try call.query.integer("offset", in: 0...Int64.max) ?? 0
     let limit = try call.query.integer("limit", in: 1...65_536) ?? 65_536
     let output = try api.vm(call).machine.console.read(from: UInt64(offset), limit: Int(limit))
@@ -28,7 +28,7 @@ enum ConsoleRoutes {
     return .now(response)
   }
 
-  private static func write(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func write(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     // A chunked body says no length at first.
     guard call.request.body.count <= inputLimit else { throw .tooLarge(limit: inputLimit) }
     let vm = try api.vm(call)

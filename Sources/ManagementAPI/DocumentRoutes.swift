@@ -6,7 +6,7 @@ enum DocumentRoutes {
     Route(method: .get, template: "/openapi.yaml", operationID: "getOpenAPI", handler: get)
   ]
 
-  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let headers = [
       ("Content-Type", "application/yaml"), ("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"),
     ]

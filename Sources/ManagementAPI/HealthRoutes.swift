@@ -7,9 +7,9 @@ enum HealthRoutes {
     Route(method: .get, template: "/readyz", operationID: "getReadiness", handler: ready),
   ]
 
-  private static func live(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer { ok }
+  private static func live(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer { ok }
 
-  private static func ready(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func ready(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     if api.fleet.isDraining { throw .draining }
     return ok
   }

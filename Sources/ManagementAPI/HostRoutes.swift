@@ -46,7 +46,7 @@ enum HostRoutes {
     Route(method: .get, template: "/v1/host", operationID: "getHost", handler: get)
   ]
 
-  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let host = api.configuration.host
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxVCPUsPerVM: FleetLimits.vcpusPerVM,

@@ -11,11 +11,11 @@ enum ImageRoutes {
 
   private static let documents = BuiltinGuest.all.map(ImageDocument.init).sorted { $0.name < $1.name }
 
-  private static func list(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     .now(try .json(try Page(of: documents, by: \.name, call.query)))
   }
 
-  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
     guard let document = documents.first(where: { $0.name == name }) else {
       throw APIProblem(.imageNotFound, "There is no image \(name); GET /v1/images lists them.")

@@ -27,7 +27,8 @@ enum LifecycleRoutes {
     }
   }
 
-  private static func perform(_ control: @escaping Control, on vm: VM, _ api: ManagementAPI) throws(APIProblem) -> Answer
+  private static func perform(_ control: @escaping Control, on vm: VM, _ api: APIHandler) throws(APIProblem)
+    -> Answer
   {
     let expired: @Sendable () -> APIProblem = {
       APIProblem(.timedOut(waitedNS: patienceNS), vm: vm.id)

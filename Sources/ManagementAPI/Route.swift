@@ -29,7 +29,7 @@ struct Route: Sendable {
   var body = Body.none
   /// Whether it is refused while the server drains.
   var isNewWork = false
-  let handler: @Sendable (ManagementAPI, Call) throws(APIProblem) -> Answer
+  let handler: @Sendable (APIHandler, Call) throws(APIProblem) -> Answer
 
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =

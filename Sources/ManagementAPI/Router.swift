@@ -54,6 +54,9 @@ struct Router: Sendable {
     }
   }
 
+  /// Every path, the shortest first.
+  var allPaths: [Path] { pathsByCount.flatMap(\.self) }
+
   /// The path whose form the segments have. A segment that does not have its parameter's form leads nowhere.
   func find(_ segments: [String]) -> (path: Path, parameters: PathParameters)? {
     guard segments.count < pathsByCount.count else { return nil }

@@ -1,5 +1,4 @@
 import APIModel
-import HTTPServer
 import KVM
 import LinuxSupport
 import MachineRuntime
@@ -21,7 +20,7 @@ enum VCPURoutes {
       method: .get, template: "/v1/vms/{vm}/vcpus/{index}/registers", operationID: "getRegisters", handler: registers),
   ]
 
-  private static func list(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let vm = try api.vm(call)
     let items = vm.machine.vcpuSnapshots.map { VCPUDocument($0, vm: vm.id) }
     // A VM without vCPUs is one that is just being deleted.
@@ -29,7 +28,7 @@ enum VCPURoutes {
     return .now(try .json(Page(items: items, nextPageToken: nil)))
   }
 
-  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let vm = try api.vm(call)
     let snapshot = try translating(vm) { () throws(MachineControlError) in
       try vm.machine.snapshot(vcpu: call.parameters.index)
@@ -39,24 +38,24 @@ enum VCPURoutes {
 
   // MARK: Kicks
 
-  private static func kickOne(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func kickOne(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let index = call.parameters.index
-    return try kick(api, call, index) { (vm, outcomes) throws(APIProblem) in
-      try .json(KickDocument(outcomes[0], vm: vm.id, vcpu: index, mechanism: vm.machine.configuration.mechanism))
+    return try kick(api, call, index) { vm, outcomes in
+      KickText(KickDocument(outcomes[0], vm: vm.id, vcpu: index, mechanism: vm.machine.configuration.mechanism))
     }
   }
 
-  private static func kickAll(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
-    try kick(api, call, nil) { (vm, outcomes) throws(APIProblem) in
+  private static func kickAll(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    try kick(api, call, nil) { vm, outcomes in
       let mechanism = vm.machine.configuration.mechanism
       let kicks = outcomes.enumerated().map { KickDocument($1, vm: vm.id, vcpu: $0, mechanism: mechanism) }
-      return try .json(KickAllDocument(vm: vm.id, kicks: kicks))
+      return KickText(KickAllDocument(vm: vm.id, kicks: kicks))
     }
   }
 
   private static func kick(
-    _ api: ManagementAPI, _ call: Call, _ index: Int?,
-    _ format: @escaping @Sendable (VM, [KickOutcome]) throws(APIProblem) -> HTTPResponse
+    _ api: APIHandler, _ call: Call, _ index: Int?,
+    _ format: @escaping @Sendable (VM, [KickOutcome]) -> KickText
   ) throws(APIProblem) -> Answer {
     let request = try call.documentIfAny(KickRequestDocument.self)
     let timeoutMS = try checked(request?.timeoutMS, default: 1000, in: 1...60_000, at: "/timeout_ms")
@@ -80,18 +79,19 @@ enum VCPURoutes {
         throw APIProblem(error, vm: vm.id)
       }
       vm.record(outcomes, of: kicks)
-      return try format(vm, outcomes)
+      return format(vm, outcomes).response
     }
   }
 
   // MARK: Registers
 
-  private static func registers(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func registers(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let vm = try api.vm(call)
     let index = call.parameters.index
     let patienceNS = LifecycleRoutes.patienceNS
     let expired: @Sendable () -> APIProblem = { APIProblem(.timedOut(waitedNS: patienceNS), vm: vm.id) }
-    return try api.waiting(untilNS: MonotonicClock.now() + patienceNS, expired: expired) { (end, _) throws(APIProblem) in
+    return try api.waiting(untilNS: MonotonicClock.now() + patienceNS, expired: expired) {
+      (end, _) throws(APIProblem) in
       let registers: (general: GeneralRegisters, special: SpecialRegisters)
       do throws(MachineControlError) {
         registers = try vm.machine.registers(vcpu: index, untilNS: end)

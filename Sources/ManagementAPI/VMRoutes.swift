@@ -16,7 +16,7 @@ enum VMRoutes {
     Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", handler: delete),
   ]
 
-  private static func list(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let limit = try call.query.pageLimit()
     let pool = try call.query.resourceName("pool")
     let state = try call.query.word("state", of: ["ready", "running", "paused", "stopped"])
@@ -27,11 +27,11 @@ enum VMRoutes {
     return .now(try .json(Page(items: page.vms.map(VMDocument.init), nextPageToken: page.next.map { String($0) })))
   }
 
-  private static func get(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     .now(try .json(VMDocument(try api.vm(call))))
   }
 
-  private static func create(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let document = try call.document(CreateVMDocument.self)
     let specification = try VMSpecification(document)
     return .later(.working) { () throws(APIProblem) in
@@ -44,7 +44,7 @@ enum VMRoutes {
     }
   }
 
-  private static func delete(_ api: ManagementAPI, _ call: Call) throws(APIProblem) -> Answer {
+  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let id = call.parameters.vm
     return .later(.working) { () throws(APIProblem) in
       try translating { () throws(FleetError) in try api.fleet.delete(id) }

@@ -1,3 +1,4 @@
+import CKVM
 import SystemPackage
 
 /// How a vCPU is brought out of KVM_RUN.
@@ -6,6 +7,24 @@ public enum KickMechanism: String, Sendable, CaseIterable {
   case immediateExit = "immediate_exit"
   /// A signal that is blocked outside KVM_RUN (KVM_SET_SIGNAL_MASK), drained after.
   case signalMask = "signal_mask"
+  /// A signal whose handler moves a thread that stands between its last check and KVM_RUN to where it gives up: no help
+  /// of the kernel is needed to kick, only `immediate_exit` to complete an access.
+  case ipFixup = "ip_fixup"
+  /// A signal and nothing else. It loses the kick that lands between the last check and KVM_RUN: for benchmarks and for
+  /// the test that shows the race.
+  case signalOnly = "signal_only"
+
+  /// Those that lose no kick.
+  public static let sound: [KickMechanism] = [.immediateExit, .signalMask, .ipFixup]
+
+  var inC: ckvm_mechanism {
+    switch self {
+    case .immediateExit: CKVM_IMMEDIATE_EXIT
+    case .signalMask: CKVM_SIGNAL_MASK
+    case .ipFixup: CKVM_IP_FIXUP
+    case .signalOnly: CKVM_SIGNAL_ONLY
+    }
+  }
 }
 
 /// Where a kick landed.

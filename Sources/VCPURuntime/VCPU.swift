@@ -76,14 +76,22 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   /// Takes over a vCPU whose registers are loaded, and starts its thread, parked.
-  ///
-  /// `mechanism` nil: `immediate_exit` where the kernel has it, else `signal_mask`.
-  public init(
+  public convenience init(
     _ descriptor: consuming VCPUDescriptor, index: Int, mechanism: KickMechanism, handler: any ExitHandler
+  ) throws(VCPUStartError) {
+    unsafe try self.init(descriptor, index: index, mechanism: mechanism, handler: handler, entry: nil)
+  }
+
+  /// The same through another way into the guest than the shipped one (nil): for tests that hold the thread in the
+  /// entry window.
+  @unsafe init(
+    _ descriptor: consuming VCPUDescriptor, index: Int, mechanism: KickMechanism, handler: any ExitHandler,
+    entry: UnsafePointer<ckvm_entry>?
   ) throws(VCPUStartError) {
     Self.installHandlerOnce()
     // Safe: the descriptor outlives the mapping, which `join` undoes before it closes the descriptor.
-    guard let control = unsafe ckvm_vcpu_new(descriptor.rawValue, UInt32(descriptor.runSize)) else {
+    guard let control = unsafe ckvm_vcpu_new(descriptor.rawValue, UInt32(descriptor.runSize), mechanism.inC, entry)
+    else {
       throw .mapping(Errno(rawValue: errno))
     }
     unsafe self.control = unsafe control
@@ -175,9 +183,14 @@ public enum VCPUState: UInt8, Sendable {
   /// Waits until the request of `ticket` has been served, until `deadlineNS` (CLOCK_MONOTONIC) at the latest. The
   /// signal is sent again every ten milliseconds.
   public func wait(for ticket: KickTicket, untilNS deadlineNS: UInt64) throws(KickError) -> KickOutcome {
+    try wait(for: ticket, untilNS: deadlineNS, resends: true)
+  }
+
+  /// The same, without sending the signal again if asked to: a sound mechanism needs no second signal.
+  func wait(for ticket: KickTicket, untilNS deadlineNS: UInt64, resends: Bool) throws(KickError) -> KickOutcome {
     var ticket = ticket
     var now = ticket.requestedAtNS
-    var resendAt = now + Self.resendIntervalNS
+    var resendAt = resends ? now + Self.resendIntervalNS : .max
     while unsafe ckvm_served_load(control) >> 1 < ticket.generation {
       let seen = unsafe ckvm_served_set_bits(control, 1)
       if seen >> 1 >= ticket.generation { break }

@@ -25,7 +25,9 @@ public struct VCPUCounts: Sendable, Equatable {
   /// guest), `entry` (-EINTR without entering it) and `error`.
   public var exits: [String: UInt64] {
     var exits: [String: UInt64] = [:]
-    for (number, count) in byReason.enumerated() where count > 0 { exits[ExitReason.names[number], default: 0] += count }
+    for (number, count) in byReason.enumerated() where count > 0 {
+      exits[ExitReason.names[number], default: 0] += count
+    }
     // Read one after the other while the vCPU runs, so the part may be ahead of the whole.
     let interrupted = eintrReturns - min(entryExits, eintrReturns)
     if interrupted > 0 { exits["intr", default: 0] += interrupted }
@@ -39,6 +41,7 @@ public struct VCPUCounts: Sendable, Equatable {
     Dictionary(uniqueKeysWithValues: KickPhase.allCases.map { ($0, landed[Int($0.rawValue)]) })
   }
 
+  /// Whether both counted the same.
   public static func == (left: VCPUCounts, right: VCPUCounts) -> Bool {
     left.exits == right.exits && left.kicks == right.kicks && left.eintrReturns == right.eintrReturns
       && left.spuriousReturns == right.spuriousReturns && left.kickTimeouts == right.kickTimeouts

@@ -19,7 +19,7 @@ extension VCPU {
 
   func threadMain() {
     // Safe: `control` outlives this thread; it is unbound before the thread ends.
-    unsafe ckvm_bind_thread(control, Self.signal, mechanism == .immediateExit)
+    unsafe ckvm_bind_thread(control, Self.signal, mechanism != .signalMask)
     var departure = Departure(phase: .parked, outNS: 0)
     if mechanism == .signalMask {
       let result = unsafe ckvm_unblock_in_run(control.pointee.fd, Self.signal)
@@ -74,8 +74,8 @@ extension VCPU {
   /// two would be lost: its flag wiped, its request unseen.
   private func take() -> RequestWord {
     switch mechanism {
-    case .immediateExit: unsafe ckvm_clear_immediate_exit(control)
     case .signalMask: while ckvm_drain(Self.signal) {}
+    case .immediateExit, .ipFixup, .signalOnly: unsafe ckvm_clear_immediate_exit(control)
     }
     return RequestWord(bits: unsafe ckvm_request_clear(control, RequestWord.takenBits))
   }
@@ -145,7 +145,9 @@ extension VCPU {
         continue
       }
       let now = MonotonicClock.now()
-      if result == CKVM_ABORTED { return Departure(phase: .host, outNS: now) }
+      if result == CKVM_ABORTED {
+        return Departure(phase: unsafe ckvm_take_fixed_up(control) ? .entry : .host, outNS: now)
+      }
       if result == -Int(EINTR) {
         let atEntry = unsafe ckvm_exit_reason(control) == CKVM_NOT_WRITTEN
         unsafe ckvm_count_eintr(control, atEntry)

@@ -19,7 +19,7 @@ struct ConsoleCommand: ServerCommand {
   @Flag(help: "Leave out what was printed before.")
   var fromNow = false
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     let offset = fromNow ? try client.vm(vm).consoleBytes : 0
     var session = ConsoleSession(client: client, vm: vm, offset: offset)
     let ending: ConsoleSession.Ending
@@ -62,7 +62,7 @@ struct ConsoleSession {
     case outputClosed
   }
 
-  let client: APIClient
+  let client: VMPoolClient
   let vm: String
   var offset: UInt64
   private var pending: [UInt8] = []
@@ -72,7 +72,7 @@ struct ConsoleSession {
   private static let pauses = 10...200
   private static let inputLimit = 4096
 
-  init(client: APIClient, vm: String, offset: UInt64) {
+  init(client: VMPoolClient, vm: String, offset: UInt64) {
     self.client = client
     self.vm = vm
     self.offset = offset

@@ -50,7 +50,7 @@ extension VMsCommand {
       }
     }
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       let request = CreateVMDocument(
         image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart, deadlineMS: deadline)
       try show(client.createVM(request)) { table([$0]).text }

@@ -9,7 +9,7 @@ struct HostCommand: DocumentCommand {
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     try show(client.host()) { host in
       let capabilities = host.capabilities.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
       return properties([
@@ -39,7 +39,7 @@ struct ImagesCommand: DocumentCommand {
   @Argument(help: "The image to show; all when absent.")
   var name: String?
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     if let name {
       try show(client.image(name)) { Self.table([$0]).text }
     } else {

@@ -10,7 +10,7 @@ struct MetricsCommand: ServerCommand {
   @Flag(help: "The series of every vCPU instead of those of pools and server.")
   var vcpus = false
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     print(vcpus ? try client.vcpuMetrics() : try client.metrics(), terminator: "")
   }
 }

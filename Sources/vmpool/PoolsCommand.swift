@@ -13,7 +13,7 @@ struct PoolsCommand: ParsableCommand {
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    func run(_ client: APIClient) throws { try show(list: client.pools(), of: "pools", table) }
+    func run(_ client: VMPoolClient) throws { try show(list: client.pools(), of: "pools", table) }
   }
 
   struct Show: DocumentCommand {
@@ -25,7 +25,7 @@ struct PoolsCommand: ParsableCommand {
     @Argument(help: "The pool's name.")
     var name: String
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       try show(client.pool(name)) { pool in
         table([pool]).text + (pool.status.lastError.map { "\nlast error: \(printable($0))" } ?? "")
       }
@@ -53,7 +53,7 @@ struct PoolsCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Guest memory of each VM, in MiB.", valueName: "MiB"))
     var memory = 2
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       let declaration = DeclarePoolDocument(image: image, vcpus: vcpus, memoryMiB: memory, ready: ready)
       try show(client.putPool(name, declaration)) { table([$0]).text }
     }
@@ -67,7 +67,7 @@ struct PoolsCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The pools' names.", valueName: "name"))
     var names: [String]
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       let failure = forEach(names) { name throws(APIError) in try client.deletePool(name) }
       if let failure { throw failure }
     }

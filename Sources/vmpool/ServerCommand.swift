@@ -22,7 +22,7 @@ struct ServerOptions: ParsableArguments {
     if server != nil { _ = try endpoint() }
   }
 
-  func client() throws -> APIClient { try APIClient(endpoint: endpoint(), timeout: .seconds(timeout)) }
+  func client() throws -> VMPoolClient { try VMPoolClient(endpoint: endpoint(), timeout: .seconds(timeout)) }
 
   private func endpoint() throws -> Endpoint {
     let text = server ?? environment("VMPOOL_SERVER") ?? "http://127.0.0.1:8080"
@@ -52,7 +52,7 @@ struct OutputOptions: ParsableArguments {
 protocol ServerCommand: ParsableCommand {
   var server: ServerOptions { get }
 
-  func run(_ client: APIClient) throws
+  func run(_ client: VMPoolClient) throws
 }
 
 extension ServerCommand {

@@ -12,7 +12,7 @@ struct VCPUsCommand: DocumentCommand {
   @Argument(help: "The VM's id.")
   var vm: String
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     try show(list: client.vcpus(of: vm), of: "vCPUs") { vcpus in
       var table = Table([.init("VCPU", .right), .init("STATE"), .init("EXITS"), .init("KICKS")])
       for vcpu in vcpus { table.add(["\(vcpu.index)", vcpu.state, Self.counts(vcpu.exits), Self.counts(vcpu.kicks)]) }
@@ -50,7 +50,7 @@ struct KickCommand: DocumentCommand {
     if all && vcpu != nil { throw ValidationError("Give either --vcpu or --all.") }
   }
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     if let vcpu {
       try show(client.kick(vcpu: vcpu, of: vm, timeoutMS: timeoutMs)) { Self.table([$0]).text }
     } else {
@@ -87,7 +87,7 @@ struct RegistersCommand: DocumentCommand {
   @Option(help: ArgumentHelp("The vCPU.", valueName: "index"))
   var vcpu = 0
 
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     try show(client.registers(ofVCPU: vcpu, of: vm)) { registers in
       let values = [registers.general, registers.control].flatMap(Self.inOrder)
       var segments = Table([

@@ -23,7 +23,7 @@ struct VMsCommand: ParsableCommand {
     @Option(help: "Only VMs in this state.")
     var state: State?
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       let vms = try client.vms(pool: pool, state: state?.rawValue)
       // RFC 3339 in UTC, with the same digits everywhere, sorts as text.
       try show(list: vms.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }, of: "VMs", table)
@@ -39,12 +39,12 @@ struct VMsCommand: ParsableCommand {
     @Argument(help: "The VM's id.")
     var vm: String
 
-    func run(_ client: APIClient) throws { try show(client.vm(vm)) { table([$0]).text } }
+    func run(_ client: VMPoolClient) throws { try show(client.vm(vm)) { table([$0]).text } }
   }
 
   struct Start: VMTransition {
     static let configuration = CommandConfiguration(abstract: "Start ready VMs.")
-    static func apply(_ client: APIClient, _ vm: String) throws(APIError) -> VMDocument { try client.startVM(vm) }
+    static func apply(_ client: VMPoolClient, _ vm: String) throws(APIError) -> VMDocument { try client.startVM(vm) }
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
@@ -53,7 +53,7 @@ struct VMsCommand: ParsableCommand {
 
   struct Pause: VMTransition {
     static let configuration = CommandConfiguration(abstract: "Pause running VMs.")
-    static func apply(_ client: APIClient, _ vm: String) throws(APIError) -> VMDocument { try client.pauseVM(vm) }
+    static func apply(_ client: VMPoolClient, _ vm: String) throws(APIError) -> VMDocument { try client.pauseVM(vm) }
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
@@ -62,7 +62,7 @@ struct VMsCommand: ParsableCommand {
 
   struct Resume: VMTransition {
     static let configuration = CommandConfiguration(abstract: "Resume paused VMs.")
-    static func apply(_ client: APIClient, _ vm: String) throws(APIError) -> VMDocument { try client.resumeVM(vm) }
+    static func apply(_ client: VMPoolClient, _ vm: String) throws(APIError) -> VMDocument { try client.resumeVM(vm) }
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
@@ -71,7 +71,7 @@ struct VMsCommand: ParsableCommand {
 
   struct Stop: VMTransition {
     static let configuration = CommandConfiguration(abstract: "Stop VMs for good; their console output stays.")
-    static func apply(_ client: APIClient, _ vm: String) throws(APIError) -> VMDocument { try client.stopVM(vm) }
+    static func apply(_ client: VMPoolClient, _ vm: String) throws(APIError) -> VMDocument { try client.stopVM(vm) }
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
@@ -84,7 +84,7 @@ struct VMsCommand: ParsableCommand {
     @OptionGroup var server: ServerOptions
     @Argument(help: "The VMs' ids.") var vm: [String]
 
-    func run(_ client: APIClient) throws {
+    func run(_ client: VMPoolClient) throws {
       let failure = forEach(vm) { id throws(APIError) in try client.deleteVM(id) }
       if let failure { throw failure }
     }
@@ -116,12 +116,12 @@ struct VMsCommand: ParsableCommand {
 protocol VMTransition: DocumentCommand {
   var vm: [String] { get }
 
-  static func apply(_ client: APIClient, _ vm: String) throws(APIError) -> VMDocument
+  static func apply(_ client: VMPoolClient, _ vm: String) throws(APIError) -> VMDocument
 }
 
 extension VMTransition {
   /// With `--json`, one document for each VM; else one table of them all, failures left out.
-  func run(_ client: APIClient) throws {
+  func run(_ client: VMPoolClient) throws {
     var changed: [VMDocument] = []
     let failure = forEach(vm) { id throws(APIError) in changed.append(try Self.apply(client, id)) }
     if output.json {

@@ -33,10 +33,10 @@ struct Daemon {
       factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: FleetLimits(vms: options.maxVMs))
     try declareDemoPool(in: fleet)
     let http = httpConfiguration(addresses, logger)
-    var configuration = ManagementAPI.Configuration(
+    var configuration = APIHandler.Configuration(
       host: HostFacts(system), hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let api = ManagementAPI(fleet: fleet, configuration: configuration)
+    let api = APIHandler(fleet: fleet, configuration: configuration)
     let server = try start(http, api)
     for address in server.boundAddresses { logger.info("listening on \(address)") }
     systemd.notify("READY=1")
@@ -107,9 +107,9 @@ struct Daemon {
       }
   }
 
-  private func start(_ configuration: HTTPServerConfiguration, _ api: ManagementAPI) throws(StartupError) -> HTTPServer {
+  private func start(_ configuration: HTTPServerConfiguration, _ api: APIHandler) throws(StartupError) -> HTTPService {
     do throws(HTTPServerError) {
-      let server = try HTTPServer(configuration: configuration, handler: api)
+      let server = try HTTPService(configuration: configuration, handler: api)
       try server.start()
       return server
     } catch {

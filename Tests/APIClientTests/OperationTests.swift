@@ -23,13 +23,13 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
   var request: String
   var body: String?
   var answer: ScriptedServer.Answer
-  var isUnderstood: @Sendable (APIClient) throws -> Bool
+  var isUnderstood: @Sendable (VMPoolClient) throws -> Bool
 
   var testDescription: String { request }
 
   init(
     _ request: String, body: String? = nil, _ answer: String,
-    _ isUnderstood: @escaping @Sendable (APIClient) throws -> Bool
+    _ isUnderstood: @escaping @Sendable (VMPoolClient) throws -> Bool
   ) {
     self.request = request
     self.body = body

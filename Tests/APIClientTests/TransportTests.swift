@@ -6,12 +6,12 @@ import Testing
 /// Runs the body with a client of a server that has that script.
 func withServer(
   _ answers: [ScriptedServer.Answer], path: String? = nil, timeout: Duration = .seconds(20),
-  _ body: (APIClient, ScriptedServer) throws -> Void
+  _ body: (VMPoolClient, ScriptedServer) throws -> Void
 ) throws {
   let server = try ScriptedServer(answers, path: path)
   defer { server.stop() }
   // The client goes first: the server's thread waits for the end of its connection.
-  try body(APIClient(endpoint: Endpoint(server.endpoint), timeout: timeout), server)
+  try body(VMPoolClient(endpoint: Endpoint(server.endpoint), timeout: timeout), server)
 }
 
 @Suite struct TransportTests {
@@ -119,7 +119,7 @@ func withServer(
   @Test func tellsWhenNobodyListens() throws {
     let server = try ScriptedServer([])
     server.stop()
-    let client = try APIClient(endpoint: Endpoint(server.endpoint))
+    let client = try VMPoolClient(endpoint: Endpoint(server.endpoint))
     #expect { try client.host() } throws: { error in
       guard case .unreachable(server.endpoint, let reason) = error as? APIError else { return false }
       return !reason.isEmpty

@@ -162,7 +162,7 @@ extension HTTPServerTests {
 
     /// Heads that grow libmicrohttpd's buffer must not be mistaken for hidden octets.
     @Test func largeHeadsInPieces() throws {
-      let server = try TestServer()
+      let server = try TestServer { $0.connectionMemoryLimit = 32 << 10 }
       let client = try server.client()
       for size in [1000, 15_000, 17_000, 20_000, 24_000] {
         let long = String(repeating: "a", count: size)

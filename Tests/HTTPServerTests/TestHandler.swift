@@ -9,6 +9,7 @@ final class TestHandler: HTTPHandler {
   private let seen = Mutex<[HTTPRequest]>([])
   private let kept = Mutex<[HTTPAccessRecord]>([])
   private let parked = Mutex<[HTTPResponder]>([])
+  private let blocking = Mutex<WakeSignal?>(nil)
   private let changed = WakeSignal()
 
   var requests: [HTTPRequest] { seen.withLock { $0 } }
@@ -23,6 +24,12 @@ final class TestHandler: HTTPHandler {
     case "echo":
       return .now(HTTPResponse(status: 200, headers: [("X-Method", request.head.method)], body: request.body))
     case "big": return .now(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20)))
+    case "block":
+      let release = WakeSignal()
+      blocking.withLock { $0 = release }
+      changed.give()
+      release.wait(until: monotonicNS() + 20_000_000_000)
+      return .now(Self.text("released"))
     case "empty": return .now(HTTPResponse(status: 204))
     case "later":
       return .later { responder in
@@ -53,6 +60,15 @@ final class TestHandler: HTTPHandler {
     changed.give()
   }
 
+  /// Drops the suspended requests nobody has taken.
+  func forget() {
+    let dropped = parked.withLock { parked in
+      defer { parked = [] }
+      return parked
+    }
+    _ = dropped
+  }
+
   /// Waits for that many records.
   func records(_ count: Int) throws -> [HTTPAccessRecord] {
     try wait {
@@ -71,6 +87,9 @@ final class TestHandler: HTTPHandler {
     }
   }
 
+  /// Waits for a request that holds its thread, and tells how to let it go.
+  func blocked() throws -> WakeSignal { try wait { self.blocking.withLock { $0.take() } } }
+
   private func wait<Result>(for result: () -> Result?) throws -> Result {
     let end = monotonicNS() + 20_000_000_000
     while monotonicNS() < end {
@@ -86,7 +105,7 @@ final class TestHandler: HTTPHandler {
 /// A server with its handler, on 127.0.0.1 unless told otherwise, stopped with this value.
 final class TestServer {
   let handler = TestHandler()
-  let server: HTTPServer
+  let server: HTTPService
 
   init(
     _ listen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 0)],
@@ -96,11 +115,15 @@ final class TestServer {
   {
     var configuration = HTTPServerConfiguration(listen: listen)
     change(&configuration)
-    server = try HTTPServer(configuration: configuration, handler: handler)
+    server = try HTTPService(configuration: configuration, handler: handler)
     try server.start()
   }
 
-  deinit { server.stop() }
+  deinit {
+    server.stop()
+    // A responder leads back to the handler that keeps it.
+    handler.forget()
+  }
 
   func client(_ index: Int = 0) throws -> RawClient { try RawClient(server.boundAddresses[index]) }
 }

@@ -1,3 +1,4 @@
+import CHeldEntry
 import Foundation
 import GuestImages
 import GuestMemory
@@ -56,8 +57,10 @@ final class RunningVCPU: Sendable {
     var memory: GuestMemoryRegion?
   }
 
+  /// `isHeld`: through the entry that can hold the thread in the window (`CHeldEntry`).
   init(
-    _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder()
+    _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
+    isHeld: Bool = false
   ) throws {
     let memory = try GuestMemoryRegion(size: 2 << 20)
     let layout = try image.layout(memoryBytes: 2 << 20, vcpus: 1)
@@ -76,7 +79,9 @@ final class RunningVCPU: Sendable {
       case .long64: .long64(pageTableRoot: start.pageTableRoot, ring: UInt8(start.ring))
       }
     try descriptor.load(BootState(mode: mode, registers: registers))
-    vcpu = try VCPU(descriptor, index: 0, mechanism: mechanism, handler: handler)
+    // Safe: the entry is a constant that lives as long as the program.
+    vcpu = unsafe try VCPU(
+      descriptor, index: 0, mechanism: mechanism, handler: handler, entry: isHeld ? held_entry() : nil)
     parts = Mutex(Parts(vm: consume vm, memory: consume memory))
   }
 
@@ -101,6 +106,16 @@ final class RunningVCPU: Sendable {
       let outcome = try vcpu.kick(timeoutNS: 30_000_000_000)
       if outcome.phase == .guest { return outcome }
     }
+  }
+
+  /// The 64-bit word of guest memory at `address`.
+  func word(at address: UInt64) throws -> UInt64 {
+    let bytes = try parts.withLock { parts -> Result<[UInt8]?, GuestMemoryError> in
+      do throws(GuestMemoryError) {
+        return .success(try parts.memory?.read(at: address, count: 8))
+      } catch { return .failure(error) }
+    }.get()
+    return (bytes ?? []).reversed().reduce(0) { $0 << 8 | UInt64($1) }
   }
 
   func close() {

@@ -51,6 +51,21 @@ struct ckvm_serve {
 };
 #define CKVM_SERVES 64
 
+/// How a vCPU is brought out of KVM_RUN: what its signal handler does.
+enum ckvm_mechanism {
+  CKVM_IMMEDIATE_EXIT, ///< sets kvm_run.immediate_exit
+  CKVM_SIGNAL_MASK,    ///< never runs: the signal is blocked but in KVM_RUN, and drained after
+  CKVM_IP_FIXUP,       ///< moves a thread that stands in the entry window to the stub's abort label
+  CKVM_SIGNAL_ONLY,    ///< nothing: a signal in the entry window is lost
+};
+
+/// A way into the guest: the function, and where in it the last check is past and KVM_RUN not yet called, from
+/// `window` up to and including the instruction at `syscall`.
+struct ckvm_entry {
+  long (*enter)(int fd, const volatile void *reasons);
+  const void *window, *syscall, *aborted;
+};
+
 /// What kickers, the vCPU thread and its signal handler share. Lives from before the thread starts until after it is
 /// joined and the last kicker has let go of it.
 struct ckvm_vcpu {
@@ -65,6 +80,10 @@ struct ckvm_vcpu {
   struct kvm_run *_Nullable run;
   int fd;
   uint32_t run_size;
+  const struct ckvm_entry *entry;
+  enum ckvm_mechanism mechanism;
+  /// Set by the signal handler: it moved this thread out of the entry window.
+  _Atomic bool fixed_up;
   /// Written by the signal handler, read by the thread it interrupts.
   _Atomic uint64_t handler_ns;
   _Atomic uint64_t exits[CKVM_EXIT_REASONS];
@@ -80,7 +99,9 @@ struct ckvm_vcpu {
   struct ckvm_serve ring[CKVM_SERVES];
 };
 
-struct ckvm_vcpu *_Nullable ckvm_vcpu_new(int fd, uint32_t run_size);
+/// `entry` NULL: the shipped one (entry.S).
+struct ckvm_vcpu *_Nullable ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism mechanism,
+                                          const struct ckvm_entry *_Nullable entry);
 /// Unmaps kvm_run. The thread must have been joined.
 void ckvm_vcpu_unmap(struct ckvm_vcpu *vcpu);
 void ckvm_vcpu_free(struct ckvm_vcpu *vcpu);
@@ -156,6 +177,11 @@ static inline uint64_t ckvm_take_handler_time(struct ckvm_vcpu *v) {
   return atomic_exchange_explicit(&v->handler_ns, 0, memory_order_relaxed);
 }
 
+/// Whether a handler ran since the time stamp was last taken away.
+static inline bool ckvm_handler_ran(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->handler_ns, memory_order_acquire) != 0;
+}
+
 /// Records how generations first … last were served. By the vCPU thread, before it publishes `last` as served.
 void ckvm_record_serve(struct ckvm_vcpu *v, uint64_t first, uint64_t last, uint32_t phase, uint64_t out_ns,
                        uint64_t handler_ns);
@@ -170,13 +196,11 @@ bool ckvm_find_serve(struct ckvm_vcpu *v, uint64_t generation, uint32_t *phase, 
 /// What kvm_run.exit_reason holds while the kernel has not written one.
 #define CKVM_NOT_WRITTEN 0xffffffffu
 
-/// In assembly (entry.S): if the request word's reasons are 0, KVM_RUN, else CKVM_ABORTED.
-long ckvm_entry_stub(int fd, const volatile void *reasons);
-
-/// The last check and KVM_RUN. Returns 0, -errno, or CKVM_ABORTED.
+/// The last check and KVM_RUN (entry.S): if the request word's reasons are 0, KVM_RUN, else CKVM_ABORTED. Returns 0,
+/// -errno, or CKVM_ABORTED.
 static inline long ckvm_enter(struct ckvm_vcpu *v) {
   v->run->exit_reason = CKVM_NOT_WRITTEN;
-  return ckvm_entry_stub(v->fd, (const volatile char *)&v->request + 1);
+  return v->entry->enter(v->fd, (const volatile char *)&v->request + 1);
 }
 /// KVM_RUN without running the guest: completes what the last exit left unfinished. Returns -EINTR when nothing is
 /// left, 0 when a further access must be served first. `signal` 0: by immediate_exit; else by that signal, which is
@@ -187,6 +211,10 @@ static inline void ckvm_clear_immediate_exit(struct ckvm_vcpu *v) {
   // The handler stores on this same thread; the store must not sink below the read of the request word that follows,
   // which is an acquire-release read-modify-write of another location.
   __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELEASE);
+}
+/// Whether the handler moved this thread out of the entry window since the last call.
+static inline bool ckvm_take_fixed_up(struct ckvm_vcpu *v) {
+  return atomic_exchange_explicit(&v->fixed_up, false, memory_order_relaxed);
 }
 static inline uint32_t ckvm_exit_reason(struct ckvm_vcpu *v) { return v->run->exit_reason; }
 

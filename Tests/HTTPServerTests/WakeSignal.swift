@@ -44,11 +44,3 @@ import Glibc
     unsafe pthread_mutex_unlock(mutex)
   }
 }
-
-/// CLOCK_MONOTONIC.
-func monotonicNS() -> UInt64 {
-  var time = timespec()
-  // SAFETY: the kernel fills one whole timespec.
-  unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}

@@ -4,21 +4,20 @@ import Synchronization
 /// An HTTP/1.1 server: turns connections into requests and gives them to one handler.
 ///
 /// All methods may be called from any thread but the server's own, that is, not from the handler.
-public final class HTTPServer: Sendable {
+public final class HTTPService: Sendable {
   private enum Lifecycle {
     case new
-    case running([Listener], DeadlineThread)
+    case running([Listener])
     case stopped
   }
 
   private struct Listener {
     var address: ListenAddress
-    var daemons: [MHDDaemon]
+    var threads: [ServerThread]
     var path: OwnedSocketPath?
   }
 
   private let core: ServerCore
-  private let log: MHDLog
   /// Guards the lifecycle. Nothing is called under it that could come back here.
   private let lifecycle = Mutex<Lifecycle>(.new)
 
@@ -26,7 +25,6 @@ public final class HTTPServer: Sendable {
   public init(configuration: HTTPServerConfiguration, handler: any HTTPHandler) throws(HTTPServerError) {
     if let defect = configuration.defect { throw .invalidConfiguration(defect) }
     core = ServerCore(configuration, handler)
-    log = MHDLog(core)
   }
 
   deinit { stop() }
@@ -35,14 +33,14 @@ public final class HTTPServer: Sendable {
   public func start() throws(HTTPServerError) {
     try lifecycle.withLock { (state) throws(HTTPServerError) in
       guard case .new = state else { throw .alreadyStarted }
-      state = try Self.withSignalsBlocked { () throws(HTTPServerError) in try startThreads() }
+      state = try Self.withSignalsBlocked { () throws(HTTPServerError) in try startListeners() }
     }
   }
 
   /// Where the server listens, in the order configured, a port 0 replaced by the one the kernel chose. Empty before
   /// `start` and after `stop`.
   public var boundAddresses: [ListenAddress] {
-    lifecycle.withLock { if case .running(let listeners, _) = $0 { listeners.map(\.address) } else { [] } }
+    lifecycle.withLock { if case .running(let listeners) = $0 { listeners.map(\.address) } else { [] } }
   }
 
   /// From now on every answer closes its connection. New connections are still accepted, so that the handler can tell
@@ -56,58 +54,41 @@ public final class HTTPServer: Sendable {
       defer { state = .stopped }
       return state
     }
-    guard case .running(let listeners, let deadlines) = previous else { return }
+    guard case .running(let listeners) = previous else { return }
     beginDraining()
-    core.stopping.store(true, ordering: .sequentiallyConsistent)
-    answerSuspended()
     Self.stop(listeners)
-    deadlines.stop()
   }
 
-  /// libmicrohttpd aborts the process when it is stopped with a suspended connection.
-  private func answerSuspended() {
-    var open = core.openConnections().compactMap { connection in connection.suspendedExchange() }
-    for exchange in open { exchange.refuseForStop() }
-    let end = monotonicNS() + 500_000_000
-    while true {
-      open.removeAll { !$0.connection.isBusy(with: $0) }
-      if open.isEmpty || monotonicNS() >= end { return }
-      core.finished.wait(until: end)
-    }
-  }
-
-  private func startThreads() throws(HTTPServerError) -> Lifecycle {
-    guard let deadlines = DeadlineThread.start(core) else { throw .daemonFailed(core.configuration.listen[0]) }
+  private func startListeners() throws(HTTPServerError) -> Lifecycle {
     var listeners: [Listener] = []
     do throws(HTTPServerError) {
       for address in core.configuration.listen { listeners.append(try startListener(address)) }
-      return .running(listeners, deadlines)
+      return .running(listeners)
     } catch {
       Self.stop(listeners)
-      deadlines.stop()
       throw error
     }
   }
 
   private func startListener(_ address: ListenAddress) throws(HTTPServerError) -> Listener {
     let socket = try ListenSocket.listening(on: address)
-    var daemons: [MHDDaemon] = []
-    while daemons.count < core.configuration.threads {
-      guard let daemon = MHDDaemon(socket.descriptor, core, log) else {
-        for daemon in daemons { daemon.stop() }
+    var listener = Listener(address: socket.bound, threads: [], path: nil)
+    while listener.threads.count < core.configuration.threads {
+      guard let thread = ServerThread.start(core, listeningOn: socket.descriptor) else {
+        Self.stop([listener])
         throw .daemonFailed(address)
       }
-      daemons.append(daemon)
+      listener.threads.append(thread)
     }
-    let (bound, path) = socket.release()
-    return Listener(address: bound, daemons: daemons, path: path)
+    listener.path = socket.releasePath()
+    return listener
   }
 
   private static func stop(_ listeners: [Listener]) {
-    for listener in listeners {
-      for daemon in listener.daemons { daemon.stop() }
-      listener.path?.remove()
-    }
+    let threads = listeners.flatMap(\.threads)
+    for thread in threads { thread.requestStop() }
+    for thread in threads { thread.join() }
+    for listener in listeners { listener.path?.remove() }
   }
 
   /// Threads inherit the mask: none of those made in `body` takes a signal meant for the process.
@@ -116,7 +97,7 @@ public final class HTTPServer: Sendable {
   ) throws(HTTPServerError) -> Result {
     var all = sigset_t()
     var previous = sigset_t()
-    // SAFETY: each call reads or fills one whole sigset_t.
+    // Safe: each call reads or fills one whole sigset_t.
     unsafe sigfillset(&all)
     unsafe pthread_sigmask(SIG_BLOCK, &all, &previous)
     defer { unsafe pthread_sigmask(SIG_SETMASK, &previous, nil) }

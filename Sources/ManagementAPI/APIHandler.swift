@@ -6,7 +6,7 @@ import Synchronization
 /// The REST API over a fleet of VMs: the handler of the HTTP server.
 ///
 /// Called on the server's threads; what could keep one of them goes on elsewhere (`Lane`).
-public final class ManagementAPI: HTTPHandler {
+public final class APIHandler: HTTPHandler {
   /// What an API has to know beside its fleet.
   public struct Configuration: Sendable {
     /// What the host is.
@@ -164,7 +164,7 @@ public final class ManagementAPI: HTTPHandler {
     let patience = min(MonotonicClock.now() + 2_000_000, deadlineNS)
     if let response = try attempt(patience, true) { return .now(response) }
     if patience == deadlineNS { throw expired() }
-    return .later(.waiting) { () throws(APIProblem) in
+    return .later(.alone) { () throws(APIProblem) in
       if let response = try attempt(deadlineNS, false) { return response }
       throw expired()
     }

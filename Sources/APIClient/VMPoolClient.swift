@@ -5,7 +5,7 @@ import JSONCodec
 ///
 /// It keeps one connection. To be used by one thread at a time. Members that this version does not know are ignored,
 /// so that a newer server can be spoken to.
-public final class APIClient {
+public final class VMPoolClient {
   /// The server's endpoint.
   public let endpoint: Endpoint
   /// How long a request may take. A kick is given its own timeout in addition.

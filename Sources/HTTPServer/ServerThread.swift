@@ -1,0 +1,103 @@
+import Glibc
+import Synchronization
+
+/// One thread of the server, with a daemon of libmicrohttpd and the connections that it accepted.
+///
+/// The thread is ours rather than libmicrohttpd's because its loop waits for events once more after it got as many as
+/// it takes at once, 128, and lets exactly that many wait until something else happens. We bound that wait. Deadlines
+/// are looked after by the same thread, so that no connection is ever touched by two.
+///
+/// SAFETY (`@unchecked Sendable`): `daemon` is set before the thread starts; `connections` is used on the thread only.
+final class ServerThread: @unchecked Sendable {
+  let core: ServerCore
+
+  private let log: MHDLog
+  private var daemon: MHDDaemon?
+  private var connections: [Connection] = []
+  /// Set once. Nothing else is handed over with it: relaxed.
+  private let stops = Atomic(false)
+  /// The thread's handle, taken by the one call that joins it.
+  private let handle = Mutex<pthread_t?>(nil)
+
+  /// Nil when the process is out of threads or descriptors.
+  static func start(_ core: ServerCore, listeningOn socket: Int32) -> ServerThread? {
+    let thread = ServerThread(core)
+    guard let daemon = MHDDaemon(socket, thread, thread.log) else { return nil }
+    thread.daemon = daemon
+    var handle = pthread_t()
+    // Safe: the thread takes over the reference given to it; the handle is written before the call returns.
+    let retained = unsafe Unmanaged.passRetained(thread)
+    guard unsafe pthread_create(&handle, nil, serverThreadMain, retained.toOpaque()) == 0 else {
+      unsafe retained.release()
+      daemon.stop()
+      return nil
+    }
+    thread.handle.withLock { $0 = handle }
+    return thread
+  }
+
+  private init(_ core: ServerCore) {
+    self.core = core
+    log = MHDLog(core)
+  }
+
+  /// Asks the thread to answer what is suspended, close everything and end.
+  func requestStop() {
+    stops.store(true, ordering: .relaxed)
+    wake()
+  }
+
+  /// Ends the thread's wait for events, or its next one. From any thread.
+  func wake() { daemon?.wake() }
+
+  /// Waits for the end of the thread.
+  func join() {
+    if let joined = handle.withLock({ $0.take() }) { pthread_join(joined, nil) }
+  }
+
+  /// On this thread, as all that follows.
+  var isStopping: Bool { stops.load(ordering: .relaxed) }
+
+  func add(_ connection: Connection) {
+    connection.index = connections.count
+    connections.append(connection)
+  }
+
+  func remove(_ connection: Connection) {
+    let last = connections.removeLast()
+    guard last !== connection else { return }
+    connections[connection.index] = last
+    last.index = connection.index
+  }
+
+  fileprivate func run() {
+    guard let daemon else { return }
+    // An eighth of the deadline, so that nobody gets much more than was promised.
+    let period = min(1_000_000_000, core.requestDeadlineNS / 8)
+    var next = coarseMonotonicNS() + period
+    while !isStopping {
+      // The listening socket and the wake-up descriptor make events, too.
+      daemon.run(milliseconds: connections.count < 126 ? Int32(period / 1_000_000) : 5)
+      let now = coarseMonotonicNS()
+      guard now >= next else { continue }
+      next = now + period
+      for connection in connections { connection.inspect(now) }
+    }
+    finish(daemon)
+  }
+
+  /// libmicrohttpd aborts the process when it is stopped with a suspended connection.
+  private func finish(_ daemon: MHDDaemon) {
+    let suspended = connections.compactMap(\.exchange).filter { $0.refuseSuspended() }
+    let end = monotonicNS() + 500_000_000
+    while !suspended.allSatisfy(\.isOver), monotonicNS() < end { daemon.run(milliseconds: 5) }
+    daemon.stop()
+  }
+}
+
+private func serverThreadMain(context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  guard let context = unsafe context else { return nil }
+  // Safe: `start` retained the object for this thread.
+  unsafe Unmanaged<ServerThread>.fromOpaque(context).takeRetainedValue().run()
+  return nil
+}

@@ -1,0 +1,175 @@
+import APIModel
+import Foundation
+import HTTPServer
+import JSONCodec
+import KVM
+import Metrics
+import PoolManager
+import Testing
+import VCPURuntime
+
+@testable import ManagementAPI
+
+/// The API in process, without sockets: what the HTTP server would ask of it, in the same order.
+///
+/// Every answer is held against the OpenAPI document: its status and its content type must be described there.
+final class Harness: Sendable {
+  let fleet: Fleet
+  let api: APIHandler
+
+  init(factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = []) {
+    fleet = Fleet(factory: factory, mechanism: .immediateExit, limits: limits)
+    let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
+    api = APIHandler(fleet: fleet, configuration: .init(host: host, hostNames: hostNames))
+  }
+
+  /// On the host's KVM.
+  convenience init(limits: FleetLimits = FleetLimits(), hostNames: [String] = []) throws {
+    self.init(
+      factory: KVMMachineFactory(system: try RealKVM.system.get()), limits: limits, hostNames: hostNames)
+  }
+
+  deinit {
+    for pool in fleet.pools { try? fleet.deletePool(pool.name) }
+    for vm in fleet.vms(after: nil, limit: .max).vms { try? fleet.delete(vm.id) }
+  }
+
+  /// Sends a request, waits for its answer, and checks that the OpenAPI document knows of it.
+  @discardableResult
+  func send(
+    _ method: String, _ target: String, _ body: String = "", headers: [(String, String)] = [("Host", "localhost:8080")],
+    peer: String = "127.0.0.1", sourceLocation: SourceLocation = #_sourceLocation
+  ) -> Reply {
+    let request = Self.request(method, target, Array(body.utf8), headers, peer)
+    let reply = Reply(api.admit(request.head) ?? answer(request))
+    reply.checkCommonRules(sourceLocation)
+    OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation)
+    return reply
+  }
+
+  private func answer(_ request: HTTPRequest) -> HTTPResponse {
+    switch api.answer(request) {
+    case .now(let response): response
+    case .later(_, let work): APIHandler.response(request.head.requestID, of: work)
+    }
+  }
+
+  static func request(
+    _ method: String, _ target: String, _ body: [UInt8] = [], _ headers: [(String, String)] = [],
+    _ peer: String = "127.0.0.1"
+  ) -> HTTPRequest {
+    let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    let segments = parts[0] == "/" || parts[0] == "*" ? [] : parts[0].dropFirst().components(separatedBy: "/")
+    let query = (parts.count > 1 ? parts[1].components(separatedBy: "&") : []).map { member in
+      let pair = member.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+      return (name: pair[0], value: pair.count > 1 ? pair[1] : "")
+    }
+    let head = HTTPRequestHead(
+      method: method, rawPath: String(parts[0]), pathSegments: segments, query: query,
+      headers: HTTPHeaders(headers.map { (name: $0.0, value: $0.1) }), requestID: "test-1", peer: peer,
+      contentLength: body.isEmpty ? nil : body.count)
+    return HTTPRequest(head: head, body: body)
+  }
+
+  // MARK: Shortcuts
+
+  /// Creates a VM and returns it.
+  func create(_ body: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> VMDocument {
+    let reply = send("POST", "/v1/vms", body, sourceLocation: sourceLocation)
+    try #require(reply.status == 201, "\(reply.text)", sourceLocation: sourceLocation)
+    return try reply.document(VMDocument.self)
+  }
+
+  /// Waits until a VM is in a state: half a minute at most, and much less unless something is broken.
+  func wait(for state: String, of id: String) throws -> VMDocument {
+    let end = Date().addingTimeInterval(30)
+    while true {
+      let vm = try send("GET", "/v1/vms/\(id)").document(VMDocument.self)
+      if vm.state == state || Date() > end { return vm }
+      usleep(1000)
+    }
+  }
+
+  /// Waits until every vCPU of a VM has left the guest for `reason`.
+  func wait(forExits reason: String, of id: String) throws {
+    let end = Date().addingTimeInterval(30)
+    while Date() < end {
+      let page = try send("GET", "/v1/vms/\(id)/vcpus").document(Page<VCPUDocument>.self)
+      if page.items.allSatisfy({ ($0.exits[reason] ?? 0) > 0 }) { return }
+      usleep(1000)
+    }
+    Issue.record("\(id) does not exit for \(reason)")
+  }
+
+  /// Waits until a pool has so many ready VMs.
+  func wait(forReady count: Int, in pool: String) throws -> PoolDocument {
+    let end = Date().addingTimeInterval(30)
+    while true {
+      let document = try send("GET", "/v1/pools/\(pool)").document(PoolDocument.self)
+      if document.status.ready == count && document.status.creating == 0 || Date() > end { return document }
+      usleep(1000)
+    }
+  }
+
+  /// The series of `/metrics` (or `/metrics/vcpus`) by name and labels as written.
+  func metrics(_ path: String = "/metrics") -> [String: Double] {
+    let lines = send("GET", path).text.split(separator: "\n").filter { !$0.hasPrefix("#") }
+    return lines.reduce(into: [:]) { series, line in
+      guard let space = line.lastIndex(of: " ") else { return }
+      series[String(line[..<space])] = Double(line[line.index(after: space)...])
+    }
+  }
+}
+
+/// An answer.
+struct Reply {
+  let status: Int
+  let headers: [(name: String, value: String)]
+  let body: [UInt8]
+
+  init(_ response: HTTPResponse) {
+    status = response.status
+    headers = response.headers
+    body = response.body
+  }
+
+  var text: String { String(decoding: body, as: UTF8.self) }
+
+  subscript(name: String) -> String? { headers.first { $0.name == name }?.value }
+
+  func document<T: Decodable>(_ type: T.Type) throws -> T { try JSON.decode(type, from: body) }
+
+  /// The problem's type, without its prefix, and its pointer.
+  var problem: (kind: String, pointer: String?, detail: String)? {
+    guard let problem = try? document(Problem.self) else { return nil }
+    return (problem.type.replacingOccurrences(of: "/problems/", with: ""), problem.pointer, problem.detail)
+  }
+
+  /// What holds for every answer.
+  func checkCommonRules(_ sourceLocation: SourceLocation) {
+    #expect(self["X-Content-Type-Options"] == "nosniff", sourceLocation: sourceLocation)
+    #expect(self["Cache-Control"] != nil, sourceLocation: sourceLocation)
+    guard status >= 400 else { return }
+    #expect(self["Content-Type"] == "application/problem+json", sourceLocation: sourceLocation)
+    let problem = try? document(Problem.self)
+    #expect(problem?.status == status, sourceLocation: sourceLocation)
+    #expect(problem?.requestID == "test-1", sourceLocation: sourceLocation)
+    #expect(problem?.detail.last == ".", "a sentence: \(text)", sourceLocation: sourceLocation)
+    #expect((self["Retry-After"] != nil) == (status == 503), sourceLocation: sourceLocation)
+    #expect((self["Allow"] != nil) == (status == 405), sourceLocation: sourceLocation)
+  }
+}
+
+/// The host's KVM, or the reason why tests are skipped.
+enum RealKVM {
+  static let system: Result<KVMSystem, KVMUnavailable> = {
+    do throws(KVMUnavailable) {
+      return .success(try KVMSystem())
+    } catch {
+      FileHandle.standardError.write(Data("SKIPPED: API tests with real VMs: \(error)\n".utf8))
+      return .failure(error)
+    }
+  }()
+
+  static var isAvailable: Bool { if case .success = system { true } else { false } }
+}

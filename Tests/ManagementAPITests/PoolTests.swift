@@ -1,0 +1,76 @@
+import APIModel
+import PoolManager
+import Testing
+import VCPURuntime
+
+@testable import ManagementAPI
+
+@Suite(.enabled(if: RealKVM.isAvailable)) struct PoolTests {
+  @Test func declaredFilledTakenFromAndDeleted() throws {
+    let harness = try Harness()
+    let new = harness.send("PUT", "/v1/pools/web-1", #"{"image":"spin","ready":2}"#)
+    #expect(new.status == 201 && new["Location"] == "/v1/pools/web-1")
+    let pool = try harness.wait(forReady: 2, in: "web-1")
+    #expect(pool.image == "spin" && pool.vcpus == 1 && pool.memoryMiB == 2 && pool.ready == 2)
+    #expect(pool.status.lastError == nil && pool.status.running == 0)
+
+    let vms = try harness.send("GET", "/v1/vms?pool=web-1").document(Page<VMDocument>.self).items
+    #expect(vms.map(\.state) == ["ready", "ready"])
+    #expect(harness.send("POST", "/v1/vms/\(vms[0].id)/start").status == 200)
+    #expect(try harness.wait(forReady: 2, in: "web-1").status.running == 1)
+
+    let again = harness.send("PUT", "/v1/pools/web-1", #"{"image":"echo","ready":1,"memory_mib":4,"vcpus":1}"#)
+    #expect(again.status == 200 && again["Location"] == nil)
+    #expect(try harness.wait(forReady: 1, in: "web-1").image == "echo")
+
+    #expect(harness.send("DELETE", "/v1/pools/web-1").status == 204)
+    #expect(harness.send("GET", "/v1/pools/web-1").status == 404)
+    #expect(try harness.send("GET", "/v1/vms").document(Page<VMDocument>.self).items.isEmpty)
+  }
+}
+
+@Suite struct PoolListTests {
+  @Test func pagesByName() throws {
+    let harness = Harness(factory: StubFactory())
+    for name in ["c", "a", "b"] { harness.send("PUT", "/v1/pools/\(name)", #"{"image":"spin","ready":0}"#) }
+    func page(_ query: String) throws -> Page<PoolDocument> {
+      try harness.send("GET", "/v1/pools\(query)").document(Page<PoolDocument>.self)
+    }
+    #expect(try page("").items.map(\.name) == ["a", "b", "c"])
+    let first = try page("?limit=2")
+    #expect(first.items.map(\.name) == ["a", "b"] && first.nextPageToken == "b")
+    let second = try page("?limit=2&page_token=b")
+    #expect(second.items.map(\.name) == ["c"] && second.nextPageToken == nil)
+    #expect(try page("?page_token=bb").items.map(\.name) == ["c"])
+    #expect(try page("?page_token=zzz").items.isEmpty)
+  }
+
+  @Test func tellsWhyItCannotGoOn() throws {
+    let harness = Harness(factory: StubFactory(refusal: .vcpu(.thread(.resourceTemporarilyUnavailable))))
+    harness.send("PUT", "/v1/pools/a", #"{"image":"spin","ready":1}"#)
+    var pool: PoolDocument
+    repeat {
+      pool = try harness.send("GET", "/v1/pools/a").document(PoolDocument.self)
+    } while pool.status.lastError == nil
+    #expect(pool.status.lastError?.contains("thread") == true)
+  }
+
+  @Test func images() throws {
+    let harness = Harness(factory: StubFactory())
+    let all = try harness.send("GET", "/v1/images").document(Page<ImageDocument>.self)
+    #expect(all.items.map(\.name) == ["echo", "halt", "hello", "mmio", "pio", "spin"] && all.nextPageToken == nil)
+    let page = try harness.send("GET", "/v1/images?limit=1&page_token=mmio").document(Page<ImageDocument>.self)
+    #expect(page.items.map(\.name) == ["pio"] && page.nextPageToken == "pio")
+    for image in all.items {
+      #expect(try harness.send("GET", "/v1/images/\(image.name)").document(ImageDocument.self) == image)
+      #expect(image.kind == "builtin" && image.sizeBytes > 0 && [0, 3].contains(image.ring))
+    }
+  }
+
+  @Test func theHost() throws {
+    let harness = Harness(factory: StubFactory(), limits: FleetLimits(vms: 7, pools: 3))
+    let host = try harness.send("GET", "/v1/host").document(HostDocument.self)
+    #expect(host.version == Release.version && host.kvmAPIVersion == 12 && host.kickMechanism == "immediate_exit")
+    #expect(host.limits.maxVMs == 7 && host.limits.maxPools == 3 && host.limits.maxBodyBytes == 1 << 20)
+  }
+}

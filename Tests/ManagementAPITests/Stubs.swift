@@ -1,0 +1,105 @@
+import Devices
+import GuestImages
+import KVM
+import PoolManager
+import Synchronization
+
+@testable import MachineRuntime
+@testable import VCPURuntime
+
+/// Makes machines that do as they are told, without KVM.
+struct StubFactory: MachineFactory {
+  /// Thrown instead of making a machine.
+  var refusal: MachineCreationError?
+  /// What each control operation of a machine does, first to last; afterwards they succeed.
+  var controls: [MachineControlError?] = []
+
+  func make(
+    _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    if let refusal { throw refusal }
+    return StubMachine(configuration, controls)
+  }
+}
+
+/// A machine that answers control operations as it was told.
+final class StubMachine: ManagedMachine {
+  let configuration: MachineConfiguration
+  let console = Console()
+  private let controls: Mutex<[MachineControlError?]>
+
+  init(_ configuration: MachineConfiguration, _ controls: [MachineControlError?]) {
+    self.configuration = configuration
+    self.controls = Mutex(controls)
+  }
+
+  private func control() throws(MachineControlError) {
+    if let error = controls.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { throw error }
+  }
+
+  var state: MachineState { .ready }
+  func start(untilNS: UInt64) throws(MachineControlError) { try control() }
+  func pause(untilNS: UInt64) throws(MachineControlError) { try control() }
+  func resume(untilNS: UInt64) throws(MachineControlError) { try control() }
+  func stop(_ reason: MachineStop, untilNS: UInt64) throws(MachineControlError) { try control() }
+  func requestKicks(vcpu: Int?) throws(MachineControlError) -> PendingKicks {
+    try control()
+    return PendingKicks(requests: [], requestedAtNS: 0)
+  }
+  func registers(vcpu: Int, untilNS: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
+    try control()
+    throw .failed("there are none")
+  }
+  func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot {
+    throw .noSuchVCPU(index: vcpu, count: configuration.vcpus)
+  }
+  var vcpuSnapshots: [VCPUSnapshot] { [] }
+  var counts: VCPUCounts { VCPUCounts() }
+  func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
+  func destroy() {}
+}
+
+/// Makes real machines whose kicks are never acknowledged: the waiters ask for a generation that never comes.
+struct DeafFactory: MachineFactory {
+  let real: KVMMachineFactory
+
+  func make(
+    _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    DeafMachine(try real.make(configuration, changed: changed))
+  }
+}
+
+final class DeafMachine: ManagedMachine {
+  private let real: any ManagedMachine
+
+  init(_ real: any ManagedMachine) { self.real = real }
+
+  func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks {
+    let kicks = try real.requestKicks(vcpu: index)
+    let requests = kicks.requests.map { request in
+      let ticket = KickTicket(
+        generation: 1 << 40, requestedAtNS: kicks.requestedAtNS, coalesced: false, signalsSent: 1)
+      return PendingRequest(vcpu: request.vcpu, ticket: .success(ticket))
+    }
+    return PendingKicks(requests: requests, requestedAtNS: kicks.requestedAtNS)
+  }
+
+  var configuration: MachineConfiguration { real.configuration }
+  var state: MachineState { real.state }
+  var console: Console { real.console }
+  func start(untilNS end: UInt64) throws(MachineControlError) { try real.start(untilNS: end) }
+  func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
+  func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }
+  func stop(_ reason: MachineStop, untilNS end: UInt64) throws(MachineControlError) {
+    try real.stop(reason, untilNS: end)
+  }
+  func registers(vcpu: Int, untilNS end: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
+    try real.registers(vcpu: vcpu, untilNS: end)
+  }
+  func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot { try real.snapshot(vcpu: vcpu) }
+  var vcpuSnapshots: [VCPUSnapshot] { real.vcpuSnapshots }
+  var counts: VCPUCounts { real.counts }
+  func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
+  func destroy() { real.destroy() }
+}

@@ -1,0 +1,67 @@
+"""schemathesis: requests made of the OpenAPI document, answers held to it."""
+import os
+import time
+
+from testbed import processes
+from testbed.checks import check, equal, eventually, expect
+from testbed.client import Client
+from testbed.daemon import Daemon
+
+# Cases an operation, in each phase that makes them up.
+EXAMPLES = int(os.environ.get("VMPOOL_SCHEMA_EXAMPLES", "10"))
+
+
+@check("the server does what its OpenAPI document says")
+def schemathesis():
+    directory = processes.scratch_directory("schemathesis")
+    seed = int(os.environ.get("VMPOOL_SCHEMA_SEED", str(int(time.time()))))
+    with Daemon() as daemon:
+        document = directory / "openapi.yaml"
+        document.write_bytes(daemon.client().get("/openapi.yaml").body)
+        before = set(daemon.client().get("/v1/host").json)
+        command = [
+            processes.PYTHON, "-m", "schemathesis.cli", "--config-file", processes.ROOT / "Tests/System/schemathesis.toml",
+            "run", document, "--url", daemon.url, "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
+            "--max-examples", EXAMPLES, "--seed", seed, "--continue-on-failure", "--generation-database", "none",
+            "--no-color", "--suppress-health-check", "all",
+        ]
+        with open(directory / "output", "wb") as output:
+            process = processes.start(command, cwd=directory, stdout=output, stderr=output)
+        with Client(daemon.address, 60) as client:
+            keeper = Keeper(client)
+            while process.poll() is None:
+                keeper.tidy()
+                time.sleep(0.1)
+        text = (directory / "output").read_text()
+        told = text[text.find("=== FAILURES"):] if "=== FAILURES" in text else text
+        expect(process.returncode == 0, lambda: f"schemathesis with seed {seed} exits with {process.returncode}:\n{told}")
+        equal(set(daemon.client().get("/v1/host").json), before, "the host's document")
+        expect("fatal" not in daemon.log.lower(), lambda: daemon.log[-2000:])
+        summary = [line.strip() for line in text.splitlines() if "generated" in line]
+        eventually("the server is quiet", lambda: daemon.client().get("/readyz").status == 200)
+        return f"seed {seed}: {' '.join(summary)}"
+
+
+class Keeper:
+    """Keeps the machine usable: what schemathesis makes and forgets is stopped soon, and deleted after a while."""
+
+    STOP_AFTER, DELETE_AFTER = 1, 5
+
+    def __init__(self, client):
+        self.client = client
+        self.seen = {}
+
+    def tidy(self):
+        now = time.monotonic()
+        for vm in self.client.get("/v1/vms?limit=1000").json["items"]:
+            age = now - self.seen.setdefault(vm["id"], now)
+            path = "/v1/vms/" + vm["id"]
+            if age > self.DELETE_AFTER and vm["state"] == "stopped":
+                self.client.delete(path)
+            elif age > self.STOP_AFTER and vm["state"] == "running":
+                self.client.post(f"{path}/stop")
+        for pool in self.client.get("/v1/pools?limit=1000").json["items"]:
+            age = now - self.seen.setdefault(pool["name"], now)
+            if age > self.DELETE_AFTER and pool["name"] != "demo":
+                self.client.delete("/v1/pools/" + pool["name"])
+                del self.seen[pool["name"]]

@@ -1,0 +1,1 @@
+"""What the checks share: a server under test, clients of it, and the list of checks."""

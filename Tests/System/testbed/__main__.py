@@ -1,0 +1,54 @@
+"""Runs the groups of checks in order."""
+import importlib
+import os
+import pathlib
+import sys
+import time
+
+from testbed import checks, processes
+
+GROUPS = [
+    "tour",
+    "end_to_end",
+    "lifecycle",
+    "console",
+    "pools",
+    "bad_input",
+    "smuggling",
+    "slow_clients",
+    "listeners",
+    "browsers",
+    "schema",
+    "metrics",
+    "prometheus",
+    "stopping",
+    "systemd",
+    "refusals",
+    "exhaustion",
+    "leaks",
+    "command_line",
+]
+
+
+def main(arguments):
+    binaries, *wanted = arguments
+    unknown = set(wanted) - set(GROUPS)
+    if unknown:
+        print(f"run: no group {', '.join(sorted(unknown))}; there are {' '.join(GROUPS)}", file=sys.stderr)
+        return 64
+    processes.BINARIES = pathlib.Path(binaries)
+    began = time.monotonic()
+    with processes.housekeeping():
+        for group in wanted or GROUPS:
+            module = importlib.import_module(f"checks.{group}")
+            checks.run(module, group)
+    checks.run_one("nothing is left running", processes.expect_none_left)
+    print(f"system: {checks.summary()} in {time.monotonic() - began:.0f} s")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("SKIPPED every system check: /dev/kvm cannot be opened here, and without it there is nothing to test")
+        sys.exit(0)
+    sys.exit(main(sys.argv[1:]))

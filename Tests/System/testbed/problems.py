@@ -1,0 +1,40 @@
+"""Problem documents (RFC 9457), as the server promises them."""
+from testbed.checks import equal, expect
+
+STATUS = {
+    "bad-request": 400,
+    "malformed-json": 400,
+    "invalid-member": 400,
+    "invalid-parameter": 400,
+    "cross-site-request": 403,
+    "unknown-host": 403,
+    "route-not-found": 404,
+    "image-not-found": 404,
+    "vm-not-found": 404,
+    "vcpu-not-found": 404,
+    "pool-not-found": 404,
+    "method-not-allowed": 405,
+    "request-timeout": 408,
+    "wrong-state": 409,
+    "payload-too-large": 413,
+    "unsupported-media-type": 415,
+    "draining": 503,
+    "resources-exhausted": 503,
+    "kick-timeout": 504,
+}
+MEMBERS = {"type", "title", "status", "detail", "request_id", "pointer", "state"}
+
+
+def expect_problem(answer, kinds, what):
+    """The answer is a problem of one of these kinds, whole in every part; returns the document."""
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
+    equal(answer.headers["Content-Type"], "application/problem+json", f"the type of the answer to {what}: {answer}")
+    document = answer.json
+    kind = document["type"].removeprefix("/problems/")
+    expect(kind in kinds, lambda: f"{what}: {document}, not {' or '.join(kinds)}")
+    equal((answer.status, document["status"]), (STATUS[kind],) * 2, f"the status for {what}")
+    equal(document["request_id"], answer.headers["X-Request-Id"], f"the request's id for {what}")
+    expect(document["title"] and document["detail"].endswith((".", "…")), lambda: f"{what}: {document}")
+    expect(set(document) <= MEMBERS, lambda: f"{what}: {document}")
+    expect(len(document["detail"]) < 1000, lambda: f"{what}: {len(document['detail'])} characters of detail")
+    return document

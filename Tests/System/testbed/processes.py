@@ -1,0 +1,86 @@
+"""Processes that the checks start, and how none of them outlives the run."""
+import contextlib
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from testbed.checks import expect
+
+# Where vmpoold and vmpool are; set once by the runner.
+BINARIES = pathlib.Path()
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PYTHON = sys.executable
+SCRATCH = pathlib.Path(tempfile.mkdtemp(prefix="vmpool-system-"))
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(command, **options):
+    """A process that dies with this one. Call it on the main thread: the kernel goes by the thread."""
+    return subprocess.Popen([str(word) for word in command], preexec_fn=_die_with_parent, **options)
+
+
+def run(command, timeout=60, **options):
+    """Runs a program to its end; its output is captured as text."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.run([str(word) for word in command], timeout=timeout, preexec_fn=_die_with_parent, **options)
+
+
+def which(program):
+    return shutil.which(program)
+
+
+def scratch_directory(name):
+    return pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=SCRATCH))
+
+
+def children():
+    """The processes that are this one's children, orphans of its children included."""
+    lists = pathlib.Path("/proc/self/task").glob("*/children")
+    return [int(pid) for path in lists for pid in path.read_text().split()]
+
+
+@contextlib.contextmanager
+def housekeeping():
+    """Ends what is left at the end, be it a regular one, and removes the temporary files."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: (_ for _ in ()).throw(SystemExit(128 + number)))
+    regular = False
+    try:
+        yield
+        regular = True
+    finally:
+        if not regular:
+            kill_all()
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def kill_all():
+    # A child's own children become ours when it dies.
+    while pids := children():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def expect_none_left():
+    names = []
+    for pid in children():
+        with contextlib.suppress(OSError):
+            names.append(f"{pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_text().replace(chr(0), ' ')}")
+    kill_all()
+    expect(not names, lambda: "left running: " + "; ".join(names))
