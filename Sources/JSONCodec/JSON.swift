@@ -23,8 +23,8 @@ public enum JSON {
 
   /// The value that `bytes` describe.
   ///
-  /// Integers must be written without fraction or exponent. A type must ask one decoder for one keyed container only,
-  /// since each refuses members that it does not know.
+  /// Integers may be written with a fraction of zero or an exponent, as JSON Schema has it, while they are below 2^53.
+  /// A type must ask one decoder for one keyed container only, since each refuses members that it does not know.
   ///
   /// - Throws: what is wrong, and where.
   public static func decode<T: Decodable>(

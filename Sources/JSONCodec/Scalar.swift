@@ -17,12 +17,21 @@ enum Scalar {
     return string
   }
 
+  /// As JSON Schema has it, 420.0 and 4.2e2 are integers.
   static func integer<T: FixedWidthInteger>(_ value: Value) throws(Mismatch) -> T {
-    guard let integer = value.integer else {
+    guard let integer = value.kind == .real ? try integral(value) : value.integer else {
       throw Mismatch(.wrongType(expected: "an integer", found: value.noun))
     }
     guard let exact = T(exactly: integer) else { throw Mismatch(.outOfRange) }
     return exact
+  }
+
+  /// The integer that a real is; nil where it is none. From 2^53 on neighbours share a `Double`, so that nobody can
+  /// tell which was meant.
+  private static func integral(_ value: Value) throws(Mismatch) -> Int64? {
+    guard let number = value.number, number.rounded(.towardZero) == number else { return nil }
+    guard number.magnitude < 0x1p53 else { throw Mismatch(.outOfRange) }
+    return Int64(number)
   }
 
   static func real<T: BinaryFloatingPoint>(_ value: Value) throws(Mismatch) -> T {

@@ -39,7 +39,7 @@ struct Vmpoold: ParsableCommand {
   @Option(help: "The least that is logged: trace, debug, info, notice, warning, error or critical.")
   var logLevel = Logger.Level.info
 
-  @Option(help: "The most VMs at the same time, those of pools included.")
+  @Option(name: .customLong("max-vms"), help: "The most VMs at the same time, those of pools included.")
   var maxVMs = 4096
 
   @Option(help: "How vCPUs are kicked: auto, immediate_exit or signal_mask.")

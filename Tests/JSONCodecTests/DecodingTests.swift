@@ -40,8 +40,8 @@ private struct Window: Decodable {
     ("{\"a\":null}", .wrongType(expected: "an integer", found: "null"), "/a"),
     ("{\"a\":\"1\"}", .wrongType(expected: "an integer", found: "a string"), "/a"),
     ("{\"a\":true}", .wrongType(expected: "an integer", found: "a boolean"), "/a"),
-    ("{\"a\":1.0}", .wrongType(expected: "an integer", found: "a number with a fraction or exponent"), "/a"),
-    ("{\"a\":1e1}", .wrongType(expected: "an integer", found: "a number with a fraction or exponent"), "/a"),
+    ("{\"a\":1.5}", .wrongType(expected: "an integer", found: "a number with a fraction or exponent"), "/a"),
+    ("{\"a\":1e-1}", .wrongType(expected: "an integer", found: "a number with a fraction or exponent"), "/a"),
     ("{\"a\":128}", .outOfRange, "/a"),
     ("{\"a\":-129}", .outOfRange, "/a"),
     ("{\"a\":1,\"b\":{\"x\":[1,2,256]}}", .outOfRange, "/b/x/2"),
@@ -88,6 +88,17 @@ private struct Window: Decodable {
     #expect(decodingError([UInt64].self, "[0,-1]") == JSONDecodingError(.outOfRange, pointer: "/1"))
     #expect(decodingError([UInt64].self, "[9223372036854775808]") == JSONDecodingError(.outOfRange, pointer: "/0"))
     #expect(decodingError(UInt16.self, "65536") == JSONDecodingError(.outOfRange, pointer: ""))
+  }
+
+  @Test func integersMayBeWrittenAsReals() throws {
+    let document = bytes("[420.0,4.2e2,4200e-1,-1.0,-0.0,9007199254740991.0]")
+    #expect(try JSON.decode([Int64].self, from: document) == [420, 420, 420, -1, 0, 9_007_199_254_740_991])
+    #expect(try JSON.decode(UInt8.self, from: bytes("2.55e2")) == 255)
+    for tooLarge in ["2.56e2", "-1.0", "9007199254740992.0", "9007199254740993.0", "-1e300", "1e300"] {
+      #expect(decodingError(UInt8.self, tooLarge) == JSONDecodingError(.outOfRange, pointer: ""), "\(tooLarge)")
+    }
+    #expect(decodingError(Int64.self, "-9007199254740992.0")?.kind == .outOfRange)
+    #expect(decodingError(Bool.self, "1.0")?.kind != nil)
   }
 
   @Test func realMemberTakesAnyNumber() throws {

@@ -1,29 +1,38 @@
 // Tells the thread sanitizer that Synchronization.Mutex is a lock.
 //
-// Its fast path is inlined into our code and seen. Its slow path, taken under contention, lives in the toolchain's
-// library, which is not instrumented: the sanitizer sees the release but not the acquisition, and takes every contended
-// critical section for a race. So the slow path is called through here, and followed by an acquiring load of the lock's
-// word. Without the sanitizer this file is empty.
+// Its fast path is inlined into our code and seen. Its slow paths, taken under contention, live in the toolchain's
+// library, which is not instrumented, and hand the lock over inside the kernel (FUTEX_LOCK_PI): the sanitizer sees neither
+// the release nor the acquisition, and takes every contended critical section for a race. So the slow paths are called
+// through here, with a releasing and an acquiring access of the lock's word around them that change nothing. Without
+// the sanitizer this file is empty.
 #if __has_feature(thread_sanitizer)
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
 
 #define LOCK_SLOW "$s15Synchronization12_MutexHandleV9_lockSlowyys6UInt32VF"
+#define UNLOCK_SLOW "$s15Synchronization12_MutexHandleV11_unlockSlowyyF"
+#define SWIFT __attribute__((swiftcall))
+#define SELF __attribute__((swift_context)) void *
 
-typedef __attribute__((swiftcall)) void (*lock_slow_function)(uint32_t, __attribute__((swift_context)) void *);
+SWIFT void lock_slow(uint32_t thread, SELF lock) __asm__(LOCK_SLOW);
+SWIFT void unlock_slow(SELF lock) __asm__(UNLOCK_SLOW);
 
-__attribute__((swiftcall)) void lock_slow(uint32_t thread, __attribute__((swift_context)) void *lock) __asm__(LOCK_SLOW);
-
-__attribute__((swiftcall)) void lock_slow(uint32_t thread, __attribute__((swift_context)) void *lock) {
-  static _Atomic(lock_slow_function) real;
-  lock_slow_function call = __atomic_load_n((lock_slow_function *)&real, __ATOMIC_RELAXED);
-  if (!call) {
-    call = (lock_slow_function)dlsym(RTLD_NEXT, LOCK_SLOW);
-    __atomic_store_n((lock_slow_function *)&real, call, __ATOMIC_RELAXED);
-  }
-  call(thread, lock);
+// dlsym's result is the same for everybody, so it does not matter who stores it.
+SWIFT void lock_slow(uint32_t thread, SELF lock) {
+  static void *real;
+  void *call = __atomic_load_n(&real, __ATOMIC_RELAXED);
+  if (!call) __atomic_store_n(&real, call = dlsym(RTLD_NEXT, LOCK_SLOW), __ATOMIC_RELAXED);
+  ((SWIFT void (*)(uint32_t, SELF))call)(thread, lock);
   (void)__atomic_load_n((uint32_t *)lock, __ATOMIC_ACQUIRE);
+}
+
+SWIFT void unlock_slow(SELF lock) {
+  static void *real;
+  void *call = __atomic_load_n(&real, __ATOMIC_RELAXED);
+  if (!call) __atomic_store_n(&real, call = dlsym(RTLD_NEXT, UNLOCK_SLOW), __ATOMIC_RELAXED);
+  (void)__atomic_fetch_add((uint32_t *)lock, 0, __ATOMIC_RELEASE);
+  ((SWIFT void (*)(SELF))call)(lock);
 }
 #else
 typedef int not_built_with_the_thread_sanitizer;
