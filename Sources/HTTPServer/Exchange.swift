@@ -19,6 +19,7 @@ final class Exchange {
   private var suspension: Suspension?
   private var status = 0
   private var bodySent = 0
+  private var label: String?
   private var wasSentRaw = false
 
   init(_ connection: Connection, target: [UInt8], at address: UInt) {
@@ -145,6 +146,7 @@ final class Exchange {
     if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
     guard mhd.queue(made, status: response.status) else { return false }
     status = response.status
+    label = response.label
     bodySent = head.method == "HEAD" || status == 204 || status == 304 ? 0 : response.body.count
     return true
   }
@@ -163,7 +165,7 @@ final class Exchange {
         status: isForeign ? ownStatus : status, requestID: requestID(), peer: connection.peer,
         durationNS: now - started,
         bytesReceived: received, bytesSent: isAborted ? 0 : bodySent, userAgent: head.headers["User-Agent"],
-        aborted: isAborted))
+        aborted: isAborted, label: label))
   }
 
   /// The path of a head that was refused, fit for a log.

@@ -56,6 +56,8 @@ public struct HTTPResponse: Sendable {
   public var headers: [(name: String, value: String)]
   /// Left out for HEAD, 204 and 304.
   public var body: [UInt8]
+  /// Never sent: given back in the access record, for a handler that wants to know there which answer it was.
+  public var label: String?
 
   /// Makes an answer.
   public init(status: Int, headers: [(name: String, value: String)] = [], body: [UInt8] = []) {
@@ -96,4 +98,6 @@ public struct HTTPAccessRecord: Sendable {
   public var userAgent: String?
   /// True when the client went away, or was cut off, before the answer was complete.
   public var aborted: Bool
+  /// The `label` of the answer; nil where the server answered by itself.
+  public var label: String?
 }

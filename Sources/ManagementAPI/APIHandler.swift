@@ -69,14 +69,19 @@ public final class APIHandler: HTTPHandler {
 
   /// Answers a complete request.
   public func respond(to request: HTTPRequest) -> HTTPReply {
-    switch answer(request) {
-    case .now(let response): return .now(response)
+    let (answer, template) = answer(request)
+    switch answer {
+    case .now(var response):
+      response.label = template
+      return .now(response)
     case .later(let lane, let work):
       let requestID = request.head.requestID
       postponed.add(1, ordering: .relaxed)
       return .later { responder in
         lane.run {
-          responder.complete(Self.response(requestID, of: work))
+          var response = Self.response(requestID, of: work)
+          response.label = template
+          responder.complete(response)
           self.postponed.subtract(1, ordering: .relaxed)
         }
       }
@@ -90,22 +95,25 @@ public final class APIHandler: HTTPHandler {
 
   /// Counts the request, and has it logged.
   public func completed(_ record: HTTPAccessRecord) {
-    let template = router.template(ofRaw: record.rawPath)
+    // What was refused before it had been routed has no label.
+    let template = record.label ?? router.template(ofRaw: record.rawPath)
     requestMetrics.record(method: record.method, route: template, status: record.status, ns: record.durationNS)
     configuration.accessLog?(record, template)
   }
 
   // MARK: Dispatching
 
-  /// The answer, or the work that leads to it.
-  func answer(_ request: HTTPRequest) -> Answer {
+  /// The answer, or the work that leads to it; and the template of the path, where there is one.
+  func answer(_ request: HTTPRequest) -> (answer: Answer, template: String?) {
+    var template: String?
     do throws(APIProblem) {
-      if request.head.method == "OPTIONS" { return .now(try options(request.head)) }
+      if request.head.method == "OPTIONS" { return (.now(try options(request.head)), nil) }
       let (route, parameters) = try find(request.head)
+      template = route.template
       let query = try Query(request.head.query, allowed: route.query)
-      return try route.handler(self, Call(request: request, parameters: parameters, query: query))
+      return (try route.handler(self, Call(request: request, parameters: parameters, query: query)), template)
     } catch {
-      return .now(error.response(requestID: request.head.requestID))
+      return (.now(error.response(requestID: request.head.requestID)), template)
     }
   }
 

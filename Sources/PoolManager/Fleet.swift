@@ -326,6 +326,8 @@ public final class Fleet: Sendable {
   /// Stops every VM; those that have not acknowledged by `deadlineNS` (CLOCK_MONOTONIC) are returned.
   public func stopAll(untilNS deadlineNS: UInt64) -> [VM] {
     let all = guarded.withLock { Array($0.vms.values) }
+    // All are signalled first, then all are waited for. This only asks; what becomes of it, the waiting tells.
+    for vm in all { try? vm.machine.stop(.killed, untilNS: 0) }
     return all.filter { vm in
       do throws(MachineControlError) {
         try vm.machine.stop(.killed, untilNS: deadlineNS)

@@ -13,6 +13,8 @@ extension VCPU {
     var outNS: UInt64
     /// Whether KVM_RUN said -EINTR, so that there ought to be a request.
     var interrupted = false
+    /// Whether the guest ran since the last departure, as far as can be told.
+    var guestRan = true
     /// The vCPU will not go back by itself.
     var stop: VCPUStop?
   }
@@ -83,7 +85,7 @@ extension VCPU {
   /// Step 5, second half: tells that everything up to `last` has been served.
   private func publish(first: UInt64, last: UInt64, _ departure: Departure) {
     if departure.phase != .parked {
-      unsafe ckvm_note_departure(control, departure.outNS, departure.phase == .guest)
+      unsafe ckvm_note_departure(control, departure.outNS, departure.guestRan)
     }
     let handled = unsafe ckvm_take_handler_time(control)
     unsafe ckvm_record_serve(control, first, last, departure.phase.rawValue, departure.outNS, handled)
@@ -123,10 +125,12 @@ extension VCPU {
   /// Runs the guest until a request is pending or the vCPU is finished.
   private func runGuest(_ handler: borrowing any ExitHandler) -> Departure {
     var failures = 0
+    var hasExited = false
     while true {
       let result = unsafe ckvm_enter(control)
       // Return value first, then errno, then the exit reason: on -EINTR the reason may not have been written.
       if result == 0 {
+        hasExited = true
         let reason = unsafe ckvm_exit_reason(control)
         unsafe ckvm_count_exit(control, reason)
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
@@ -146,12 +150,13 @@ extension VCPU {
       }
       let now = MonotonicClock.now()
       if result == CKVM_ABORTED {
-        return Departure(phase: unsafe ckvm_take_fixed_up(control) ? .entry : .host, outNS: now)
+        return Departure(phase: unsafe ckvm_take_fixed_up(control) ? .entry : .host, outNS: now, guestRan: hasExited)
       }
       if result == -Int(EINTR) {
         let atEntry = unsafe ckvm_exit_reason(control) == CKVM_NOT_WRITTEN
         unsafe ckvm_count_eintr(control, atEntry)
-        return Departure(phase: atEntry ? .entry : .guest, outNS: now, interrupted: true)
+        return Departure(
+          phase: atEntry ? .entry : .guest, outNS: now, interrupted: true, guestRan: !atEntry || hasExited)
       }
       unsafe ckvm_count_run_error(control)
       failures += 1

@@ -101,7 +101,8 @@ import VCPURuntime
     }
   }
 
-  /// A thousand create-kick-delete rounds leave descriptors and threads as they were, and memory nearly so.
+  /// A thousand create-kick-delete rounds leave descriptors and threads as they were. (Memory is looked at where the
+  /// process does nothing else: `Tests/System`.)
   @Test func roundsOfCreateKickDeleteLeaveNothingBehind() throws {
     func round() throws {
       let machine = try RealVM.make("spin")
@@ -115,8 +116,6 @@ import VCPURuntime
     let after = try ProcessUse()
     #expect(after.ownDescriptors <= before.ownDescriptors)
     #expect(after.vcpuThreads <= before.vcpuThreads)
-    // Allocators keep some; a leak of one control block or one page a round would be four times this.
-    #expect(after.residentKiB < before.residentKiB + 2_048, "\(before.residentKiB) KiB → \(after.residentKiB) KiB")
   }
 }
 
@@ -124,7 +123,6 @@ import VCPURuntime
 struct ProcessUse {
   let ownDescriptors: Int
   let vcpuThreads: Int
-  let residentKiB: Int
 
   init() throws {
     let files = FileManager.default
@@ -139,8 +137,5 @@ struct ProcessUse {
       threads.count { thread in
         (try? String(contentsOfFile: "/proc/self/task/\(thread)/comm", encoding: .utf8))?.hasPrefix("vcpu-") ?? false
       }
-    let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
-    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
-    residentKiB = line.flatMap { Int($0.split(separator: " ")[1]) } ?? 0
   }
 }

@@ -110,7 +110,7 @@ import Testing
     BadBody(body: #"{"image":"flat"}"#, pointer: "/image"),
     BadBody(body: #"{"image":"spin","vcpus":0}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":9}"#, pointer: "/vcpus"),
-    BadBody(body: #"{"image":"spin","vcpus":1.0}"#, pointer: "/vcpus"),
+    BadBody(body: #"{"image":"spin","vcpus":1.5}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":"1"}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":99999999999999999999}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","memory_mib":0}"#, pointer: "/memory_mib"),

@@ -48,7 +48,7 @@ final class Harness: Sendable {
   }
 
   private func answer(_ request: HTTPRequest) -> HTTPResponse {
-    switch api.answer(request) {
+    switch api.answer(request).answer {
     case .now(let response): response
     case .later(_, let work): APIHandler.response(request.head.requestID, of: work)
     }

@@ -6,7 +6,8 @@ import shutil
 
 from checks.lifecycle import create
 from testbed import problems, processes
-from testbed.checks import Skipped, check, equal, eventually, expect
+from testbed.checks import Skipped, check, equal, expect
+from testbed.client import connect, read_answer
 from testbed.daemon import Daemon
 
 # A user that nobody is. Root's threads are not counted against a limit.
@@ -74,6 +75,23 @@ def descriptors():
         return notes[-1]
 
 
+@check("connections that there is no descriptor for wait, and are served later")
+def accepting():
+    with Daemon() as daemon:
+        client = daemon.client()
+        before = daemon.holdings()
+        client.get("/livez")
+        with limited(daemon, "nofile", len(os.listdir(f"/proc/{daemon.pid}/fd"))):
+            waiting = [connect(daemon.address) for _ in range(5)]
+            for plain in waiting:
+                plain.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            equal(client.get("/livez").status, 200, "on the connection there was")
+        for plain in waiting:
+            with plain, plain.makefile("rb") as stream:
+                equal(read_answer(stream).status, 200, "on a connection that had to wait")
+        daemon.expect_unchanged(before, "connections beyond the limit")
+
+
 @check("memory")
 def memory():
     with Daemon("--no-demo-pool") as daemon:
@@ -82,7 +100,8 @@ def memory():
         client.get("/metrics")
         before = daemon.holdings()
         used = int(pathlib.Path(f"/proc/{daemon.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        return squeeze(daemon, client, "as", used + (3 << 30), {"image": "spin", "memory_mib": 1024, "start": False}, before)
+        document = {"image": "spin", "memory_mib": 1024, "start": False}
+        return squeeze(daemon, client, "as", used + (3 << 30), document, before)
 
 
 @check("threads")
@@ -106,5 +125,5 @@ def threads():
         before = daemon.holdings()
         client.get("/metrics")
         count = len(os.listdir(f"/proc/{daemon.pid}/task"))
-        return squeeze(daemon, client, "nproc", count + 12, {"image": "spin", "vcpus": 8, "start": False}, before,
-                       user)
+        document = {"image": "spin", "vcpus": 8, "start": False}
+        return squeeze(daemon, client, "nproc", count + 12, document, before, user)

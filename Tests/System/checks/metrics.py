@@ -1,9 +1,7 @@
 """The expositions, held to what reads them."""
-import pathlib
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from prometheus_client import openmetrics, parser
-
-import prometheus_client.openmetrics.parser
 from checks.lifecycle import create
 from testbed import processes
 from testbed.checks import Skipped, check, equal, expect
@@ -61,7 +59,7 @@ def parsers():
         for path in ("/metrics", "/metrics/vcpus"):
             for accept in (OPENMETRICS, PROMETHEUS_ACCEPT):
                 text = exposed(client, path, accept, OPENMETRICS)
-                families = list(prometheus_client.openmetrics.parser.text_string_to_metric_families(text))
+                families = list(openmetrics_parser.text_string_to_metric_families(text))
                 expect(text.endswith("# EOF\n"), "no # EOF")
             open_names = {sample.name for family in families for sample in family.samples}
             for accept in ("", "*/*", "text/plain;version=0.0.4", "text/html,*/*;q=0.1"):

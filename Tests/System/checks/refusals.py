@@ -7,7 +7,8 @@ from testbed.daemon import Daemon, refusal
 
 NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
 # Even root heeds the permissions of files without these.
-POWERLESS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search"]
+OVERRIDES = "-dac_override,-dac_read_search"
+POWERLESS = ["setpriv", "--bounding-set", OVERRIDES, "--inh-caps", OVERRIDES]
 
 
 def with_dev(script, before=(), **options):

@@ -96,7 +96,8 @@ def served():
             "GET /livez HTTP/1.0\r\n\r\n",
             "GET /livez HTTP/1.1\r\nhOST: localhost\r\nX: \t a \t \r\n\r\n",
             "GET /%6civez HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: Chunked\r\n\r\n10\r\n{\"image\":\"spin\"}\r\n0\r\n\r\n",
+            "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: Chunked\r\n\r\n"
+            '10\r\n{"image":"spin"}\r\n0\r\n\r\n',
         ]
         for request in ok:
             answers = raw(daemon.address, request)

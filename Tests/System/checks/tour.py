@@ -1,6 +1,4 @@
 """The README's tour: every command a newcomer is told to type, typed."""
-import os
-import pathlib
 import re
 import socket
 
@@ -84,7 +82,7 @@ def extractor():
 
 @check("every command of README.md does what it says")
 def readme():
-    text = pathlib.Path(processes.ROOT / "README.md").read_text()
+    text = (processes.ROOT / "README.md").read_text()
     with Daemon(listen=[f"127.0.0.1:{PORT if is_free(PORT) else 0}"]) as daemon:
         count = take(re.sub(rf"\b{PORT}\b", str(daemon.address[1]), text))
     return f"{count} steps"
@@ -97,4 +95,4 @@ def is_free(port):
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
-    return not os.environ.get("VMPOOL_SERVER")
+    return True

@@ -18,6 +18,7 @@ GROUPS = [
     "slow_clients",
     "listeners",
     "browsers",
+    "starvation",
     "schema",
     "metrics",
     "prometheus",

@@ -1,5 +1,4 @@
 """The list of checks, and how a check says what it found."""
-import sys
 import time
 import traceback
 
@@ -83,7 +82,3 @@ def becomes(wanted, what, probe, seconds=20):
         if time.monotonic() > end:
             raise Failure(f"{what} did not become {wanted!r} within {seconds} s; it is {found!r}")
         time.sleep(0.02)
-
-
-def warn(line):
-    print(line, file=sys.stderr, flush=True)

@@ -154,6 +154,8 @@ class Daemon:
             # What the dispatch library keeps for itself, it makes with the first work it gets; this is some.
             client.get("/metrics")
             eventually("the dispatch library is up", lambda: "anon_inode:[timerfd]" in self.descriptors())
+            pools = lambda: client.get("/v1/pools").json["items"]
+            eventually("the pools are filled", lambda: all(map(is_filled, pools())))
             vms = sorted(vm["id"] for vm in client.get("/v1/vms?limit=1000").json["items"])
         # The connection just closed is the server's, too, until it notices.
         becomes(0, "open connections", self.connections)
@@ -172,6 +174,10 @@ class Daemon:
         """Whatever happened, the server holds what it held before."""
         equal(self.process.poll(), None, "the server's exit status")
         becomes(before, f"what the server holds after {what}", self.holdings)
+
+
+def is_filled(pool):
+    return pool["status"]["creating"] == 0 and pool["status"]["ready"] == pool["ready"]
 
 
 def parsed(text):
