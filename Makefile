@@ -6,7 +6,7 @@ CONFIGURATION ?= release
 BUILD = swift build -c $(CONFIGURATION)
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: run test build deps format lint unit tsan system deploy-check bench install clean
+.PHONY: run test build deps format lint bench soak install clean
 
 run: build
 	$$($(BUILD) --show-bin-path)/vmpoold $(ARGS)
@@ -31,6 +31,10 @@ bench: build
 	$$($(BUILD) --show-bin-path)/vmpool bench kick
 	$$($(BUILD) --show-bin-path)/vmpool bench exits
 	$$($(BUILD) --show-bin-path)/vmpool bench create
+
+# What takes too long for every change.
+soak: build
+	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 Tests/System/run leaks schema
 
 install: build
 	install -D -m 755 $$($(BUILD) --show-bin-path)/vmpoold $(DESTDIR)/usr/bin/vmpoold

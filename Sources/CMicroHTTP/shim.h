@@ -46,8 +46,8 @@ static size_t cmicrohttp_keep_escapes(void *context, struct MHD_Connection *conn
   return strlen(text);
 }
 
-/// Makes a daemon, to be run by one thread of the caller's, on a listening socket, which it owns from then on. NULL when it failed; it has then
-/// closed the socket or not, depending on how far it came.
+/// Makes a daemon, to be run by one thread of the caller's, on a listening socket, which it owns from then on. NULL when
+/// it failed; it has then closed the socket or not, depending on how far it came.
 static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicrohttp_options *_Nonnull o) {
   return MHD_start_daemon(
       MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->access, o->context,

@@ -99,8 +99,8 @@ import Glibc
 
   deinit { close(wakeDescriptor) }
 
-  /// Waits for events and deals with them. Always on the same thread.
-  func run(milliseconds: Int32) { unsafe MHD_run_wait(pointer, milliseconds) }
+  /// Waits for events and deals with them. Always on the same thread. False when it could not even wait.
+  func run(milliseconds: Int32) -> Bool { unsafe MHD_run_wait(pointer, milliseconds) == .YES }
 
   /// Ends the wait, or the next one. From any thread.
   func wake() { cmicrohttp_wake(wakeDescriptor) }

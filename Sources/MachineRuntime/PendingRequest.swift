@@ -27,9 +27,16 @@ public struct PendingKicks: Sendable {
     for (request, outcome) in zip(requests, outcomes) { request.vcpu.count(outcome) }
   }
 
-  /// Counts the kicks as unanswered: once, when the caller gives up after `wait` timed out.
+  /// Counts the kicks when the caller gives up after `wait` timed out: once. Those that were answered are not lost.
   public func countTimeouts() {
-    for request in requests { request.vcpu.countTimeout() }
+    for request in requests {
+      guard case .success(let ticket) = request.ticket else { continue }
+      if let outcome = try? request.vcpu.wait(for: ticket, untilNS: 0) {
+        request.vcpu.count(outcome)
+      } else {
+        request.vcpu.countTimeout()
+      }
+    }
   }
 }
 

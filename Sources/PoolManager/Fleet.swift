@@ -244,11 +244,12 @@ public final class Fleet: Sendable {
 
   /// Sets about what a plan wants done. Under the lock, so that plans and queues agree; nothing is done here.
   private func perform(_ actions: [PoolPlan.Action], for name: String?, _ tables: inout Tables) {
-    guard let name, let revision = tables.pools[name]?.revision else { return }
+    guard let name, let pool = tables.pools[name] else { return }
+    let (revision, measurements) = (pool.revision, pool.measurements)
     for action in actions {
       switch action {
       case .create(let count):
-        for _ in 0..<count { refill.async { [weak self] in self?.refillOne(name, revision) } }
+        for _ in 0..<count { refill.async { [weak self] in self?.refillOne(name, revision, measurements) } }
       case .destroy(let count):
         let doomed = Array(tables.pools[name]?.ready.prefix(count) ?? [])
         tables.pools[name]?.ready.removeFirst(doomed.count)
@@ -256,22 +257,27 @@ public final class Fleet: Sendable {
         refill.async { [weak self] in for vm in doomed { self?.takeApart(vm) } }
       case .retryAfter(let milliseconds):
         refill.asyncAfter(deadline: .now() + .milliseconds(milliseconds)) { [weak self] in
-          self?.planEvent(.retry, name, revision)
+          self?.planEvent(.retry, name, measurements)
         }
       }
     }
   }
 
-  private func planEvent(_ event: PoolPlan.Event, _ name: String, _ revision: UInt64) {
+  /// Tells the plan of the pool that measures with `measurements`: one that was deleted hears no more, and one declared
+  /// under its name since has nothing to do with it.
+  private func planEvent(
+    _ event: PoolPlan.Event, _ name: String, _ measurements: PoolMeasurements, error: FleetError? = nil
+  ) {
     guarded.withLock { tables in
-      guard let actions = tables.pools[name]?.plan.on(event) else { return }
-      perform(actions, for: name, &tables)
+      guard tables.pools[name]?.measurements === measurements else { return }
+      if let error { tables.pools[name]?.lastError = "\(error)" }
+      perform(tables.pools[name]?.plan.on(event) ?? [], for: name, &tables)
     }
   }
 
-  private func refillOne(_ name: String, _ revision: UInt64) {
-    guard let pool = guarded.withLock({ $0.pools[name] }) else { return }
-    guard pool.revision == revision else { return planEvent(.outdated, name, revision) }
+  private func refillOne(_ name: String, _ revision: UInt64, _ measurements: PoolMeasurements) {
+    guard let pool = guarded.withLock({ $0.pools[name] }), pool.measurements === measurements else { return }
+    guard pool.revision == revision else { return planEvent(.outdated, name, measurements) }
     do throws(FleetError) {
       try reserve()
       let vm: VM
@@ -283,8 +289,7 @@ public final class Fleet: Sendable {
       }
       add(vm, to: name)
     } catch {
-      guarded.withLock { $0.pools[name]?.lastError = "\(error)" }
-      planEvent(.failed, name, revision)
+      planEvent(.failed, name, measurements, error: error)
     }
   }
 

@@ -268,7 +268,10 @@ public enum VCPUState: UInt8, Sendable {
   /// Ends the thread, waits for it, and closes the vCPU's descriptors. By its owner, once.
   public func join() {
     // Ended already means joined already.
-    guard (try? request(goal: .end)) != nil else { return }
+    guard let ticket = try? request(goal: .end) else { return }
+    // Acknowledged first, and only then is the thread taken away from those who signal it: this request may share the
+    // signal of a kicker that has published and not sent it yet. Without a thread it would send none, and nobody would.
+    _ = try? wait(for: ticket, untilNS: .max)
     if let thread = thread.withLock({ $0.take() }) { thread.join() }
     statistics.withLock { counts in
       if let last = readSignalExits(&counts) { counts.finalSignalExits = last }

@@ -30,6 +30,7 @@ final class TestHandler: HTTPHandler {
       changed.give()
       release.wait(until: monotonicNS() + 20_000_000_000)
       return .now(Self.text("released"))
+    case "thread": return .now(Self.text((try? contents(of: "/proc/thread-self/status")) ?? ""))
     case "empty": return .now(HTTPResponse(status: 204))
     case "later":
       return .later { responder in
@@ -151,4 +152,14 @@ final class TemporaryDirectory {
     for name in ["s", "t", "file"] { unsafe unlink("\(path)/\(name)") }
     unsafe rmdir(path)
   }
+}
+
+/// A short file's text.
+func contents(of path: String) throws -> String {
+  let descriptor = unsafe open(path, O_RDONLY)
+  guard descriptor >= 0 else { throw RawClient.Failure(description: "no \(path)") }
+  defer { close(descriptor) }
+  var buffer = [UInt8](repeating: 0, count: 16384)
+  let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
+  return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
 }

@@ -1,4 +1,6 @@
+import CKVM
 import Dispatch
+import Foundation
 import GuestImages
 import LinuxSupport
 import Synchronization
@@ -187,5 +189,28 @@ import Testing
     try running.become(.pause)
     let counts = running.vcpu.counts
     #expect(counts.eintrReturns == counts.kernelSignalExits + counts.entryExits)
+  }
+}
+
+/// What a kicker that is preempted between publishing and signalling must not break.
+@Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct PreemptedKickerTests {
+  /// The end's request shares the signal of a kicker that has not sent it yet. `join` must leave that kicker the thread
+  /// to signal until it has been answered; it once took it away first, and waited for ever.
+  @Test func joinWaitsForAKickerThatHasPublishedAndNotYetSignalled() throws {
+    let running = try RunningVCPU(guest: "spin")
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    // Safe: the control block lives as long as the vCPU.
+    var found = unsafe ckvm_request_load(running.vcpu.control)
+    var next = RequestWord.initial
+    repeat {
+      next = try #require(RequestWord(bits: found).requesting(.kick, goal: nil)).word
+    } while unsafe !ckvm_request_exchange(running.vcpu.control, &found, next.bits)
+    let joined = DispatchSemaphore(value: 0)
+    Thread.detachNewThread {
+      running.close()
+      joined.signal()
+    }
+    #expect(joined.wait(timeout: .now() + 30) == .success)
   }
 }

@@ -1,8 +1,10 @@
 """The client, against a live server."""
+import http.server
 import json
 import os
 import pathlib
 import re
+import threading
 
 from testbed import processes
 from testbed.checks import check, equal, expect
@@ -106,9 +108,19 @@ def console():
         expect("deadline" in vmpool.run("console", vm, status=1), "how it stopped")
 
 
+class Foreign(http.server.BaseHTTPRequestHandler):
+    """A server that is none of ours."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
 @check("exit statuses: 1 refused, 2 not there, 64 usage, 66 no file, 69 no server, 76 no vmpoold")
 def statuses():
-    with Daemon("--max-vms", "2") as daemon:
+    with Daemon() as daemon:
         vmpool = CommandLine(daemon.url)
         vmpool.run("vms", "create", "--image", "spim", status=1)
         vmpool.run("vms", "create", "--image", "spin", "--vcpus", "9", status=1)
@@ -121,6 +133,10 @@ def statuses():
         CommandLine("http://127.0.0.1:1").run("host", status=69)
         CommandLine("unix:/nonexistent").run("host", status=69)
         CommandLine("ftp://x").run("host", status=64)
+        with http.server.HTTPServer(("127.0.0.1", 0), Foreign) as other:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            CommandLine("http://127.0.0.1:%d" % other.server_port).run("host", status=76)
+            other.shutdown()
     used.discard("nonsense")
 
 

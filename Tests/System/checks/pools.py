@@ -89,3 +89,23 @@ def limit():
         client.put("/v1/pools/many", {"image": "spin", "ready": 2})
         becomes(2, "ready VMs", lambda: ready(client, "many"))
         becomes(201, "the status of a VM when there is room", lambda: client.post("/v1/vms", {"image": "spin"}).status)
+
+
+@check("a pool deleted while it is filled and declared anew begins from nothing")
+def anew():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for _ in range(5):
+            client.put("/v1/pools/again", {"image": "spin", "ready": 50})
+            equal(client.delete("/v1/pools/again").status, 204, "deleting the pool")
+            client.put("/v1/pools/again", {"image": "spin", "ready": 1})
+            seen = []
+
+            def status():
+                seen.append(client.get("/v1/pools/again").json["status"])
+                expect(0 <= seen[-1]["creating"] <= 1, lambda: f"a pool of one: {seen[-1]}")
+                return seen[-1]["ready"], seen[-1]["creating"]
+
+            becomes((1, 0), "ready VMs and those being made", status)
+            equal(len(client.get("/v1/vms").json["items"]), 1, "the VMs there are")
+            equal(client.delete("/v1/pools/again").status, 204, "deleting the pool again")

@@ -21,6 +21,9 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+inherited = set()
+
+
 def _die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -45,14 +48,16 @@ def scratch_directory(name):
 
 
 def children():
-    """The processes that are this one's children, orphans of its children included."""
+    """The processes that are this one's children, orphans of its children included, and not those of the shell that it
+    took the place of."""
     lists = pathlib.Path("/proc/self/task").glob("*/children")
-    return [int(pid) for path in lists for pid in path.read_text().split()]
+    return [int(pid) for path in lists for pid in path.read_text().split() if int(pid) not in inherited]
 
 
 @contextlib.contextmanager
 def housekeeping():
     """Ends what is left at the end, be it a regular one, and removes the temporary files."""
+    inherited.update(children())
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: (_ for _ in ()).throw(SystemExit(128 + number)))
