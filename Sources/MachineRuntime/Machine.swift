@@ -192,13 +192,15 @@ public final class Machine: Sendable {
     vcpu index: Int, untilNS deadlineNS: UInt64
   ) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
     let vcpu = try vcpu(index)
-    guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
-    // The state says what was asked for; the acknowledgement says that it is so.
-    try pause(untilNS: deadlineNS)
-    let registers: (GeneralRegisters, SpecialRegisters)?
-    do throws(KVMError) { registers = try vcpu.registers() } catch { throw .failed("\(error)") }
-    guard let registers else { throw .deleted }
-    return registers
+    repeat {
+      guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
+      // The state says what was asked for; the acknowledgement says that it is so.
+      try pause(untilNS: deadlineNS)
+      do throws(KVMError) {
+        if let registers = try core.registers(of: vcpu) { return registers }
+      } catch { throw .failed("\(error)") }
+    } while MonotonicClock.now() < deadlineNS
+    throw .timedOut(waitedNS: 0)
   }
 
   /// One vCPU, looked at.

@@ -1,4 +1,5 @@
 import Devices
+import KVM
 import LinuxSupport
 import Synchronization
 import VCPURuntime
@@ -51,6 +52,18 @@ final class MachineCore: ExitHandler {
     var counts = VCPUCounts()
     for vcpu in vcpus { vcpu.addCounts(to: &counts) }
     return counts
+  }
+
+  /// The registers of a vCPU that is parked; nil when somebody has resumed it meanwhile. Under the lock, so that nobody
+  /// does while they are read: the kernel would make the reader wait until the guest leaves.
+  func registers(of vcpu: VCPU) throws(KVMError) -> (GeneralRegisters, SpecialRegisters)? {
+    typealias Registers = (GeneralRegisters, SpecialRegisters)
+    return try guarded.withLock { guarded -> Result<Registers?, KVMError> in
+      guard guarded.lifecycle.state == .paused, vcpu.state != .running else { return .success(nil) }
+      do throws(KVMError) {
+        return .success(try vcpu.registers())
+      } catch { return .failure(error) }
+    }.get()
   }
 
   /// What a control event did: requests to wait for, or a refusal with the state it found.

@@ -39,18 +39,20 @@ struct Admission: Sendable {
 
   /// The host of `HOST[:PORT]`; nil where it is none.
   private static func name(of authority: String) -> String? {
-    if authority.hasPrefix("[") {
-      guard let end = authority.firstIndex(of: "]") else { return nil }
+    // By bytes: this is done for every request, and looking for characters means finding where graphemes end.
+    if authority.utf8.first == UInt8(ascii: "[") {
+      guard let end = authority.utf8.firstIndex(of: UInt8(ascii: "]")) else { return nil }
       let rest = authority[authority.index(after: end)...]
       guard rest.isEmpty || isPort(rest) else { return nil }
       return String(authority[authority.index(after: authority.startIndex)..<end])
     }
-    guard let colon = authority.firstIndex(of: ":") else { return authority }
+    guard let colon = authority.utf8.firstIndex(of: UInt8(ascii: ":")) else { return authority }
     return isPort(authority[colon...]) ? String(authority[..<colon]) : nil
   }
 
   private static func isPort(_ text: Substring) -> Bool {
-    text.hasPrefix(":") && text.utf8.count <= 6 && text.utf8.dropFirst().allSatisfy { (0x30...0x39).contains($0) }
+    text.utf8.first == UInt8(ascii: ":") && text.utf8.count <= 6
+      && text.utf8.dropFirst().allSatisfy { (0x30...0x39).contains($0) }
   }
 
   /// Whether an origin is the one that the request was sent to. The scheme is not known here (a proxy may speak TLS),
