@@ -223,4 +223,4 @@ def methods():
         expect(first and second and first != second, "two requests share an id")
         problem = client.get("/v1/vms/vm-000000000000", X_Request_Id="mine").json
         equal((problem["request_id"], problem["status"]), ("mine", 404), "the problem")
-        expect("request_id=build-4711" in daemon.log, "the access log does not have the request's id")
+        eventually("the access log has the request's id", lambda: "request_id=build-4711" in daemon.log)
