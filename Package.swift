@@ -100,7 +100,7 @@ let package = Package(
     tests("JSONCodecTests", ["JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", argumentParser]),
-    tests("HTTPServerTests", ["HTTPServer", "LinuxSupport"]),
+    tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("DevicesTests", ["Devices"]),
     tests("GuestImagesTests", ["GuestImages"]),

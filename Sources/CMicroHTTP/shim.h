@@ -1,5 +1,6 @@
 // libmicrohttpd, and wrappers for those of its functions that are variadic and therefore invisible to Swift.
 #pragma once
+#include <errno.h>
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,6 +81,40 @@ static inline int cmicrohttp_wake_make(struct MHD_Daemon *_Nonnull daemon) {
 /// Ends the daemon's wait, or its next one. From any thread.
 static inline void cmicrohttp_wake(int fd) { (void)eventfd_write(fd, 1); }
 
+/// An epoll(7) descriptor, or a negated errno.
+static inline int cmicrohttp_watch_make(void) {
+  int fd = epoll_create1(EPOLL_CLOEXEC);
+  return fd >= 0 ? fd : -errno;
+}
+
+/// Makes a descriptor to be given to `cmicrohttp_wake`, for which the watch then reports 0. A negated errno when it
+/// failed.
+static inline int cmicrohttp_watch_stopper(int epoll) {
+  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) return -errno;
+  struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return fd;
+  int error = errno;
+  close(fd);
+  return -error;
+}
+
+/// Reports `number` once when the peer of a stream socket closes, half-closes or resets it, or has done so. 0 or -1.
+static inline int cmicrohttp_watch_add(int epoll, int fd, uint64_t number) {
+  struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = number};
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static inline void cmicrohttp_watch_remove(int epoll, int fd) { (void)epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); }
+
+/// Waits for reports and stores the numbers of at most 64; how many, or -1.
+static inline int cmicrohttp_watch_wait(int epoll, uint64_t *_Nullable numbers, int capacity) {
+  struct epoll_event events[64];
+  int count = epoll_wait(epoll, events, capacity < 64 ? capacity : 64, -1);
+  for (int i = 0; i < count; i++) numbers[i] = events[i].data.u64;
+  return count;
+}
+
 /// What the connection's MHD_CONNECTION_NOTIFY_STARTED callback stored.
 static inline void *_Nullable cmicrohttp_socket_context(struct MHD_Connection *_Nonnull connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -108,3 +143,11 @@ static inline unsigned int cmicrohttp_status(struct MHD_Connection *_Nonnull con
 static inline struct MHD_Response *_Nullable cmicrohttp_response(const void *_Nullable body, size_t size) {
   return MHD_create_response_from_buffer(size, (void *)body, MHD_RESPMEM_MUST_COPY);
 }
+
+/// Ends the response with the connection rather than with a last chunk.
+static inline void cmicrohttp_response_unchunked(struct MHD_Response *_Nonnull response) {
+  (void)MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+}
+
+static const ssize_t cmicrohttp_end_of_stream = MHD_CONTENT_READER_END_OF_STREAM;
+static const ssize_t cmicrohttp_end_with_error = MHD_CONTENT_READER_END_WITH_ERROR;

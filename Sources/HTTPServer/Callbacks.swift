@@ -92,6 +92,28 @@ func requestCompleted(
   exchange.end(sent: how == .REQUEST_TERMINATED_COMPLETED_OK, ownStatus: status)
 }
 
+/// A stream's next bytes are wanted.
+func streamReader(
+  context: UnsafeMutableRawPointer?, position: UInt64, buffer: UnsafeMutablePointer<CChar>?, capacity: Int
+) -> Int {
+  guard let context = unsafe context else { return cmicrohttp_end_with_error }
+  // Safe: the response holds a reference to its transfer until it is freed; the buffer is ours for this call.
+  let transfer = unsafe Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+  switch unsafe transfer.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity)) {
+  case .bytes(let count): return count
+  // Suspended: otherwise libmicrohttpd would ask again at once, and for ever.
+  case .none: return 0
+  case .end: return cmicrohttp_end_of_stream
+  case .failure: return cmicrohttp_end_with_error
+  }
+}
+
+/// A stream's response is freed.
+func streamFreed(context: UnsafeMutableRawPointer?) {
+  // Safe: the reference was given to the response when it was made.
+  if let context = unsafe context { unsafe Unmanaged<Transfer>.fromOpaque(context).release() }
+}
+
 /// One line of libmicrohttpd's diagnostics.
 func diagnosticLine(context: UnsafeMutableRawPointer, line: UnsafePointer<CChar>) {
   let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()

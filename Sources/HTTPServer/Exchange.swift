@@ -17,6 +17,7 @@ final class Exchange {
   /// Decided before the end of the body; goes out at that end.
   private var verdict: HTTPResponse?
   private var suspension: Suspension?
+  private var transfer: Transfer?
   private var status = 0
   private var bodySent = 0
   private var label: String?
@@ -83,11 +84,24 @@ final class Exchange {
     switch core.handler.respond(to: request) {
     case .now(let response): return send(response, mhd)
     case .later(let start): return suspend(mhd, start)
+    case .stream(let response, let start): return stream(mhd, response, start)
     }
   }
 
+  private func stream(_ mhd: MHDConnection, _ response: HTTPResponse, _ start: (HTTPStream) -> Void) -> Bool {
+    let transfer = Transfer(connection.thread, mhd, body: response.body)
+    guard queue(response, mhd, transfer) else { return refuseAnswer(mhd) }
+    guard hasBody(response) else { return true }
+    self.transfer = transfer
+    connection.suspendDeadline()
+    transfer.begin()
+    start(HTTPStream(transfer))
+    if connection.thread.isStopping { transfer.finish() }
+    return true
+  }
+
   private func suspend(_ mhd: MHDConnection, _ start: (HTTPResponder) -> Void) -> Bool {
-    let suspension = Suspension(connection.thread, head.requestID)
+    let suspension = Suspension(connection.thread, mhd.socket, head.requestID)
     start(HTTPResponder(suspension))
     if connection.thread.isStopping { suspension.complete(.shuttingDown) }
     if let answer = suspension.begin(mhd) { return send(answer, mhd) }
@@ -96,10 +110,11 @@ final class Exchange {
     return true
   }
 
-  /// Answers the request if it is suspended.
-  func refuseSuspended() -> Bool {
+  /// Answers the request if it is suspended, and ends its stream if it has one. False when it is neither.
+  func endWaiting() -> Bool {
     suspension?.complete(.shuttingDown)
-    return suspension != nil
+    transfer?.finish()
+    return suspension != nil || transfer != nil
   }
 
   /// The deadline has passed.
@@ -132,23 +147,30 @@ final class Exchange {
   }
 
   private func send(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
-    if queue(response, mhd) { return true }
+    queue(response, mhd) || refuseAnswer(mhd)
+  }
+
+  private func refuseAnswer(_ mhd: MHDConnection) -> Bool {
     let detail = "the server made an answer that cannot be sent"
     return queue(core.response(to: .internalError(detail), requestID()), mhd)
       || queue(HTTPResponse(status: 500), mhd)
   }
 
-  private func queue(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
+  private func queue(_ response: HTTPResponse, _ mhd: MHDConnection, _ transfer: Transfer? = nil) -> Bool {
     guard (200...599).contains(response.status) else { return false }
-    guard let made = MHDResponse(body: response.body) else { return false }
+    guard let made = MHDResponse(response.body, transfer, isForHEAD: head.method == "HEAD") else { return false }
     for field in response.headers where !made.add(field.name, field.value) { return false }
     guard made.add("X-Request-Id", head.requestID) else { return false }
     if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
     guard mhd.queue(made, status: response.status) else { return false }
     status = response.status
     label = response.label
-    bodySent = head.method == "HEAD" || status == 204 || status == 304 ? 0 : response.body.count
+    bodySent = hasBody(response) ? response.body.count : 0
     return true
+  }
+
+  private func hasBody(_ response: HTTPResponse) -> Bool {
+    head.method != "HEAD" && response.status != 204 && response.status != 304
   }
 
   /// The request is over: its answer sent, or its client gone. `ownStatus` is libmicrohttpd's word.
@@ -159,13 +181,16 @@ final class Exchange {
     // A status that is not ours is that of a page libmicrohttpd has made; it counts such a request as failed.
     let isForeign = status == 0 && ownStatus != 0
     let isAborted = !sent && !wasSentRaw && !isForeign
+    let stream = transfer?.end()
     core.handler.completed(
       HTTPAccessRecord(
         method: head.method, rawPath: head.rawPath.isEmpty ? escapedPath : head.rawPath,
         status: isForeign ? ownStatus : status, requestID: requestID(), peer: connection.peer,
         durationNS: now - started,
-        bytesReceived: received, bytesSent: isAborted ? 0 : bodySent, userAgent: head.headers["User-Agent"],
+        bytesReceived: received, bytesSent: stream?.taken ?? (isAborted ? 0 : bodySent),
+        userAgent: head.headers["User-Agent"],
         aborted: isAborted, label: label))
+    stream?.whenClosed?()
   }
 
   /// The path of a head that was refused, fit for a log.

@@ -24,8 +24,20 @@ public final class HTTPResponder: Sendable {
 
   init(_ suspension: Suspension) { self.suspension = suspension }
 
-  /// Answers. Never blocks on the client.
-  public func complete(_ response: HTTPResponse) { suspension.complete(response) }
+  /// Answers. Never blocks on the client. False when this was not the first completion, the client has been seen to
+  /// leave, or the server has stopped: the answer goes nowhere. True does not promise that the client gets it.
+  @discardableResult
+  public func complete(_ response: HTTPResponse) -> Bool { suspension.complete(response) }
+
+  /// Has `body` called, on any thread, when the client closes, half-closes or resets its connection before the answer
+  /// was completed; at once if it did already. Called once at most, never after a completion, and not when the server
+  /// stops. The request is settled then: the connection is closed, its access record says `aborted`, completions
+  /// return false.
+  ///
+  /// A request has one such closure, the last one given. It is kept until the request is settled; were it to hold the
+  /// responder, dropping the responder would no longer answer. It must not block: one thread serves all clients that
+  /// leave. Requests without such a closure are not watched, and a client that only half-closes gets its answer.
+  public func whenClientLeaves(_ body: @escaping @Sendable () -> Void) { suspension.whenClientLeaves(body) }
 
   deinit { suspension.complete(.internalError("the server dropped the request without an answer")) }
 }

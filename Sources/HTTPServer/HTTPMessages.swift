@@ -74,6 +74,10 @@ public enum HTTPReply: Sendable {
   /// Later: the connection costs no thread until the responder is completed, from any thread. The closure runs before
   /// `respond` is left behind, on the same thread, and must not block either; completing inside it is as cheap as `now`.
   case later(@Sendable (HTTPResponder) -> Void)
+  /// Piece by piece: the head and the response's own body, if any, go out at once, chunked; what the stream is given
+  /// follows. The closure runs as that of `later` does, but not for HEAD, 204 and 304, nor when the head cannot be sent.
+  /// The connection costs no thread, and the request deadline does not apply.
+  case stream(HTTPResponse, @Sendable (HTTPStream) -> Void)
 }
 
 /// What became of a request: one line of an access log.
@@ -92,11 +96,12 @@ public struct HTTPAccessRecord: Sendable {
   public var durationNS: UInt64
   /// Bytes of body read.
   public var bytesReceived: Int
-  /// Bytes of body sent; 0 when `aborted`.
+  /// Bytes of body sent; 0 when `aborted`, unless it was a stream.
   public var bytesSent: Int
   /// The `User-Agent` field.
   public var userAgent: String?
-  /// True when the client went away, or was cut off, before the answer was complete.
+  /// True when the client went away, or was cut off, before the answer was complete; so ends every stream that is not
+  /// finished by the handler or by the server's stop.
   public var aborted: Bool
   /// The `label` of the answer; nil where the server answered by itself.
   public var label: String?

@@ -13,6 +13,9 @@ public struct HTTPServerConfiguration: Sendable {
   /// Bytes per connection for the request's head and buffers; at least 4096. libmicrohttpd clears them all for every
   /// request, which is felt when they fill the processor's first cache.
   public var connectionMemoryLimit = 16 << 10
+  /// Bytes of a stream that may wait for its client, beyond what the kernel has taken; whoever lets more of them wait is
+  /// cut off.
+  public var streamBacklogLimit = 256 << 10
   /// Threads per listen address.
   public var threads = 2
   /// Receives libmicrohttpd's own diagnostics, one line each, on its threads. Clients can provoke them: limit the rate.
@@ -30,6 +33,9 @@ public struct HTTPServerConfiguration: Sendable {
     if !(1...256).contains(threads) { return "the number of HTTP threads must be 1 to 256" }
     if !(threads...1_000_000).contains(connectionLimit) {
       return "the connection limit must be \(threads) (the number of HTTP threads) to 1000000"
+    }
+    if !(1...(1 << 30)).contains(streamBacklogLimit) {
+      return "the backlog limit of a stream must be 1 byte to 1 GiB"
     }
     if !(4096...(16 << 20)).contains(connectionMemoryLimit) {
       return "the memory limit of a connection must be 4096 bytes to 16 MiB"

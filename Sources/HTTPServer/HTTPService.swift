@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import SystemPackage
 
 /// An HTTP/1.1 server: turns connections into requests and gives them to one handler.
 ///
@@ -7,7 +8,7 @@ import Synchronization
 public final class HTTPService: Sendable {
   private enum Lifecycle {
     case new
-    case running([Listener])
+    case running([Listener], ClientWatch)
     case stopped
   }
 
@@ -40,41 +41,56 @@ public final class HTTPService: Sendable {
   /// Where the server listens, in the order configured, a port 0 replaced by the one the kernel chose. Empty before
   /// `start` and after `stop`.
   public var boundAddresses: [ListenAddress] {
-    lifecycle.withLock { if case .running(let listeners) = $0 { listeners.map(\.address) } else { [] } }
+    lifecycle.withLock { if case .running(let listeners, _) = $0 { listeners.map(\.address) } else { [] } }
+  }
+
+  /// Connections that are watched for their clients' leaving, for tests.
+  var watchedConnections: Int {
+    lifecycle.withLock { if case .running(_, let watch) = $0 { watch.count } else { 0 } }
   }
 
   /// From now on every answer closes its connection. New connections are still accepted, so that the handler can tell
   /// load balancers to go elsewhere.
   public func beginDraining() { core.draining.store(true, ordering: .relaxed) }
 
-  /// Ends everything: suspended requests get the handler's word for `.shuttingDown` (half a second is given to send
-  /// it), other answers that are not sent yet are cut, sockets are closed, threads joined. Later calls do nothing.
+  /// Ends everything: suspended requests get the handler's word for `.shuttingDown`, streams end (half a second is given
+  /// to send what either has to say), other answers that are not sent yet are cut, sockets are closed, threads joined.
+  /// Later calls do nothing.
   public func stop() {
     let previous = lifecycle.withLock { state in
       defer { state = .stopped }
       return state
     }
-    guard case .running(let listeners) = previous else { return }
+    guard case .running(let listeners, let watch) = previous else { return }
     beginDraining()
     Self.stop(listeners)
+    watch.stop()
   }
 
   private func startListeners() throws(HTTPServerError) -> Lifecycle {
     var listeners: [Listener] = []
+    let watch: ClientWatch
+    do throws(Errno) {
+      watch = try ClientWatch.start()
+    } catch {
+      throw .system(
+        operation: "watch for clients that leave", address: core.configuration.listen[0], reason: "\(error)")
+    }
     do throws(HTTPServerError) {
-      for address in core.configuration.listen { listeners.append(try startListener(address)) }
-      return .running(listeners)
+      for address in core.configuration.listen { listeners.append(try startListener(address, watch)) }
+      return .running(listeners, watch)
     } catch {
       Self.stop(listeners)
+      watch.stop()
       throw error
     }
   }
 
-  private func startListener(_ address: ListenAddress) throws(HTTPServerError) -> Listener {
+  private func startListener(_ address: ListenAddress, _ watch: ClientWatch) throws(HTTPServerError) -> Listener {
     let socket = try ListenSocket.listening(on: address)
     var listener = Listener(address: socket.bound, threads: [], path: nil)
     while listener.threads.count < core.configuration.threads {
-      guard let thread = ServerThread.start(core, listeningOn: socket.descriptor) else {
+      guard let thread = ServerThread.start(core, watch, listeningOn: socket.descriptor) else {
         Self.stop([listener])
         throw .daemonFailed(address)
       }

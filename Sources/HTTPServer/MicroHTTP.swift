@@ -44,10 +44,30 @@ import Glibc
 @safe struct MHDResponse: ~Copyable {
   fileprivate let pointer: OpaquePointer
 
-  /// Copies the body. Nil when memory is short.
-  init?(body: [UInt8]) {
+  /// The body, copied, or whatever comes out of a transfer. Nil when memory is short.
+  init?(_ body: [UInt8], _ transfer: Transfer?, isForHEAD: Bool) {
+    if let transfer { self.init(transfer) } else { self.init(body) }
+    // libmicrohttpd would let the end of a chunked body follow the head.
+    if transfer != nil, isForHEAD { unsafe cmicrohttp_response_unchunked(pointer) }
+  }
+
+  private init?(_ body: [UInt8]) {
     // Safe: the bytes are copied within the call.
     guard let made = unsafe body.withUnsafeBytes({ unsafe cmicrohttp_response($0.baseAddress, $0.count) }) else {
+      return nil
+    }
+    unsafe pointer = made
+  }
+
+  private init?(_ transfer: Transfer) {
+    // Safe: libmicrohttpd holds the reference until it frees the response, and then gives it back. A chunk is as large as
+    // the connection's buffer; the size here matters to HTTP/1.0 only.
+    let context = unsafe Unmanaged.passRetained(transfer)
+    guard
+      let made = unsafe MHD_create_response_from_callback(
+        UInt64.max, 4096, streamReader, context.toOpaque(), streamFreed)
+    else {
+      unsafe context.release()
       return nil
     }
     unsafe pointer = made

@@ -10,6 +10,7 @@ import Synchronization
 /// SAFETY (`@unchecked Sendable`): `daemon` is set before the thread starts; `connections` is used on the thread only.
 final class ServerThread: @unchecked Sendable {
   let core: ServerCore
+  let watch: ClientWatch
 
   private let log: MHDLog
   private var daemon: MHDDaemon?
@@ -20,8 +21,8 @@ final class ServerThread: @unchecked Sendable {
   private let handle = Mutex<pthread_t?>(nil)
 
   /// Nil when the process is out of threads or descriptors.
-  static func start(_ core: ServerCore, listeningOn socket: Int32) -> ServerThread? {
-    let thread = ServerThread(core)
+  static func start(_ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32) -> ServerThread? {
+    let thread = ServerThread(core, watch)
     guard let daemon = MHDDaemon(socket, thread, thread.log) else { return nil }
     thread.daemon = daemon
     var handle = pthread_t()
@@ -36,12 +37,13 @@ final class ServerThread: @unchecked Sendable {
     return thread
   }
 
-  private init(_ core: ServerCore) {
+  private init(_ core: ServerCore, _ watch: ClientWatch) {
     self.core = core
+    self.watch = watch
     log = MHDLog(core)
   }
 
-  /// Asks the thread to answer what is suspended, close everything and end.
+  /// Asks the thread to answer what is suspended, end all streams, close everything and end.
   func requestStop() {
     stops.store(true, ordering: .relaxed)
     wake()
@@ -88,9 +90,9 @@ final class ServerThread: @unchecked Sendable {
 
   /// libmicrohttpd aborts the process when it is stopped with a suspended connection.
   private func finish(_ daemon: MHDDaemon) {
-    let suspended = connections.compactMap(\.exchange).filter { $0.refuseSuspended() }
+    let waiting = connections.compactMap(\.exchange).filter { $0.endWaiting() }
     let end = monotonicNS() + 500_000_000
-    while !suspended.allSatisfy(\.isOver), monotonicNS() < end { run(daemon, milliseconds: 5) }
+    while !waiting.allSatisfy(\.isOver), monotonicNS() < end { run(daemon, milliseconds: 5) }
     daemon.stop()
   }
 

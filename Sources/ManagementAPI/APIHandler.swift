@@ -45,7 +45,7 @@ public final class APIHandler: HTTPHandler {
     admission = Admission(hosts: configuration.hostNames)
   }
 
-  /// Answers that are still being worked on.
+  /// Answers that are still being worked on or waited for; streams, which need not end, are none.
   public var answersInProgress: Int { postponed.load(ordering: .relaxed) }
 
   // MARK: HTTPHandler
@@ -76,17 +76,28 @@ public final class APIHandler: HTTPHandler {
       return .now(response)
     case .later(let lane, let work):
       let requestID = request.head.requestID
-      postponed.add(1, ordering: .relaxed)
+      answerBegun()
       return .later { responder in
         lane.run {
           var response = Self.response(requestID, of: work)
           response.label = template
           responder.complete(response)
-          self.postponed.subtract(1, ordering: .relaxed)
+          self.answerEnded()
         }
       }
+    case .suspended(let start):
+      let (requestID, progress) = (request.head.requestID, Waiter.Progress(self))
+      return .later { responder in
+        start(Waiter(responder, requestID: requestID, label: template, progress: progress))
+      }
+    case .stream(var head, let start):
+      head.label = template
+      return .stream(head, start)
     }
   }
+
+  func answerBegun() { postponed.add(1, ordering: .relaxed) }
+  func answerEnded() { postponed.subtract(1, ordering: .relaxed) }
 
   /// The server's own refusals, as problem documents.
   public func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
@@ -119,7 +130,7 @@ public final class APIHandler: HTTPHandler {
 
   /// Does the work of an answer that came later.
   static func response(
-    _ requestID: String, of work: @Sendable () throws(APIProblem) -> HTTPResponse
+    _ requestID: String, of work: () throws(APIProblem) -> HTTPResponse
   ) -> HTTPResponse {
     do throws(APIProblem) {
       return try work()

@@ -74,6 +74,7 @@ enum ContentTypes {
     switch body {
     case .none: []
     case .json: ["application/json", "application/x-www-form-urlencoded"]
+    case .mergePatch: ["application/merge-patch+json", "application/json", "application/x-www-form-urlencoded"]
     case .bytes: ["application/octet-stream", "application/x-www-form-urlencoded"]
     }
   }

@@ -5,6 +5,7 @@ enum HTTPMethod: String, Sendable, CaseIterable {
   case get = "GET"
   case post = "POST"
   case put = "PUT"
+  case patch = "PATCH"
   case delete = "DELETE"
 }
 
@@ -16,6 +17,8 @@ struct Route: Sendable {
     case none
     /// JSON; `isRequired` false: or nothing.
     case json(isRequired: Bool)
+    /// A JSON merge patch (RFC 7396).
+    case mergePatch
     /// Bytes, at most so many.
     case bytes(limit: Int)
   }
@@ -42,6 +45,9 @@ struct Call: Sendable {
   let request: HTTPRequest
   let parameters: PathParameters
   let query: Query
+
+  /// The first header field of that name, such as `If-Match`.
+  func header(_ name: String) -> String? { request.head.headers[name] }
 }
 
 /// What the segments of a path name. A route without a parameter never asks for it.
@@ -49,12 +55,4 @@ struct PathParameters: Sendable, Equatable {
   var vm = ""
   var index = 0
   var name = ""
-}
-
-/// How an operation answers.
-enum Answer: Sendable {
-  /// At once.
-  case now(HTTPResponse)
-  /// After work that may take longer than an HTTP thread may be kept.
-  case later(Lane, @Sendable () throws(APIProblem) -> HTTPResponse)
 }

@@ -77,7 +77,40 @@ extension HTTPServerTests {
       }
     }
 
-    /// Each start makes eight descriptors or so; what the process opens besides is less than one for each of them.
+    /// In a process of its own, too. Streams and watched requests, left in every way there is.
+    @Test func thoseWhoLeaveLeaveNothingBehind() async {
+      await #expect(processExitsWith: .success) {
+        let server = try TestServer()
+        let before = try Self.sockets()
+        var leftovers: [Leftover] = []
+        for round in 1...1000 {
+          let (reader, waiter) = (try server.client(), try server.client())
+          try reader.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+          try waiter.send("GET /watched/a HTTP/1.1\r\nHost: a\r\n\r\n")
+          let stream = try server.handler.streams(1)[0]
+          stream.whenClosed(server.handler.noting("stream"))
+          #expect(stream.send(Array("\(round)".utf8)))
+          let responder = try server.handler.responders(1)[0]
+          leftovers = leftovers.filter { $0.object != nil } + [Leftover(stream.transfer), Leftover(responder)]
+          Leaving.allCases[round % 3](reader)
+          Leaving.allCases[round / 3 % 3](waiter)
+          #expect(try server.handler.left(2 * round).count == 2 * round)
+        }
+        #expect(try server.handler.records(2000).allSatisfy(\.aborted))
+        let end = monotonicNS() + 10_000_000_000
+        while try Self.sockets() != before || leftovers.contains(where: { $0.object != nil }), monotonicNS() < end {}
+        #expect(try Self.sockets() == before)
+        #expect(leftovers.allSatisfy { $0.object == nil })
+        #expect(server.server.watchedConnections == 0)
+      }
+    }
+
+    private struct Leftover {
+      private(set) weak var object: AnyObject?
+      init(_ object: AnyObject) { self.object = object }
+    }
+
+    /// Each start makes ten descriptors or so; what the process opens besides is less than one for each of them.
     @Test func descriptorsAreGivenBackByStop() async {
       await #expect(processExitsWith: .success) {
         let before = try Self.entries(of: "/proc/self/fd").count

@@ -38,6 +38,13 @@ final class RawClient {
     descriptor = -1
   }
 
+  /// Closes with a reset.
+  func reset() {
+    var hard = linger(l_onoff: 1, l_linger: 0)
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &hard, socklen_t(MemoryLayout<linger>.size))
+    close()
+  }
+
   func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
   func send(_ text: String) throws { try send(Array(text.utf8)) }
@@ -82,15 +89,28 @@ final class RawClient {
 
   private static let ended = "the connection ended"
 
-  func responseHead() throws -> (status: Int, headers: HTTPHeaders) {
-    let end = Array("\r\n\r\n".utf8)
-    var length: Int?
-    while length == nil {
-      length = received.indices.first { received[$0...].starts(with: end) }
-      if length == nil { try fill() }
+  /// The next chunk of a chunked body; empty at its end.
+  func chunk() throws -> [UInt8] {
+    let line = String(decoding: try take(through: "\r\n"), as: UTF8.self)
+    guard let length = Int(line, radix: 16) else { throw Failure(description: "no chunk: \(line)") }
+    while received.count < length + 2 { try fill() }
+    defer { received.removeFirst(length + 2) }
+    return Array(received.prefix(length))
+  }
+
+  /// So many bytes of a chunked body, cut into whatever chunks.
+  func chunks(bytes count: Int) throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    while bytes.count < count {
+      let chunk = try chunk()
+      if chunk.isEmpty { throw Failure(description: "the body ended after \(bytes.count) bytes") }
+      bytes += chunk
     }
-    let text = String(decoding: received.prefix(length ?? 0), as: UTF8.self)
-    received.removeFirst((length ?? 0) + end.count)
+    return bytes
+  }
+
+  func responseHead() throws -> (status: Int, headers: HTTPHeaders) {
+    let text = String(decoding: try take(through: "\r\n\r\n"), as: UTF8.self)
     let lines = text.split(separator: "\r\n")
     let words = (lines.first ?? "").split(separator: " ")
     guard words.count >= 2, words[0] == "HTTP/1.1", let status = Int(words[1]) else {
@@ -101,6 +121,18 @@ final class RawClient {
       return (name: String(parts[0]), value: parts.count > 1 ? String(parts[1].drop { $0 == " " }) : "")
     }
     return (status, HTTPHeaders(fields))
+  }
+
+  /// What comes before `end`, which is taken as well.
+  private func take(through end: String) throws -> [UInt8] {
+    let end = Array(end.utf8)
+    while true {
+      if let length = received.indices.first(where: { received[$0...].starts(with: end) }) {
+        defer { received.removeFirst(length + end.count) }
+        return Array(received.prefix(length))
+      }
+      try fill()
+    }
   }
 
   private func fill() throws {

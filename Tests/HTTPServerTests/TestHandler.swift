@@ -9,6 +9,8 @@ final class TestHandler: HTTPHandler {
   private let seen = Mutex<[HTTPRequest]>([])
   private let kept = Mutex<[HTTPAccessRecord]>([])
   private let parked = Mutex<[HTTPResponder]>([])
+  private let streaming = Mutex<[HTTPStream]>([])
+  private let left = Mutex<[String]>([])
   private let blocking = Mutex<WakeSignal?>(nil)
   private let changed = WakeSignal()
 
@@ -37,6 +39,28 @@ final class TestHandler: HTTPHandler {
         self.parked.withLock { $0.append(responder) }
         self.changed.give()
       }
+    case "watched":
+      let name = request.head.pathSegments.last ?? ""
+      return .later { responder in
+        responder.whenClientLeaves(self.noting(name))
+        self.parked.withLock { $0.append(responder) }
+        self.changed.give()
+      }
+    case "stream":
+      var head = HTTPResponse(status: 200, headers: [("Content-Type", "text/plain")])
+      head.label = "a stream"
+      if let body = request.head.pathSegments.dropFirst().first { head.body = Array(body.utf8) }
+      return .stream(head) { self.keep($0) }
+    case "long-stream":
+      return .stream(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20))) { self.keep($0) }
+    case "empty-stream": return .stream(HTTPResponse(status: 204)) { self.keep($0) }
+    case "split-stream": return .stream(HTTPResponse(status: 200, headers: [("X", "a\r\nb")])) { self.keep($0) }
+    case "dropped-stream": return .stream(HTTPResponse(status: 200)) { _ in }
+    case "finished-stream":
+      return .stream(HTTPResponse(status: 200)) { stream in
+        stream.send(Array("all".utf8))
+        stream.finish()
+      }
     case "inline": return .later { $0.complete(Self.text("inline")) }
     case "twice":
       return .later { responder in
@@ -61,14 +85,54 @@ final class TestHandler: HTTPHandler {
     changed.give()
   }
 
-  /// Drops the suspended requests nobody has taken.
+  /// Drops the suspended requests and the streams that nobody has taken.
   func forget() {
-    let dropped = parked.withLock { parked in
-      defer { parked = [] }
-      return parked
-    }
+    let dropped = (Self.taken(parked), Self.taken(streaming))
     _ = dropped
   }
+
+  private static func taken<Element>(_ list: borrowing Mutex<[Element]>) -> sending [Element] where Element: Sendable {
+    list.withLock { list in
+      defer { list = [] }
+      return list
+    }
+  }
+
+  private func keep(_ stream: HTTPStream) {
+    streaming.withLock { $0.append(stream) }
+    changed.give()
+  }
+
+  /// What a test waits for with `left`.
+  func noting(_ name: String) -> @Sendable () -> Void {
+    {
+      self.left.withLock { $0.append(name) }
+      self.changed.give()
+    }
+  }
+
+  /// Waits until that many have left, and tells who has.
+  func left(_ count: Int) throws -> [String] {
+    try wait {
+      let left = self.left.withLock { $0 }; return left.count >= count ? left : nil
+    }
+  }
+
+  /// Who has left so far.
+  var leftSoFar: [String] { left.withLock { $0 } }
+
+  /// Waits for that many streams and takes them.
+  func streams(_ count: Int) throws -> [HTTPStream] {
+    try wait {
+      self.streaming.withLock { waiting in
+        if waiting.count < count { return nil }
+        defer { waiting = [] }
+        return waiting
+      }
+    }
+  }
+
+  var streamsSoFar: Int { streaming.withLock { $0.count } }
 
   /// Waits for that many records.
   func records(_ count: Int) throws -> [HTTPAccessRecord] {

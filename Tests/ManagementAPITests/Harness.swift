@@ -51,6 +51,8 @@ final class Harness: Sendable {
     switch api.answer(request).answer {
     case .now(let response): response
     case .later(_, let work): APIHandler.response(request.head.requestID, of: work)
+    case .suspended(let start): StubResponder.answer(api, request.head.requestID, start)
+    case .stream(let head, _): head
     }
   }
 

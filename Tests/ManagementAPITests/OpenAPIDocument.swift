@@ -107,6 +107,7 @@ struct OpenAPIDocument: @unchecked Sendable {
     case .json(let isRequired):
       #expect(types == ["application/json"], "\(route.operationID)")
       #expect(body["required"] as? Bool == isRequired, "\(route.operationID)")
+    case .mergePatch: #expect(types == ["application/json", "application/merge-patch+json"], "\(route.operationID)")
     case .bytes: #expect(types == ["application/octet-stream"], "\(route.operationID)")
     }
   }

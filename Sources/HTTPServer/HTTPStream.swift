@@ -1,0 +1,28 @@
+/// The right to send one streamed answer, from any thread and in any order of calls.
+///
+/// A stream that is dropped before it is finished is cut off.
+public final class HTTPStream: Sendable {
+  let transfer: Transfer
+
+  init(_ transfer: Transfer) { self.transfer = transfer }
+
+  deinit { transfer.cut() }
+
+  /// Appends bytes. Never blocks. False when the stream is over, whatever ended it, or ends now because its client is too
+  /// slow: more than `streamBacklogLimit` bytes given here would wait for it. The bytes are lost then. True does not
+  /// promise that the client gets them.
+  @discardableResult
+  public func send(_ bytes: [UInt8]) -> Bool { transfer.send(bytes) }
+
+  /// Ends the answer, once everything sent before is out. A client that does not take it is cut off after the
+  /// inactivity timeout.
+  public func finish() { transfer.finish() }
+
+  /// Cuts the answer off: the client sees that it is incomplete.
+  public func cut() { transfer.cut() }
+
+  /// Has `body` called once, on any thread, when the stream is over: finished and out, given up by its client (a client
+  /// that half-closes gives up), cut off, or ended by the server's stop; at once if it is over. The last closure given
+  /// counts; it must not block.
+  public func whenClosed(_ body: @escaping @Sendable () -> Void) { transfer.whenClosed(body) }
+}

@@ -1,0 +1,177 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import HTTPServer
+
+private func watched(_ name: String) -> String { "GET /watched/\(name) HTTP/1.1\r\nHost: a\r\n\r\n" }
+private let plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+/// The ways in which a client leaves.
+enum Leaving: CaseIterable {
+  case close, halfClose, reset
+
+  func callAsFunction(_ client: RawClient) {
+    switch self {
+    case .close: client.close()
+    case .halfClose: client.endSending()
+    case .reset: client.reset()
+    }
+  }
+}
+
+extension HTTPServerTests {
+  @Suite struct Departures {
+    @Test(arguments: Leaving.allCases, [false, true])
+    func leavingSettlesTheRequest(_ leave: Leaving, _ isUnix: Bool) throws {
+      let directory = try TemporaryDirectory()
+      let server =
+        isUnix ? try TestServer([.unix(path: "\(directory.path)/s")]) : try TestServer()
+      let client = try server.client()
+      try client.send(watched("a"))
+      let responder = try server.handler.responders(1)[0]
+      leave(client)
+      #expect(try server.handler.left(1) == ["a"])
+      let record = try server.handler.records(1)[0]
+      #expect(record.aborted)
+      #expect(record.status == 0)
+      #expect(!responder.complete(TestHandler.text("nobody")))
+      #expect(server.server.watchedConnections == 0)
+      if leave == .halfClose { #expect(try client.rest().isEmpty) }
+      #expect(try server.client().exchange(plain).status == 200)
+    }
+
+    @Test(arguments: Leaving.allCases) func oneThatHasLeftAlreadyIsTold(_ leave: Leaving) throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+      let responder = try server.handler.responders(1)[0]
+      leave(client)
+      // Another's leaving, noticed later, shows that the first one's has arrived.
+      let second = try server.client()
+      try second.send(watched("second"))
+      let other = try server.handler.responders(1)[0]
+      second.close()
+      #expect(try server.handler.left(1) == ["second"])
+      responder.whenClientLeaves(server.handler.noting("first"))
+      #expect(try server.handler.left(2) == ["second", "first"])
+      // And once more, after the request was settled: at once, on this thread.
+      responder.whenClientLeaves(server.handler.noting("again"))
+      #expect(server.handler.leftSoFar == ["second", "first", "again"])
+      #expect(!other.complete(TestHandler.text("")) && !responder.complete(TestHandler.text("")))
+    }
+
+    @Test func pipelinedRequestsAreNoDeparture() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send(watched("a") + plain)
+      let responder = try server.handler.responders(1)[0]
+      // Another's leaving shows that the watch had its chance to take the second request for one.
+      let other = try server.client()
+      try other.send(watched("other"))
+      other.close()
+      #expect(try server.handler.left(1) == ["other"])
+      #expect(responder.complete(TestHandler.text("first")))
+      #expect(try client.response().text == "first")
+      #expect(try client.response().text == "plain")
+    }
+
+    @Test func nobodyIsToldAfterTheAnswer() throws {
+      let server = try TestServer()
+      for round in 0..<50 {
+        let client = try server.client()
+        try client.send(watched("answered"))
+        let responder = try server.handler.responders(1)[0]
+        #expect(responder.complete(TestHandler.text("\(round)")))
+        #expect(try client.response().text == "\(round)")
+        client.close()
+        responder.whenClientLeaves(server.handler.noting("late"))
+        // This one's descriptor is likely to be the same.
+        let next = try server.client()
+        try next.send(watched("gone"))
+        let waiting = try server.handler.responders(1)
+        next.close()
+        #expect(try server.handler.left(round + 1).last == "gone")
+        withExtendedLifetime(waiting) {}
+      }
+      #expect(server.handler.leftSoFar == [String](repeating: "gone", count: 50))
+    }
+
+    @Test func theLastClosureCounts() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send(watched("a"))
+      let responder = try server.handler.responders(1)[0]
+      responder.whenClientLeaves(server.handler.noting("b"))
+      client.close()
+      #expect(try server.handler.left(1) == ["b"])
+      #expect(try server.handler.records(1).count == 1)
+      #expect(server.handler.leftSoFar == ["b"])
+    }
+
+    /// The closure, freed by the completion, owns the last reference to a responder.
+    @Test func closuresMayOwnResponders() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      for round in 0..<20 {
+        try client.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+        Self.own(try server.handler.responders(1)[0])
+        #expect(try client.response().text == "owned")
+        #expect(server.server.watchedConnections == 0, "round \(round)")
+      }
+    }
+
+    private static func own(_ responder: HTTPResponder) {
+      responder.whenClientLeaves { withExtendedLifetime(responder) {} }
+      responder.complete(TestHandler.text("owned"))
+    }
+
+    @Test func stopTellsNobody() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send(watched("a"))
+      let responder = try server.handler.responders(1)[0]
+      server.server.stop()
+      #expect(try client.response().status == 503)
+      #expect(!responder.complete(TestHandler.text("")))
+      #expect(server.handler.leftSoFar.isEmpty)
+    }
+
+    /// Either the completion counts or the departure, never both, never neither.
+    @Test func completionsRaceWithDepartures() throws {
+      let server = try TestServer()
+      let completions = Mutex(0)
+      for round in 1...1000 {
+        let client = try server.client()
+        try client.send(watched("raced"))
+        let responder = try server.handler.responders(1)[0]
+        let racer = try OwnThread {
+          if responder.complete(TestHandler.text("raced")) { completions.withLock { $0 += 1 } }
+        }
+        if round % 2 == 0 { client.close() } else { client.reset() }
+        racer.join()
+        #expect(try server.handler.records(round).count == round)
+      }
+      // A departure is told after the connection was resumed.
+      let won = completions.withLock { $0 }
+      #expect(try server.handler.left(1000 - won).count == 1000 - won)
+      #expect(server.server.watchedConnections == 0)
+    }
+
+    @Test func twoHundredLeaveAtOnce() throws {
+      let server = try TestServer()
+      let clients = try (0..<200).map { _ in try server.client() }
+      for (index, client) in clients.enumerated() { try client.send(watched("\(index)")) }
+      let responders = try server.handler.responders(200)
+      for (index, client) in clients.enumerated() where index % 2 == 0 { client.close() }
+      let left = try server.handler.left(100)
+      #expect(Set(left) == Set(stride(from: 0, to: 200, by: 2).map { "\($0)" }))
+      #expect(server.server.watchedConnections == 100)
+      #expect(responders.count { $0.complete(TestHandler.text("stayed")) } == 100)
+      for client in stride(from: 1, to: 200, by: 2).map({ clients[$0] }) {
+        #expect(try client.response().text == "stayed")
+      }
+      #expect(try server.handler.records(200).count { $0.aborted } == 100)
+    }
+  }
+}
