@@ -46,6 +46,7 @@ let package = Package(
     .target(name: "CBareKVM", cSettings: strictC),
     .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
     // Leaves that know nothing of VMs.
@@ -54,6 +55,7 @@ let package = Package(
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     module("APIModel", []),
+    module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
@@ -102,6 +104,7 @@ let package = Package(
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
+    tests("StateStoreTests", ["StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DevicesTests", ["Devices"]),
     tests("GuestImagesTests", ["GuestImages"]),
     tests(

@@ -1,0 +1,32 @@
+extension StateDatabase {
+  /// Appends an entry about something of which nothing else is kept here.
+  public func append(_ entry: AuditEntry) throws(StateStoreError) {
+    try write(entry) { _ throws(StateStoreError) in }
+  }
+
+  /// Entries with a sequence above `after`, oldest first, at most `limit` of them. Those that were pruned are left out.
+  public func audit(after: Int, limit: Int) throws(StateStoreError) -> [AuditRecord] {
+    try read { (connection: inout Connection) throws(StateStoreError) in
+      try connection.rows(
+        """
+        SELECT sequence, who, action, subject, request_id, at_ms, detail FROM audit
+        WHERE sequence > ? ORDER BY sequence LIMIT ?
+        """, .int(after), .int(max(limit, 0))
+      ) { row throws(StateStoreError) in
+        let entry = AuditEntry(
+          who: row.text(1), action: row.text(2), subject: row.text(3), requestID: row.optionalText(4), atMS: row.int(5),
+          detail: row.optionalText(6))
+        return AuditRecord(sequence: row.int(0), entry: entry)
+      }
+    }
+  }
+}
+
+extension Connection {
+  /// Appends to the audit log, in the transaction that is open.
+  mutating func append(_ entry: AuditEntry) throws(StateStoreError) {
+    try run(
+      "INSERT INTO audit(who, action, subject, request_id, at_ms, detail) VALUES(?, ?, ?, ?, ?, ?)", .text(entry.who),
+      .text(entry.action), .text(entry.subject), .text(entry.requestID), .int(entry.atMS), .text(entry.detail))
+  }
+}

@@ -1,0 +1,59 @@
+extension StateDatabase {
+  /// Records that `lease` was granted. Its fence, once recorded, is never below `recovered.highestFence` of any later
+  /// process: a fence that is given away only after this call is never given away again.
+  public func recordLease(_ lease: StoredLease, audit: AuditEntry) throws(StateStoreError) {
+    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+      try connection.run(
+        "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .text(lease.id), .text(lease.pool),
+        .text(lease.vm), .int(lease.fence), .text(lease.labels), .int(lease.grantedAtMS), .int(lease.expiresAtMS),
+        .int(lease.maxExpiresAtMS), .int(lease.end?.atMS), .text(lease.end?.reason.rawValue), .text(lease.end?.detail))
+    }
+  }
+
+  /// Records that the open lease `id` now ends at `expiresAtMS` (Unix milliseconds) unless it is extended again.
+  /// Without an audit entry if there is none: heartbeats would drown the log.
+  public func extendLease(id: String, expiresAtMS: Int, audit: AuditEntry?) throws(StateStoreError) {
+    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+      try connection.run(
+        "UPDATE lease SET expires_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL", .int(expiresAtMS), .text(id))
+      guard connection.changes == 1 else { throw .conflict("there is no open lease \(id) to extend") }
+    }
+  }
+
+  /// Records that the open lease `id` has ended.
+  public func endLease(id: String, _ end: LeaseEnd, audit: AuditEntry) throws(StateStoreError) {
+    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+      try connection.run(
+        "UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL",
+        .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .text(id))
+      guard connection.changes == 1 else { throw .conflict("there is no open lease \(id) to end") }
+    }
+  }
+
+  /// The lease `id`, open or ended; nil if there was none, or it ended longer ago than leases are kept.
+  public func lease(id: String) throws(StateStoreError) -> StoredLease? {
+    try read { (connection: inout Connection) throws(StateStoreError) in
+      try connection.rows("SELECT \(StoredLease.columns) FROM lease WHERE id = ?", .text(id)) {
+        row throws(StateStoreError) in try StoredLease(row)
+      }.first
+    }
+  }
+}
+
+extension StoredLease {
+  static let columns = """
+    id, pool, vm, fence, labels, granted_at_ms, expires_at_ms, max_expires_at_ms, ended_at_ms, end_reason, end_detail
+    """
+
+  /// From a row of `columns`.
+  init(_ row: borrowing Row) throws(StateStoreError) {
+    self.init(
+      id: row.text(0), pool: row.text(1), vm: row.text(2), fence: row.int(3), labels: row.text(4),
+      grantedAtMS: row.int(5), expiresAtMS: row.int(6), maxExpiresAtMS: row.int(7))
+    guard !row.isNull(8) else { return }
+    guard let reason = LeaseEnd.Reason(rawValue: row.text(9)) else {
+      throw .conflict("the lease \(id) ended for a reason that this program does not know: \(row.text(9))")
+    }
+    end = LeaseEnd(reason: reason, atMS: row.int(8), detail: row.optionalText(10))
+  }
+}

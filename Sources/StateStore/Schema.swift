@@ -1,0 +1,43 @@
+/// The tables, by version. A later version adds a step and never changes one.
+enum Schema {
+  /// "vmpl": tells our file from any other SQLite database.
+  static let applicationID = 0x766D_706C
+
+  /// Version n is what the first n steps make.
+  static let steps = [
+    // No AUTOINCREMENT, whose table would be one more page to write: the latest row is never pruned, so numbers of
+    // rows that must only grow do.
+    """
+    CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO meta VALUES('epoch', 0), ('fence', 0), ('revision', 0), ('checkpoints', 0);
+
+    CREATE TABLE pool(name TEXT PRIMARY KEY, document BLOB NOT NULL, revision INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE lease(
+      id TEXT PRIMARY KEY, pool TEXT NOT NULL, vm TEXT NOT NULL, fence INTEGER NOT NULL, labels TEXT NOT NULL,
+      granted_at_ms INTEGER NOT NULL, expires_at_ms INTEGER NOT NULL, max_expires_at_ms INTEGER NOT NULL,
+      ended_at_ms INTEGER, end_reason TEXT, end_detail TEXT) STRICT, WITHOUT ROWID;
+    CREATE INDEX ended_lease ON lease(ended_at_ms) WHERE ended_at_ms IS NOT NULL;
+
+    CREATE TABLE idempotency(
+      sequence INTEGER PRIMARY KEY, scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL,
+      epoch INTEGER NOT NULL, at_ms INTEGER NOT NULL, status INTEGER, headers TEXT, body BLOB,
+      UNIQUE(scope, key)) STRICT;
+
+    CREATE TABLE audit(
+      sequence INTEGER PRIMARY KEY, who TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, request_id TEXT,
+      at_ms INTEGER NOT NULL, detail TEXT) STRICT;
+    """
+  ]
+
+  static var version: Int { steps.count }
+
+  /// Brings a file of `version` to the latest one, in one transaction.
+  static func migrate(_ connection: inout Connection, from version: Int) throws(StateStoreError) {
+    guard version < steps.count else { return }
+    try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+      for step in steps[version...] { try connection.script(step) }
+      try connection.script("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(steps.count);")
+    }
+  }
+}

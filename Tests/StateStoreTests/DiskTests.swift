@@ -1,0 +1,70 @@
+import Foundation
+import Testing
+
+@testable import StateStore
+
+/// File systems that are full or read-only. A tmpfs of the test's own plays them, since root may write anywhere.
+@Suite(.enabled(if: SmallFileSystem.allowed, "mounting a tmpfs needs root"))
+struct DiskTests {
+  @Test func aFullDiskIsSaidAndNothingPromisedIsLost() throws {
+    let disk = try SmallFileSystem("size=256k")
+    var promised: [String] = []
+    func grant(_ state: StateDatabase) throws {
+      let id = "l-\(promised.count + 1)"
+      try state.recordLease(
+        Sample.lease(id, fence: promised.count + 1), audit: Sample.audit("lease.grant", id))
+      promised.append(id)
+    }
+    do {
+      let state = try StateDatabase.open(directory: disk.path)
+      let error = #expect(throws: StateStoreError.self) { while promised.count < 10_000 { try grant(state) } }
+      guard case .full(let path, _) = error else {
+        Issue.record("\(String(describing: error))")
+        return
+      }
+      #expect(path == disk.path + "/vmpool.db")
+      #expect(promised.count > 10)
+      // What failed did not happen; what was promised is there, and can be read.
+      #expect(try state.lease(id: "l-\(promised.count + 1)") == nil)
+      for id in promised { #expect(try state.lease(id: id) != nil) }
+      #expect(try state.audit(after: 0, limit: 10_000).map(\.entry.subject) == promised)
+      #expect(throws: StateStoreError.self) { try grant(state) }
+      // A checkpoint that finds no room says so and loses nothing.
+      state.checkpoint()
+      // With room again, it goes on.
+      try #require(disk.remount("size=8m"))
+      for _ in 0..<10 { try grant(state) }
+      state.checkpoint()
+      #expect(state.checkpointError == nil)
+    }
+    let state = try StateDatabase.open(directory: disk.path)
+    #expect(state.recovered.lostLeases.map(\.id) == promised)
+    #expect(try state.audit(after: 0, limit: 10_000).prefix(promised.count).map(\.entry.subject) == promised)
+  }
+
+  @Test func aStateCannotBeMadeOnAFullDisk() throws {
+    let disk = try SmallFileSystem("size=16k")
+    let error = #expect(throws: StateStoreError.self) { try StateDatabase.open(directory: disk.path) }
+    guard case .full = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(!FileManager.default.fileExists(atPath: disk.path + "/vmpool.db"))
+    try #require(disk.remount("size=1m"))
+    #expect(try StateDatabase.open(directory: disk.path).recovered.epoch == 1)
+  }
+
+  @Test func aReadOnlyDirectoryIsSaid() throws {
+    let disk = try SmallFileSystem("size=1m")
+    do { _ = try StateDatabase.open(directory: disk.path) }
+    try #require(disk.remount("size=1m", readOnly: true))
+    let error = #expect(throws: StateStoreError.self) { try StateDatabase.open(directory: disk.path) }
+    guard case .readOnly(let path, _) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(path.hasPrefix(disk.path))
+    try #require(disk.remount("size=1m"))
+    #expect(try StateDatabase.open(directory: disk.path).recovered.epoch == 2)
+  }
+}

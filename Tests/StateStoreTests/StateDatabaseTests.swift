@@ -1,0 +1,206 @@
+import Foundation
+import Testing
+
+@testable import StateStore
+
+/// Each call, in memory and on disk, before and after reopening.
+struct StateDatabaseTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  private func open(onDisk: Bool = true, _ limits: StateLimits = StateLimits()) throws -> StateDatabase {
+    try StateDatabase.open(directory: onDisk ? scratch.path : nil, limits: limits, nowMS: 5000)
+  }
+
+  @Test(arguments: [false, true]) func nothingIsThereAtFirst(onDisk: Bool) throws {
+    let state = try open(onDisk: onDisk)
+    let nothing = Recovered(pools: [], lostLeases: [], highestFence: 0, highestRevision: 0, epoch: 1)
+    #expect(state.recovered == nothing)
+    #expect(try state.lease(id: "none") == nil)
+    #expect(try state.audit(after: 0, limit: 10).isEmpty)
+  }
+
+  @Test func filesAreForTheirOwnerAlone() throws {
+    let state = try open()
+    try state.append(Sample.audit("test", "x"))
+    for name in ["vmpool.db", "vmpool.db-wal", "vmpool.db-shm", "vmpool.lock"] {
+      let attributes = try FileManager.default.attributesOfItem(atPath: scratch.path + "/" + name)
+      #expect(attributes[.posixPermissions] as? Int == 0o600, "\(name)")
+    }
+    state.close()
+    let left = try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+    #expect(Set(left) == ["vmpool.db", "vmpool.lock"])
+  }
+
+  @Test func poolsAreBackAfterReopening() throws {
+    do {
+      let state = try open()
+      try state.putPool(name: "b", document: [1, 2, 0], revision: 1, audit: Sample.audit("pool.put", "b"))
+      try state.putPool(name: "a", document: [], revision: 2, audit: Sample.audit("pool.put", "a"))
+      try state.putPool(name: "b", document: [9], revision: 3, audit: Sample.audit("pool.put", "b"))
+      try state.putPool(name: "gone", document: [7], revision: 8, audit: Sample.audit("pool.put", "gone"))
+      try state.deletePool(name: "gone", audit: Sample.audit("pool.delete", "gone"))
+    }
+    let recovered = try open().recovered
+    #expect(
+      recovered.pools == [
+        StoredPool(name: "a", document: [], revision: 2), StoredPool(name: "b", document: [9], revision: 3),
+      ])
+    #expect(recovered.highestRevision == 8)
+    #expect(recovered.epoch == 2)
+  }
+
+  @Test(arguments: [false, true]) func aRevisionOnlyGrows(onDisk: Bool) throws {
+    let state = try open(onDisk: onDisk)
+    try state.putPool(name: "a", document: [1], revision: 5, audit: Sample.audit("pool.put", "a"))
+    for revision in [4, 5] {
+      #expect(throws: StateStoreError.self) {
+        try state.putPool(name: "a", document: [2], revision: revision, audit: Sample.audit("pool.put", "a"))
+      }
+    }
+    #expect(throws: StateStoreError.self) { try state.deletePool(name: "b", audit: Sample.audit("pool.delete", "b")) }
+    // What was refused left no trace.
+    #expect(try state.audit(after: 0, limit: 10).count == 1)
+  }
+
+  @Test(arguments: [false, true]) func aLeaseIsGrantedExtendedAndEnded(onDisk: Bool) throws {
+    let state = try open(onDisk: onDisk)
+    var lease = Sample.lease("l-1", fence: 3)
+    try state.recordLease(lease, audit: Sample.audit("lease.grant", "l-1"))
+    #expect(try state.lease(id: "l-1") == lease)
+    try state.extendLease(id: "l-1", expiresAtMS: 7777, audit: nil)
+    lease.expiresAtMS = 7777
+    #expect(try state.lease(id: "l-1") == lease)
+    lease.end = LeaseEnd(reason: .expired, atMS: 8888, detail: "nobody came")
+    try state.endLease(id: "l-1", lease.end!, audit: Sample.audit("lease.end", "l-1"))
+    #expect(try state.lease(id: "l-1") == lease)
+    let actions = try state.audit(after: 0, limit: 10).map(\.entry.action)
+    #expect(actions == ["lease.grant", "lease.end"])
+  }
+
+  @Test func whatContradictsTheRecordIsRefusedInWhole() throws {
+    let state = try open()
+    let lease = Sample.lease("l-1", fence: 3)
+    let audit = Sample.audit("test", "l-1")
+    try state.recordLease(lease, audit: audit)
+    let end = LeaseEnd(reason: .released, atMS: 1)
+    try state.endLease(id: "l-1", end, audit: audit)
+    let before = try state.audit(after: 0, limit: 10)
+    #expect(throws: StateStoreError.self) { try state.recordLease(lease, audit: audit) }
+    #expect(throws: StateStoreError.self) { try state.endLease(id: "l-1", end, audit: audit) }
+    #expect(throws: StateStoreError.self) { try state.extendLease(id: "l-1", expiresAtMS: 1, audit: audit) }
+    #expect(throws: StateStoreError.self) { try state.endLease(id: "none", end, audit: audit) }
+    #expect(try state.audit(after: 0, limit: 10) == before)
+  }
+
+  @Test func openLeasesAreLostWithTheProcess() throws {
+    do {
+      let state = try open()
+      for fence in 1...3 {
+        let id = "l-\(fence)"
+        try state.recordLease(Sample.lease(id, fence: fence), audit: Sample.audit("lease.grant", id))
+      }
+      let end = LeaseEnd(reason: .released, atMS: 1)
+      try state.endLease(id: "l-3", end, audit: Sample.audit("lease.end", "l-3"))
+    }
+    let state = try open()
+    #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
+    #expect(state.recovered.highestFence == 3)
+    let lost = try #require(try state.lease(id: "l-1")?.end)
+    #expect(lost.reason == .lost && lost.atMS == 5000 && lost.detail != nil)
+    #expect(try state.lease(id: "l-3")?.end?.reason == .released)
+    let entries = try state.audit(after: 4, limit: 10).map(\.entry)
+    #expect(entries.map(\.action) == ["lease.lost", "lease.lost"])
+    #expect(Set(entries.map(\.subject)) == ["l-1", "l-2"])
+    state.close()
+    #expect(try open().recovered.lostLeases.isEmpty)
+  }
+
+  @Test func theAuditLogKeepsEveryMember() throws {
+    let full = AuditEntry(
+      who: "unix:1000", action: "vm.create", subject: "vm-1", requestID: "abc", atMS: 42, detail: #"{"a":"ü"}"#)
+    do {
+      let state = try open()
+      try state.append(full)
+      try state.append(Sample.audit("two", "x"))
+      try state.append(Sample.audit("three", "x"))
+      #expect(try state.audit(after: 1, limit: 1).map(\.entry.action) == ["two"])
+      #expect(try state.audit(after: 0, limit: -1).isEmpty)
+    }
+    let records = try open().audit(after: 0, limit: 10)
+    #expect(records.map(\.sequence) == [1, 2, 3])
+    #expect(records[0].entry == full)
+  }
+
+  @Test func aClosedStateRefusesEverything() throws {
+    let state = try open()
+    state.close()
+    state.close()
+    #expect(throws: StateStoreError.self) { try state.append(Sample.audit("late", "x")) }
+    #expect(throws: StateStoreError.self) { try state.lease(id: "x") }
+    #expect(throws: StateStoreError.self) { try state.prune(nowMS: 0) }
+    state.checkpoint()
+  }
+
+  @Test func aDirectoryHasOneUser() throws {
+    let state = try open()
+    let error = #expect(throws: StateStoreError.self) { try open() }
+    #expect("\(error!)".contains("process \(ProcessInfo.processInfo.processIdentifier) uses it"))
+    state.close()
+    #expect(try open().recovered.epoch == 2)
+  }
+
+  @Test func aDirectoryThatIsNotThereIsNamed() throws {
+    let error = #expect(throws: StateStoreError.self) {
+      try StateDatabase.open(directory: scratch.path + "/none")
+    }
+    #expect("\(error!)".contains(scratch.path + "/none/vmpool.lock cannot be opened: No such file"))
+  }
+
+  @Test func fullSyncWorksTheSame() throws {
+    do {
+      let state = try StateDatabase.open(directory: scratch.path, sync: .full)
+      try state.recordLease(Sample.lease("l-1", fence: 1), audit: Sample.audit("lease.grant", "l-1"))
+    }
+    #expect(try open().recovered.lostLeases.map(\.id) == ["l-1"])
+  }
+
+  @Test func aCheckpointMovesEverythingIntoTheFile() throws {
+    let state = try open()
+    try state.recordLease(Sample.lease("l-1", fence: 1), audit: Sample.audit("lease.grant", "l-1"))
+    let copy = try Scratch()
+    state.checkpoint()
+    #expect(state.checkpointError == nil)
+    // The file alone, without its log.
+    try copy.replace(with: try scratch.bytes())
+    let other = try StateDatabase.open(directory: copy.path)
+    #expect(other.recovered.lostLeases.map(\.id) == ["l-1"])
+  }
+
+  @Test func theLogDoesNotGrowFromCheckpointToCheckpoint() throws {
+    let state = try open()
+    var sizes: Set<Int> = []
+    for round in 0..<5 {
+      for number in 0..<50 { try state.append(Sample.audit("round \(round)", "\(number)")) }
+      state.checkpoint()
+      if round > 1 { sizes.insert(try scratch.bytes("vmpool.db-wal").count) }
+    }
+    #expect(sizes.count == 1, "\(sizes)")
+  }
+
+  @Test func hashesAreThoseOfTheStandard() {
+    let vectors: [(String, String)] = [
+      ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+      ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+      (
+        "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+      ), (String(repeating: "a", count: 1_000), "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"),
+    ]
+    for (text, hash) in vectors {
+      let hex = Fingerprint.of(Array(text.utf8)).map { String(format: "%02x", $0) }.joined()
+      #expect(hex == hash, "\(text.count) bytes")
+    }
+  }
+}
