@@ -16,6 +16,8 @@ let strictC: [CSetting] = [
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let deques = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heaps = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -34,6 +36,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -68,12 +71,15 @@ let package = Package(
 
     // The pool and its API.
     module(
-      "PoolManager", ["MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "Metrics", "LinuxSupport"]),
+      "PoolManager",
+      [
+        "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "Metrics", "LinuxSupport", deques, heaps,
+      ]),
     .target(
       name: "ManagementAPI",
       dependencies: [
         "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel", "JSONCodec",
-        "HTTPServer", "Metrics", "LinuxSupport",
+        "HTTPServer", "StateStore", "Metrics", "LinuxSupport",
       ],
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
@@ -84,7 +90,7 @@ let package = Package(
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "KVM", "HTTPServer",
+        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "MachineRuntime", "VCPURuntime", "KVM", "HTTPServer",
         "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
@@ -116,12 +122,12 @@ let package = Package(
     tests(
       "MachineRuntimeTests",
       ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "ThreadSanitizerSupport"]),
+    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
     tests(
       "ManagementAPITests",
       [
         "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel",
-        "JSONCodec", "HTTPServer", "Metrics", "LinuxSupport", yams,
+        "JSONCodec", "HTTPServer", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),
     tests("BenchmarksTests", ["Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
     tests("StructureTests", []),

@@ -37,11 +37,13 @@ public struct Problem: Codable, Sendable, Equatable, Error {
   public var pointer: String?
   /// For an impossible transition: the state the VM is in.
   public var state: String?
+  /// For an exhausted pool: how many clients wait for a lease of it.
+  public var waiting: Int?
 
   /// A problem; what is nil is left out.
   public init(
     type: String, title: String, status: Int, detail: String, requestID: String? = nil, pointer: String? = nil,
-    state: String? = nil
+    state: String? = nil, waiting: Int? = nil
   ) {
     self.type = type
     self.title = title
@@ -50,6 +52,7 @@ public struct Problem: Codable, Sendable, Equatable, Error {
     self.requestID = requestID
     self.pointer = pointer
     self.state = state
+    self.waiting = waiting
   }
 
   /// Writes the problem without the members that are nil.
@@ -62,11 +65,12 @@ public struct Problem: Codable, Sendable, Equatable, Error {
     if let requestID { try members.encode(requestID, forKey: .requestID) }
     if let pointer { try members.encode(pointer, forKey: .pointer) }
     if let state { try members.encode(state, forKey: .state) }
+    if let waiting { try members.encode(waiting, forKey: .waiting) }
   }
 
   enum CodingKeys: String, CodingKey {
     case type, title, status, detail
     case requestID = "request_id"
-    case pointer, state
+    case pointer, state, waiting
   }
 }

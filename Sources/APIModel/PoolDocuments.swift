@@ -9,55 +9,166 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   /// Guest memory of each VM, in MiB.
   public var memoryMiB: Int
   /// How many VMs in state `ready` the server keeps.
-  public var ready: Int
+  public var ready: ReadyRange
+  /// The most VMs it may have at the same time, leased ones among them; null for no limit but the server's.
+  public var maxVMs: Int?
+  /// Its VMs stop (as `deadline`) when they have been started for so long; null for never.
+  public var deadlineMS: Int?
+  /// How its VMs are made.
+  public var refill: RefillDocument
+  /// Whether it is left as it is: nothing made, replaced or taken away.
+  public var paused: Bool
+  /// Who declared it: `api` or `file`.
+  public var source: String
   /// How it stands.
   public var status: PoolStatusDocument
 
   /// A pool.
-  public init(name: String, image: String, vcpus: Int, memoryMiB: Int, ready: Int, status: PoolStatusDocument) {
+  public init(
+    name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
+    refill: RefillDocument, paused: Bool, source: String, status: PoolStatusDocument
+  ) {
     self.name = name
     self.image = image
     self.vcpus = vcpus
     self.memoryMiB = memoryMiB
     self.ready = ready
+    self.maxVMs = maxVMs
+    self.deadlineMS = deadlineMS
+    self.refill = refill
+    self.paused = paused
+    self.source = source
     self.status = status
   }
 
   enum CodingKeys: String, CodingKey {
     case name, image, vcpus
     case memoryMiB = "memory_mib"
-    case ready, status
+    case ready
+    case maxVMs = "max_vms"
+    case deadlineMS = "deadline_ms"
+    case refill, paused, source, status
   }
+}
+
+/// How many VMs a pool keeps ready: `{"min", "max"}`, or one number for both.
+public struct ReadyRange: Codable, Sendable, Equatable {
+  /// Below it the pool comes before others.
+  public var min: Int
+  /// Up to it the pool is filled.
+  public var max: Int
+
+  /// From `min` to `max`.
+  public init(min: Int, max: Int) {
+    self.min = min
+    self.max = max
+  }
+
+  /// Exactly `count`.
+  public init(_ count: Int) { self.init(min: count, max: count) }
+
+  /// Reads an object, or a number.
+  public init(from decoder: any Decoder) throws {
+    let members: KeyedDecodingContainer<CodingKeys>
+    do {
+      members = try decoder.container(keyedBy: CodingKeys.self)
+    } catch {
+      // Not an object: what is wrong with it as a number is what is told.
+      self.init(try decoder.singleValueContainer().decode(Int.self))
+      return
+    }
+    self.init(min: try members.decode(Int.self, forKey: .min), max: try members.decode(Int.self, forKey: .max))
+  }
+
+  enum CodingKeys: String, CodingKey { case min, max }
+}
+
+/// How a pool's VMs are made.
+public struct RefillDocument: Codable, Sendable, Equatable {
+  /// The most VMs made for the pool at the same time; null for no limit but the server's.
+  public var concurrency: Int?
+
+  /// At most `concurrency` at the same time.
+  public init(concurrency: Int? = nil) { self.concurrency = concurrency }
 }
 
 /// How a pool stands.
 public struct PoolStatusDocument: Codable, Sendable, Equatable {
-  /// VMs ready to be taken.
+  /// VMs ready to be leased.
   public var ready: Int
+  /// Those of them that are of an older declaration, and will be replaced.
+  public var outdated: Int
+  /// VMs that somebody has a lease of.
+  public var leased: Int
+  /// VMs being made right now.
+  public var creating: Int
+  /// VMs being taken apart.
+  public var retiring: Int
+  /// VMs that could not be taken apart in time. They count against the limits.
+  public var quarantined: Int
+  /// Clients waiting for a lease.
+  public var waiting: Int
   /// VMs taken and running.
   public var running: Int
   /// VMs taken and paused.
   public var paused: Int
   /// VMs stopped and not yet deleted.
   public var stopped: Int
-  /// VMs being made right now.
-  public var creating: Int
-  /// Why the last attempt to make a VM failed; null when it succeeded.
-  public var lastError: String?
+  /// Whether the pool was deleted and waits for its last lease to end.
+  public var draining: Bool
+  /// How it stands with making VMs.
+  public var refill: RefillStatusDocument
 
   /// A status.
-  public init(ready: Int, running: Int, paused: Int, stopped: Int, creating: Int, lastError: String?) {
+  public init(
+    ready: Int, outdated: Int, leased: Int, creating: Int, retiring: Int, quarantined: Int, waiting: Int,
+    running: Int, paused: Int, stopped: Int, draining: Bool, refill: RefillStatusDocument
+  ) {
     self.ready = ready
+    self.outdated = outdated
+    self.leased = leased
+    self.creating = creating
+    self.retiring = retiring
+    self.quarantined = quarantined
+    self.waiting = waiting
     self.running = running
     self.paused = paused
     self.stopped = stopped
-    self.creating = creating
+    self.draining = draining
+    self.refill = refill
+  }
+}
+
+/// How a pool stands with making VMs.
+public struct RefillStatusDocument: Codable, Sendable, Equatable {
+  /// `ok`, `paused`, `limited` (the host has no room), `backing_off` or `breaker_open`.
+  public var state: String
+  /// Attempts that have failed since one succeeded.
+  public var failures: Int
+  /// Why the last attempt failed, or which limit stands in the way; null where nothing does.
+  public var lastError: String?
+  /// When the last attempt failed; RFC 3339, UTC.
+  public var lastFailedAt: String?
+  /// When the next attempt is due; RFC 3339, UTC.
+  public var nextAttemptAt: String?
+
+  /// A status.
+  public init(
+    state: String, failures: Int = 0, lastError: String? = nil, lastFailedAt: String? = nil,
+    nextAttemptAt: String? = nil
+  ) {
+    self.state = state
+    self.failures = failures
     self.lastError = lastError
+    self.lastFailedAt = lastFailedAt
+    self.nextAttemptAt = nextAttemptAt
   }
 
   enum CodingKeys: String, CodingKey {
-    case ready, running, paused, stopped, creating
+    case state, failures
     case lastError = "last_error"
+    case lastFailedAt = "last_failed_at"
+    case nextAttemptAt = "next_attempt_at"
   }
 }
 
@@ -69,20 +180,38 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   public var vcpus: Int?
   /// 1 to 1024; 2 when absent.
   public var memoryMiB: Int?
-  /// How many VMs to keep ready, 0 to the server's limit.
-  public var ready: Int
+  /// How many VMs to keep ready, 0 to 1000.
+  public var ready: ReadyRange
+  /// At least `ready.max`; no limit but the server's when absent.
+  public var maxVMs: Int?
+  /// 1 to 86 400 000; never when absent.
+  public var deadlineMS: Int?
+  /// As the server's when absent.
+  public var refill: RefillDocument?
+  /// False when absent.
+  public var paused: Bool?
 
   /// A declaration; nil stands for the default.
-  public init(image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: Int) {
+  public init(
+    image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: ReadyRange, maxVMs: Int? = nil,
+    deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil
+  ) {
     self.image = image
     self.vcpus = vcpus
     self.memoryMiB = memoryMiB
     self.ready = ready
+    self.maxVMs = maxVMs
+    self.deadlineMS = deadlineMS
+    self.refill = refill
+    self.paused = paused
   }
 
   enum CodingKeys: String, CodingKey {
     case image, vcpus
     case memoryMiB = "memory_mib"
     case ready
+    case maxVMs = "max_vms"
+    case deadlineMS = "deadline_ms"
+    case refill, paused
   }
 }

@@ -18,11 +18,13 @@ public struct VMDocument: Codable, Sendable, Equatable {
   public var consoleBytes: UInt64
   /// How it stopped; null unless `state` is `stopped`.
   public var stop: StopDocument?
+  /// The lease it is under; null where it is under none.
+  public var lease: String?
 
   /// A VM.
   public init(
     id: String, pool: String?, image: String, state: String, vcpus: Int, memoryMiB: Int, createdAt: String,
-    consoleBytes: UInt64, stop: StopDocument?
+    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil
   ) {
     self.id = id
     self.pool = pool
@@ -33,6 +35,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     self.createdAt = createdAt
     self.consoleBytes = consoleBytes
     self.stop = stop
+    self.lease = lease
   }
 
   enum CodingKeys: String, CodingKey {
@@ -40,7 +43,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     case memoryMiB = "memory_mib"
     case createdAt = "created_at"
     case consoleBytes = "console_bytes"
-    case stop
+    case stop, lease
   }
 }
 

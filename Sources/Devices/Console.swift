@@ -25,7 +25,7 @@ public final class Console: Sendable {
 
   /// A console that keeps the last `outputCapacity` bytes of output and queues up to `inputCapacity` bytes of input,
   /// both at least 1. It allocates when first used: output in doubling steps up to the capacity, input at once.
-  public init(outputCapacity: Int = 64 << 10, inputCapacity: Int = 4 << 10) {
+  public init(outputCapacity: Int = 64 << 10, inputCapacity: Int = 64 << 10) {
     precondition(outputCapacity > 0 && inputCapacity > 0, "a console's capacities are at least 1 byte")
     self.outputCapacity = outputCapacity
     self.inputCapacity = inputCapacity

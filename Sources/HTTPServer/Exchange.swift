@@ -21,6 +21,7 @@ final class Exchange {
   private var status = 0
   private var bodySent = 0
   private var label: String?
+  private var undelivered: (@Sendable () -> Void)?
   private var wasSentRaw = false
 
   init(_ connection: Connection, target: [UInt8], at address: UInt) {
@@ -165,6 +166,7 @@ final class Exchange {
     guard mhd.queue(made, status: response.status) else { return false }
     status = response.status
     label = response.label
+    undelivered = response.undelivered
     bodySent = hasBody(response) ? response.body.count : 0
     return true
   }
@@ -191,6 +193,7 @@ final class Exchange {
         userAgent: head.headers["User-Agent"],
         aborted: isAborted, label: label))
     stream?.whenClosed?()
+    if isAborted { undelivered?() }
   }
 
   /// The path of a head that was refused, fit for a log.

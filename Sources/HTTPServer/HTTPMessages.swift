@@ -56,6 +56,9 @@ public struct HTTPResponse: Sendable {
   public var headers: [(name: String, value: String)]
   /// Left out for HEAD, 204 and 304.
   public var body: [UInt8]
+  /// Never sent: called if the client is seen to be gone before all of it was handed to the kernel. On one of the
+  /// server's threads; must not block.
+  public var undelivered: (@Sendable () -> Void)?
   /// Never sent: given back in the access record, for a handler that wants to know there which answer it was.
   public var label: String?
 

@@ -123,9 +123,13 @@ public final class Machine: Sendable {
   /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
   public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
     try control(.start, "start", untilNS: deadlineNS)
-    if let limit = configuration.deadlineNS {
-      deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
-    }
+    if let limit = configuration.deadlineNS { self.limit(toNS: limit) }
+  }
+
+  /// Stops it (as `deadline`) in `delayNS`, if that was not settled before. Before `start` it takes the place of what
+  /// the configuration says.
+  public func limit(toNS delayNS: UInt64) {
+    deadline.arm(afterNS: delayNS) { [weak core] in _ = core?.on(.stop(.deadline)) }
   }
 
   /// `running` → `paused`: every vCPU parked between two instructions of the guest.

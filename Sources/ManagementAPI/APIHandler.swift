@@ -3,6 +3,8 @@ import LinuxSupport
 import PoolManager
 import Synchronization
 
+import class StateStore.StateDatabase
+
 /// The REST API over a fleet of VMs: the handler of the HTTP server.
 ///
 /// Called on the server's threads; what could keep one of them goes on elsewhere (`Lane`).
@@ -31,6 +33,8 @@ public final class APIHandler: HTTPHandler {
   }
 
   let fleet: Fleet
+  let pools: PoolDeclarations
+  private let state: StateDatabase
   let configuration: Configuration
   let requestMetrics = RequestMetrics()
   private let router = Router(Route.all)
@@ -38,9 +42,11 @@ public final class APIHandler: HTTPHandler {
   /// Answers being worked on elsewhere. Relaxed: whoever reads it only wants to know whether it is worth waiting.
   private let postponed = Atomic<Int>(0)
 
-  /// An API over `fleet`.
-  public init(fleet: Fleet, configuration: Configuration) {
+  /// An API over `fleet`, whose pools are declared in `pools`; what has to outlive a request is kept in `state`.
+  public init(fleet: Fleet, pools: PoolDeclarations, state: StateDatabase, configuration: Configuration) {
     self.fleet = fleet
+    self.state = state
+    self.pools = pools
     self.configuration = configuration
     admission = Admission(hosts: configuration.hostNames)
   }
@@ -122,9 +128,26 @@ public final class APIHandler: HTTPHandler {
       let (route, parameters) = try find(request.head)
       template = route.template
       let query = try Query(request.head.query, allowed: route.query)
-      return (try route.handler(self, Call(request: request, parameters: parameters, query: query)), template)
+      let call = Call(request: request, parameters: parameters, query: query)
+      if route.isIdempotent, let key = call.header("Idempotency-Key") {
+        return (try answer(call, to: route, under: key), template)
+      }
+      return (try route.handler(self, call), template)
     } catch {
       return (.now(error.response(requestID: request.head.requestID)), template)
+    }
+  }
+
+  private func answer(_ call: Call, to route: Route, under key: String) throws(APIProblem) -> Answer {
+    switch try IdempotentRequest.begin(call, key: key, in: state) {
+    case .replay(let response): return .now(response)
+    case .first(let request):
+      do throws(APIProblem) {
+        return request.keeping(try route.handler(self, call))
+      } catch {
+        request.forget()
+        throw error
+      }
     }
   }
 
@@ -166,9 +189,38 @@ public final class APIHandler: HTTPHandler {
 
   // MARK: What operations share
 
-  /// The VM that a path names.
-  func vm(_ call: Call) throws(APIProblem) -> VM {
-    try translating { () throws(FleetError) in try fleet.vm(call.parameters.vm) }
+  /// The VM that a path names, if the client still has the lease whose fence it presents. `isTaken` for what makes it
+  /// unfit for being leased to somebody else.
+  func vm(_ call: Call, isTaken: Bool = false) throws(APIProblem) -> VM {
+    let fence = try call.fence()
+    if fence == nil, !isTaken { return try translating { () throws(FleetError) in try fleet.vm(call.parameters.vm) } }
+    return try translating { () throws(FleetError) in
+      try fleet.vm(call.parameters.vm, fence: fence, isTaken: isTaken)
+    }
+  }
+
+  /// Why there is no such lease: what became of it, as far as is known.
+  func ended(_ id: String) throws(APIProblem) -> APIProblem {
+    let end: LeaseEnd?
+    do throws(JournalFailure) {
+      end = try fleet.endOfLease(id)
+    } catch {
+      throw APIProblem(error)
+    }
+    guard let end else {
+      return APIProblem(.leaseNotFound, "There is no lease \(id); GET /v1/leases lists them.")
+    }
+    let advice = "its VM is not yours any more; lease another"
+    return switch end {
+    case .released: APIProblem(.leaseReleased, "The lease \(id) was released: \(advice).")
+    case .expired: APIProblem(.leaseExpired, "The lease \(id) has expired: \(advice), and extend it in time.")
+    case .abandoned: APIProblem(.leaseReleased, "The lease \(id) was given back when its client left: \(advice).")
+    case .vmDeleted: APIProblem(.leaseLost, "The lease \(id) was lost when its VM was deleted: \(advice).")
+    case .poolDeleted: APIProblem(.leaseLost, "The lease \(id) was lost when its pool was deleted: \(advice).")
+    case .notRecorded: APIProblem(.leaseLost, "The lease \(id) was lost: it could not be recorded; lease another.")
+    case .serverEnded:
+      APIProblem(.leaseLost, "The lease \(id) was lost when the server ended, and its VM with it: lease another.")
+    }
   }
 
   /// Waits for as long as an HTTP thread may be kept, and if that is not enough, for the rest of the time elsewhere.

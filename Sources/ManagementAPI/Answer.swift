@@ -35,6 +35,11 @@ final class Waiter: Sendable {
 
   deinit { progress.end() }
 
+  /// A waiter for the same request that answers through another responder.
+  func derived(_ make: (any Completable) -> any Completable) -> Waiter {
+    Waiter(make(responder), requestID: requestID, label: label, progress: progress)
+  }
+
   /// Answers. Never blocks on the client. False when nobody waits any more, so that what was to be handed over can go
   /// back: answered or expired before, the client gone, or the server stopped. True does not promise that the client
   /// gets it.
@@ -46,6 +51,15 @@ final class Waiter: Sendable {
     timer.cancel()
     progress.end()
     return isFirst
+  }
+
+  /// Does what may end in an answer, or (nil) in one that is yet to come.
+  func completeNow(_ body: () throws(APIProblem) -> HTTPResponse?) {
+    do throws(APIProblem) {
+      if let response = try body() { complete { () throws(APIProblem) in response } }
+    } catch {
+      fail(error)
+    }
   }
 
   /// Answers with a problem; else as above.

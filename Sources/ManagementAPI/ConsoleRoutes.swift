@@ -16,7 +16,7 @@ enum ConsoleRoutes {
   ]
 
   /// Bytes that one request may send: as many as wait for a guest at most.
-  private static let inputLimit = 4096
+  static let inputLimit = 64 << 10
 
   private static func read(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let offset = try call.query.integer("offset", in: 0...Int64.max) ?? 0
@@ -31,7 +31,7 @@ enum ConsoleRoutes {
   private static func write(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     // A chunked body says no length at first.
     guard call.request.body.count <= inputLimit else { throw .tooLarge(limit: inputLimit) }
-    let vm = try api.vm(call)
+    let vm = try api.vm(call, isTaken: true)
     let accepted = try translating(vm) { () throws(MachineControlError) in
       try vm.machine.offerInput(call.request.body)
     }

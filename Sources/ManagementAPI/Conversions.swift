@@ -15,8 +15,8 @@ extension VMDocument {
     self.init(
       id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
-      createdAt: RFC3339.text(milliseconds: Int64(vm.createdAt.timeIntervalSince1970 * 1000)),
-      consoleBytes: vm.machine.console.written, stop: StopDocument(state))
+      createdAt: RFC3339.text(vm.createdAt),
+      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id)
   }
 }
 
@@ -96,15 +96,45 @@ extension ImageDocument {
 }
 
 extension PoolDocument {
-  init(_ pool: PoolStatus) {
-    let vm = pool.specification.vm
+  init(_ pool: PoolStatus, source: PoolSource) {
+    let (vm, ready) = (pool.specification.vm, pool.specification.ready)
     self.init(
       name: pool.name, image: vm.image.name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
-      ready: pool.specification.ready,
-      status: PoolStatusDocument(
-        ready: pool.vms["ready"] ?? 0, running: pool.vms["running"] ?? 0, paused: pool.vms["paused"] ?? 0,
-        stopped: pool.vms["stopped"] ?? 0, creating: pool.creating, lastError: pool.lastError))
+      ready: ReadyRange(min: ready.lowerBound, max: ready.upperBound), maxVMs: pool.specification.maxVMs,
+      deadlineMS: vm.deadlineNS.map { Int($0 / 1_000_000) },
+      refill: RefillDocument(concurrency: pool.specification.refillConcurrency),
+      paused: pool.specification.isPaused, source: source.rawValue, status: PoolStatusDocument(pool))
   }
+}
+
+extension PoolStatusDocument {
+  fileprivate init(_ pool: PoolStatus) {
+    let now = Date()
+    func time(_ ns: UInt64?, _ sign: Double) -> String? {
+      ns.map { RFC3339.text(now.addingTimeInterval(sign * Double($0) / 1e9)) }
+    }
+    let refill = RefillStatusDocument(
+      state: pool.refill.state.rawValue, failures: pool.refill.failures, lastError: pool.refill.lastError,
+      lastFailedAt: time(pool.refill.failedAgoNS, -1), nextAttemptAt: time(pool.refill.nextAttemptNS, 1))
+    self.init(
+      ready: pool.ready, outdated: pool.outdated, leased: pool.leased, creating: pool.creating,
+      retiring: pool.retiring, quarantined: pool.quarantined, waiting: pool.waiting,
+      running: pool.states["running"] ?? 0, paused: pool.states["paused"] ?? 0, stopped: pool.states["stopped"] ?? 0,
+      draining: pool.isDraining, refill: refill)
+  }
+}
+
+extension LeaseDocument {
+  init(_ lease: Lease) {
+    self.init(
+      lease: lease.id, pool: lease.pool, vm: lease.vm.id, fence: lease.fence, labels: lease.labels,
+      grantedAt: RFC3339.text(lease.grantedAt), expiresAt: RFC3339.text(lease.expiresAt),
+      maxExpiresAt: RFC3339.text(lease.lastsUntil))
+  }
+}
+
+extension RFC3339 {
+  static func text(_ date: Date) -> String { text(milliseconds: Int64(date.timeIntervalSince1970 * 1000)) }
 }
 
 private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

@@ -23,7 +23,7 @@ enum LifecycleRoutes {
       isNewWork: isNewWork
     ) { (api, call) throws(APIProblem) in
       _ = try call.documentIfAny(EmptyDocument.self)
-      return try perform(control, on: try api.vm(call), api)
+      return try perform(control, on: try api.vm(call, isTaken: true), api)
     }
   }
 

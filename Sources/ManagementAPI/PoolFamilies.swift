@@ -6,7 +6,7 @@ import VCPURuntime
 enum PoolFamilies {
   /// The value of `pool` for VMs created by hand; no declared pool can have this name.
   static let byHand = "_none"
-  private static let states = ["creating", "ready", "running", "paused", "stopped"]
+  private static let states = ["creating", "ready", "running", "paused", "stopped", "quarantined"]
 
   static func families(_ pools: [PoolMetrics]) -> [MetricFamily] {
     [
@@ -23,6 +23,17 @@ enum PoolFamilies {
       gauge(
         "vmpool_pool_target", "VMs that the pool ought to keep ready.",
         pools.compactMap { pool in pool.target.map { sample([label(pool)], UInt64($0)) } }),
+      gauge(
+        "vmpool_pool_leased", "VMs of the pool that somebody has a lease of.",
+        declared(pools).map { sample([label($0)], UInt64($0.leased)) }),
+      gauge(
+        "vmpool_pool_waiting", "Clients waiting for a lease of the pool.",
+        declared(pools).map { sample([label($0)], UInt64($0.waiting)) }),
+      counter(
+        "vmpool_leases_total", "Requests for leases, and leases, by what became of them.",
+        declared(pools).flatMap(leases)),
+      histogram(
+        "vmpool_lease_wait_seconds", "Time from asking for a lease to having one.", declared(pools), \.leaseWait),
       histogram("vmpool_vm_create_seconds", "Time to make a VM, from nothing to ready.", pools, \.createTime),
     ]
   }
@@ -37,6 +48,13 @@ enum PoolFamilies {
     KickPhase.allCases.map { phase in
       sample([label(pool), ("phase", phase.description), ("result", "ok")], pool.counts.kicks[phase] ?? 0)
     } + [sample([label(pool), ("phase", "none"), ("result", "timeout")], pool.counts.kickTimeouts)]
+  }
+
+  /// VMs made by hand are not leased.
+  private static func declared(_ pools: [PoolMetrics]) -> [PoolMetrics] { pools.filter { $0.pool != nil } }
+
+  private static func leases(_ pool: PoolMetrics) -> [MetricSample] {
+    pool.measurements.leases.snapshot.map { sample([label(pool), ("result", $0.result.rawValue)], $0.count) }
   }
 
   private static func vms(_ pool: PoolMetrics) -> [MetricSample] {

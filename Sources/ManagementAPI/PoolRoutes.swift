@@ -1,7 +1,8 @@
 import APIModel
+import HTTPServer
 import PoolManager
 
-/// `/v1/pools` and below.
+/// `/v1/pools` and `/v1/pools/{pool}`.
 enum PoolRoutes {
   static let routes = [
     Route(
@@ -10,31 +11,83 @@ enum PoolRoutes {
     Route(
       method: .put, template: "/v1/pools/{pool}", operationID: "putPool", body: .json(isRequired: true),
       isNewWork: true, handler: put),
-    Route(method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", handler: delete),
+    Route(
+      method: .patch, template: "/v1/pools/{pool}", operationID: "patchPool", body: .mergePatch, isNewWork: true,
+      handler: patch),
+    Route(
+      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", query: ["force"], handler: delete),
   ]
 
   private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    .now(try .json(try Page(of: api.fleet.pools.map(PoolDocument.init), by: \.name, call.query)))
+    let documents = api.fleet.pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
+    return .now(try .json(try Page(of: documents, by: \.name, call.query)))
   }
 
   private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let pool = try translating { () throws(FleetError) in try api.fleet.pool(call.parameters.name) }
-    return .now(try .json(PoolDocument(pool)))
+    let name = call.parameters.name
+    let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
+    return .now(try response(pool, api.pools.entry(name)))
   }
 
   private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
-    let specification = try PoolSpecification(try call.document(DeclarePoolDocument.self))
-    let (pool, isNew) = try translating { () throws(FleetError) in try api.fleet.declare(name, specification) }
-    let document = PoolDocument(pool)
-    return .now(try isNew ? .created(document, at: "/v1/pools/" + name) : .json(document))
+    let document = try call.document(DeclarePoolDocument.self)
+    let (pool, entry, isNew) = try api.pools.put(name, condition(call), by: call.origin) { _ in document }
+    var response = try response(pool, entry)
+    if isNew {
+      response.status = 201
+      response.headers.append(("Location", "/v1/pools/" + name))
+    }
+    return .now(response)
+  }
+
+  private static func patch(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let name = call.parameters.name
+    let patch = try call.document(PoolPatch.self)
+    let (pool, entry, _) = try api.pools.put(name, condition(call), by: call.origin) { old throws(APIProblem) in
+      guard let old else { throw APIProblem(FleetError.noSuchPool(name)) }
+      do throws(PoolPatch.MissingMember) {
+        return try patch.applied(to: old).get()
+      } catch {
+        throw .invalid(error.pointer, "\(error.pointer.dropFirst()) cannot be left out; give another value.")
+      }
+    }
+    return .now(try response(pool, entry))
   }
 
   private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
-    return .later(.working) { () throws(APIProblem) in
-      try translating { () throws(FleetError) in try api.fleet.deletePool(name) }
-      return .noContent
+    let force = try call.query.word("force", of: ["true", "false"]) == "true"
+    let condition = condition(call)
+    return .suspended { waiter in
+      waiter.completeNow { () throws(APIProblem) in
+        let waits = try api.pools.delete(name, condition, force: force, by: call.origin) {
+          waiter.complete { () throws(APIProblem) in .noContent }
+        }
+        guard waits else { return nil }
+        let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
+        var response = try response(pool, nil)
+        response.status = 202
+        return response
+      }
     }
   }
+
+  private static func condition(_ call: Call) -> PoolDeclarations.Condition {
+    let headers = call.request.head.headers
+    return PoolDeclarations.Condition(ifMatch: headers["If-Match"], ifNoneMatch: headers["If-None-Match"])
+  }
+
+  private static func response(
+    _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?
+  ) throws(APIProblem) -> HTTPResponse {
+    var response = try HTTPResponse.json(PoolDocument(pool, source: entry?.source ?? .api))
+    if let entry { response.headers.append(("ETag", entry.tag)) }
+    return response
+  }
+}
+
+extension Call {
+  /// On whose behalf it is.
+  var origin: Origin { Origin(who: request.head.peer, requestID: request.head.requestID) }
 }

@@ -31,7 +31,10 @@ extension APIProblem {
     switch error {
     case .noSuchVM(let id): self = .noSuchVM(id)
     case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
-    case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .limitReached, .noRoom: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .poolDraining: self.init(.poolDraining, "\(error)".asSentence)
+    case .staleFence: self.init(.staleFence, "\(error)".asSentence)
+    case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
     case .draining: self = .draining
     case .creation(.image(let layout)): self.init(layout)
     case .creation(let creation):

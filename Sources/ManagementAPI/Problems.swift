@@ -18,12 +18,25 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case methodNotAllowed = "method-not-allowed"
   case requestTimeout = "request-timeout"
   case wrongState = "wrong-state"
+  case staleFence = "stale-fence"
+  case poolDraining = "pool-draining"
+  case declaredInFile = "declared-in-file"
+  case idempotencyKeyInUse = "idempotency-key-in-use"
+  case idempotencyKeyReused = "idempotency-key-reused"
+  case leaseNotFound = "lease-not-found"
+  case leaseReleased = "lease-released"
+  case leaseExpired = "lease-expired"
+  case leaseLost = "lease-lost"
+  case preconditionFailed = "precondition-failed"
+  case poolExhausted = "pool-exhausted"
   case payloadTooLarge = "payload-too-large"
   case unsupportedMediaType = "unsupported-media-type"
   case internalError = "internal-error"
   case draining
   case resourcesExhausted = "resources-exhausted"
+  case storageFailed = "storage-failed"
   case kickTimeout = "kick-timeout"
+  case vmQuarantined = "vm-quarantined"
 
   /// The `type` member.
   var type: String { "/problems/" + rawValue }
@@ -45,12 +58,25 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .methodNotAllowed: "Method not allowed"
     case .requestTimeout: "Request timeout"
     case .wrongState: "Wrong state"
+    case .staleFence: "Stale fence"
+    case .poolDraining: "Pool is being deleted"
+    case .declaredInFile: "Declared in the configuration file"
+    case .idempotencyKeyInUse: "Idempotency key in use"
+    case .idempotencyKeyReused: "Idempotency key reused"
+    case .leaseNotFound: "No such lease"
+    case .leaseReleased: "Lease released"
+    case .leaseExpired: "Lease expired"
+    case .leaseLost: "Lease lost"
+    case .preconditionFailed: "Precondition failed"
+    case .poolExhausted: "Pool exhausted"
     case .payloadTooLarge: "Payload too large"
     case .unsupportedMediaType: "Unsupported media type"
     case .internalError: "Internal error"
     case .draining: "Draining"
     case .resourcesExhausted: "Resources exhausted"
+    case .storageFailed: "Storage failed"
     case .kickTimeout: "Kick timeout"
+    case .vmQuarantined: "VM quarantined"
     }
   }
 
@@ -59,15 +85,19 @@ enum ProblemKind: String, CaseIterable, Sendable {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
     case .crossSiteRequest, .unknownHost: 403
-    case .routeNotFound, .imageNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound: 404
+    case .routeNotFound, .imageNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
-    case .wrongState: 409
+    case .wrongState, .staleFence, .poolDraining, .declaredInFile, .idempotencyKeyInUse: 409
+    case .leaseReleased, .leaseExpired, .leaseLost: 410
+    case .preconditionFailed: 412
     case .payloadTooLarge: 413
     case .unsupportedMediaType: 415
+    case .idempotencyKeyReused: 422
+    case .poolExhausted: 429
     case .internalError: 500
-    case .draining, .resourcesExhausted: 503
-    case .kickTimeout: 504
+    case .draining, .resourcesExhausted, .storageFailed: 503
+    case .kickTimeout, .vmQuarantined: 504
     }
   }
 
@@ -75,7 +105,8 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var retryAfter: Int? {
     switch self {
     case .draining: 5
-    case .resourcesExhausted: 1
+    case .resourcesExhausted, .poolExhausted: 1
+    case .storageFailed: 10
     default: nil
     }
   }
@@ -92,8 +123,14 @@ struct APIProblem: Error, Equatable {
   var state: String?
   /// With `methodNotAllowed`: what the path has.
   var allow: String?
+  /// With `poolExhausted`: how many others wait.
+  var waiting: Int?
 
-  init(_ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil) {
+  init(
+    _ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil,
+    waiting: Int? = nil
+  ) {
+    self.waiting = waiting
     self.kind = kind
     self.detail = detail
     self.pointer = pointer
@@ -105,7 +142,7 @@ struct APIProblem: Error, Equatable {
   func response(requestID: String) -> HTTPResponse {
     let document = Problem(
       type: kind.type, title: kind.title, status: kind.status, detail: detail, requestID: requestID, pointer: pointer,
-      state: state)
+      state: state, waiting: waiting)
     var response = HTTPResponse.dynamic(status: kind.status, type: "application/problem+json")
     if let allow { response.headers.append(("Allow", allow)) }
     if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }

@@ -30,6 +30,8 @@ struct Route: Sendable {
   /// The query parameters it takes.
   var query: [String] = []
   var body = Body.none
+  /// Whether it takes an `Idempotency-Key`: every POST that makes something.
+  var isIdempotent = false
   /// Whether it is refused while the server drains.
   var isNewWork = false
   let handler: @Sendable (APIHandler, Call) throws(APIProblem) -> Answer
@@ -37,7 +39,8 @@ struct Route: Sendable {
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =
     HostRoutes.routes + ImageRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes + VCPURoutes.routes
-    + ConsoleRoutes.routes + PoolRoutes.routes + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
+    + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes
+    + RunRoutes.routes + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
 }
 
 /// One request to one operation.
@@ -48,11 +51,24 @@ struct Call: Sendable {
 
   /// The first header field of that name, such as `If-Match`.
   func header(_ name: String) -> String? { request.head.headers[name] }
+
+  /// The fence of the lease that the client believes to hold; nil where it presents none.
+  func fence() throws(APIProblem) -> UInt64? {
+    guard let text = header("Lease-Fence") else { return nil }
+    guard (1...20).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+      let fence = UInt64(text)
+    else {
+      throw APIProblem(
+        .badRequest, "Lease-Fence is \"\(text.clipped(to: 32))\"; give the number that came with the lease.")
+    }
+    return fence
+  }
 }
 
 /// What the segments of a path name. A route without a parameter never asks for it.
 struct PathParameters: Sendable, Equatable {
   var vm = ""
+  var lease = ""
   var index = 0
   var name = ""
 }

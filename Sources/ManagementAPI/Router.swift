@@ -25,6 +25,7 @@ struct Router: Sendable {
     case literal(String)
     case vm
     case index
+    case lease
     case name
   }
 
@@ -47,6 +48,7 @@ struct Router: Sendable {
     template.split(separator: "/").map { part in
       switch part {
       case "{vm}": .vm
+      case "{lease}": .lease
       case "{index}": .index
       case "{image}", "{pool}": .name
       default: .literal(String(part))
@@ -99,6 +101,9 @@ struct Router: Sendable {
       case .vm:
         guard Names.isVMId(segment) else { return nil }
         parameters.vm = segment
+      case .lease:
+        guard Names.isLeaseId(segment) else { return nil }
+        parameters.lease = segment
       case .index:
         guard let index = Names.vcpuIndex(segment) else { return nil }
         parameters.index = index
@@ -114,10 +119,15 @@ struct Router: Sendable {
 /// The forms that names have.
 enum Names {
   /// `vm-` and twelve lower-case hex digits.
-  static func isVMId(_ text: String) -> Bool {
+  static func isVMId(_ text: String) -> Bool { isId(text, prefix: "vm-", digits: 12) }
+
+  /// `lease-` and sixteen lower-case hex digits.
+  static func isLeaseId(_ text: String) -> Bool { isId(text, prefix: "lease-", digits: 16) }
+
+  private static func isId(_ text: String, prefix: String, digits: Int) -> Bool {
     let bytes = text.utf8
-    guard bytes.count == 15, text.hasPrefix("vm-") else { return false }
-    return bytes.dropFirst(3).allSatisfy { isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
+    guard bytes.count == prefix.utf8.count + digits, text.hasPrefix(prefix) else { return false }
+    return bytes.suffix(digits).allSatisfy { isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
   }
 
   /// A lower-case letter, then up to 62 letters, digits and hyphens.

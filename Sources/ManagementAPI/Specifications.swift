@@ -14,14 +14,15 @@ extension VMSpecification {
     case (nil, nil): throw .invalid("/image", "Neither image nor flat is given; give one of the two.")
     case (_?, _?): throw .invalid("/flat", "Both image and flat are given; give one of the two.")
     }
-    var deadlineNS: UInt64?
-    if let limit = document.deadlineMS {
-      deadlineNS = UInt64(try checked(limit, default: limit, in: 1...86_400_000, at: "/deadline_ms")) * 1_000_000
-    }
-    try self.init(image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineNS: deadlineNS)
+    try self.init(
+      image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineMS: document.deadlineMS)
   }
 
-  fileprivate init(_ image: GuestImage, vcpus: Int?, memoryMiB: Int?, deadlineNS: UInt64?) throws(APIProblem) {
+  fileprivate init(_ image: GuestImage, vcpus: Int?, memoryMiB: Int?, deadlineMS: Int?) throws(APIProblem) {
+    var deadlineNS: UInt64?
+    if let limit = deadlineMS {
+      deadlineNS = UInt64(try checked(limit, default: limit, in: 1...86_400_000, at: "/deadline_ms")) * 1_000_000
+    }
     self.init(
       image: image,
       vcpus: try checked(vcpus, default: 1, in: 1...FleetLimits.vcpusPerVM, at: "/vcpus"),
@@ -33,18 +34,38 @@ extension VMSpecification {
 extension PoolSpecification {
   /// The most VMs a pool can be asked to keep ready.
   static let readyLimit = 1000
+  /// The most VMs that a pool can be allowed.
+  static let vmLimit = 100_000
 
   /// What a pool's declaration asks for.
   init(_ document: DeclarePoolDocument) throws(APIProblem) {
     let image = try GuestImage(named: document.image)
-    let vm = try VMSpecification(image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineNS: nil)
+    let vm = try VMSpecification(
+      image, vcpus: document.vcpus, memoryMiB: document.memoryMiB,
+      deadlineMS: document.deadlineMS)
     // The VMs are made later, when nobody listens any more: what cannot ever fit is told now.
     do throws(GuestLayoutError) {
       _ = try image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus)
     } catch {
       throw APIProblem(error)
     }
-    self.init(vm: vm, ready: try checked(document.ready, default: 0, in: 0...Self.readyLimit, at: "/ready"))
+    let (min, max) = (document.ready.min, document.ready.max)
+    // One number is both.
+    let low = try checked(min, default: 0, in: 0...Self.readyLimit, at: min == max ? "/ready" : "/ready/min")
+    let high = try checked(max, default: 0, in: 0...Self.readyLimit, at: "/ready/max")
+    guard low <= high else { throw .invalid("/ready", "ready.min is \(low), above ready.max, which is \(high).") }
+    var maxVMs: Int?
+    if let most = document.maxVMs {
+      maxVMs = try checked(most, default: most, in: 1...Self.vmLimit, at: "/max_vms")
+      guard most >= high else {
+        throw .invalid("/max_vms", "max_vms is \(most), below ready.max, which is \(high).")
+      }
+    }
+    let concurrency = try document.refill?.concurrency.map { count throws(APIProblem) in
+      try checked(count, default: count, in: 1...64, at: "/refill/concurrency")
+    }
+    self.init(
+      vm: vm, ready: low...high, maxVMs: maxVMs, refillConcurrency: concurrency, isPaused: document.paused ?? false)
   }
 }
 

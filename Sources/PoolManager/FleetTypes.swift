@@ -1,53 +1,41 @@
-import Foundation
-import GuestImages
 import MachineRuntime
-import VCPURuntime
-
-/// What a VM is made of, but for how it is kicked.
-public struct VMSpecification: Sendable {
-  /// The guest.
-  public var image: GuestImage
-  /// 1 to 8.
-  public var vcpus: Int
-  /// 1 to 1024.
-  public var memoryMiB: Int
-  /// Stop it (as `deadline`) when it has been started for so long; nil for never.
-  public var deadlineNS: UInt64?
-
-  /// A VM of `vcpus` vCPUs and `memoryMiB` MiB that runs `image`.
-  public init(image: GuestImage, vcpus: Int, memoryMiB: Int, deadlineNS: UInt64? = nil) {
-    self.image = image
-    self.vcpus = vcpus
-    self.memoryMiB = memoryMiB
-    self.deadlineNS = deadlineNS
-  }
-}
-
-/// A pool as declared.
-public struct PoolSpecification: Sendable {
-  /// What its VMs are made of.
-  public var vm: VMSpecification
-  /// How many VMs in state `ready` it keeps.
-  public var ready: Int
-
-  /// A pool that keeps `ready` VMs of `vm` ready.
-  public init(vm: VMSpecification, ready: Int) {
-    self.vm = vm
-    self.ready = ready
-  }
-}
 
 /// What the fleet will not exceed.
-public struct FleetLimits: Sendable {
+public struct FleetLimits: Sendable, Equatable {
   /// VMs at the same time, those of pools included.
   public var vms: Int
   /// Declared pools.
   public var pools: Int
+  /// Guest memory of all VMs together, in MiB.
+  public var memoryMiB: Int
+  /// File descriptors of all VMs together.
+  public var descriptors: Int
+  /// Memory mappings of all VMs together.
+  public var mappings: Int
+  /// VMs being made for pools at the same time.
+  public var creations: Int
+  /// Clients waiting for a lease of one pool.
+  public var waiters: Int
+  /// How long a lease may last, however often it is extended.
+  public var leaseNS: UInt64
+  /// How long taking a VM apart may last before it is quarantined.
+  public var retirementNS: UInt64
 
-  /// At most `vms` VMs and `pools` pools.
-  public init(vms: Int = 4096, pools: Int = 100) {
+  /// At most `vms` VMs and `pools` pools; what is left out is not limited, or as the server's defaults are.
+  public init(
+    vms: Int = 4096, pools: Int = 100, memoryMiB: Int = .max, descriptors: Int = .max, mappings: Int = .max,
+    creations: Int = 1, waiters: Int = 1024, leaseNS: UInt64 = 86_400_000_000_000,
+    retirementNS: UInt64 = 5_000_000_000
+  ) {
     self.vms = vms
     self.pools = pools
+    self.memoryMiB = memoryMiB
+    self.descriptors = descriptors
+    self.mappings = mappings
+    self.creations = creations
+    self.waiters = waiters
+    self.leaseNS = leaseNS
+    self.retirementNS = retirementNS
   }
 
   /// vCPUs a VM.
@@ -56,55 +44,90 @@ public struct FleetLimits: Sendable {
   public static let memoryMiBPerVM = 1024
 }
 
-/// A VM of the fleet.
-public final class VM: Sendable {
-  /// Unique for the life of the server: `vm-` and twelve hex digits.
-  public let id: String
-  /// The pool it was made for; nil for one created by hand.
-  public let pool: String?
-  /// When it was created.
-  public let createdAt: Date
-  /// The machine itself.
-  public let machine: any ManagedMachine
-  /// Its place in the order of creation.
-  let sequence: UInt64
-  /// Which declaration of the pool it was made for.
-  let revision: UInt64
-  /// What its pool has measured.
-  let measurements: PoolMeasurements
-
-  init(
-    id: String, pool: String?, sequence: UInt64, revision: UInt64, machine: any ManagedMachine,
-    measurements: PoolMeasurements
-  ) {
-    self.id = id
-    self.pool = pool
-    self.sequence = sequence
-    self.revision = revision
-    self.machine = machine
-    self.measurements = measurements
-    createdAt = Date()
-  }
-
-  /// Tells the metrics of kicks that were acknowledged: once each.
-  public func record(_ outcomes: [KickOutcome], of kicks: PendingKicks) {
-    kicks.count(outcomes)
-    for outcome in outcomes { measurements.record(outcome) }
-  }
-}
-
 /// How a pool stands.
 public struct PoolStatus: Sendable {
   /// Its name.
   public let name: String
   /// What was declared.
   public let specification: PoolSpecification
-  /// Its VMs by `MachineState.name`.
-  public let vms: [String: Int]
-  /// VMs being made right now.
+  /// Its VMs that can be found, by `MachineState.name`.
+  public let states: [String: Int]
+  /// VMs to be leased.
+  public let ready: Int
+  /// Those of them that are of an older declaration, and will be replaced.
+  public let outdated: Int
+  /// VMs that somebody has a lease of.
+  public let leased: Int
+  /// VMs being made.
   public let creating: Int
-  /// Why the last attempt to make a VM failed; nil when it succeeded.
+  /// VMs being taken apart.
+  public let retiring: Int
+  /// VMs that could not be taken apart in time.
+  public let quarantined: Int
+  /// Clients waiting for a lease.
+  public let waiting: Int
+  /// Whether it was deleted and waits for its last lease to end.
+  public let isDraining: Bool
+  /// How it stands with making VMs.
+  public let refill: RefillStatus
+
+  init(_ book: PoolBook, states: [String: Int], now: UInt64) {
+    name = book.name
+    specification = book.specification
+    self.states = states
+    ready = book.ready.count + book.outdated.count
+    outdated = book.outdated.count
+    leased = book.leased
+    creating = book.creating + book.creatingOutdated
+    retiring = book.retiring
+    quarantined = book.quarantined
+    waiting = book.queue.count
+    isDraining = book.isDraining
+    refill = RefillStatus(book, now: now)
+  }
+}
+
+/// How a pool stands with making VMs.
+public struct RefillStatus: Sendable {
+  /// What it is about.
+  public enum State: String, Sendable {
+    /// Nothing stands in the way.
+    case ok
+    /// It is declared so.
+    case paused
+    /// The host has no room.
+    case limited
+    /// The last attempt failed; the next is due later.
+    case backingOff = "backing_off"
+    /// So many attempts have failed that only one at a time is made, half a minute apart at most.
+    case breakerOpen = "breaker_open"
+  }
+
+  /// What it is about.
+  public let state: State
+  /// Attempts that have failed since one succeeded.
+  public let failures: Int
+  /// Why the last attempt failed, or which limit stands in the way; nil where nothing does.
   public let lastError: String?
+  /// How long ago the last attempt failed.
+  public let failedAgoNS: UInt64?
+  /// How long until the next attempt.
+  public let nextAttemptNS: UInt64?
+
+  init(_ book: PoolBook, now: UInt64) {
+    let backoff = book.backoff
+    failures = backoff.failures
+    failedAgoNS = failures > 0 ? now - min(backoff.lastFailureNS, now) : nil
+    nextAttemptNS = failures > 0 ? max(backoff.nextAttemptNS, now) - now : nil
+    lastError = book.limitedBy.map { "\($0)" } ?? backoff.lastFailure
+    if book.specification.isPaused {
+      state = .paused
+    } else if failures > 0 {
+      state = backoff.isOpen ? .breakerOpen : .backingOff
+    } else {
+      state = book.limitedBy == nil ? .ok : .limited
+    }
+  }
 }
 
 /// Why the fleet refused or failed.
@@ -113,10 +136,18 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   case noSuchVM(String)
   /// There is no pool of that name.
   case noSuchPool(String)
+  /// The pool is deleted and waits for its last lease to end.
+  case poolDraining(String)
   /// A limit of the server is reached.
   case limitReached(what: String, limit: Int, option: String?)
+  /// A limit of the host is reached.
+  case noRoom(BudgetRefusal)
   /// The VM could not be made; nothing of it is left.
   case creation(MachineCreationError)
+  /// Somebody presented a fence that is not, or no longer, that of the VM's lease.
+  case staleFence(vm: String, fence: UInt64)
+  /// The VM is gone for everybody, but could not be taken apart in time.
+  case stuck(vm: String)
   /// The server is about to stop and makes nothing new.
   case draining
 
@@ -125,9 +156,15 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .noSuchVM(let id): "there is no VM \(id)"
     case .noSuchPool(let name): "there is no pool \(name)"
+    case .poolDraining(let name): "the pool \(name) is being deleted, and waits for its last lease to end"
     case .limitReached(let what, let limit, let option):
       "the server keeps at most \(limit) \(what): delete some" + (option.map { ", or start it with \($0)" } ?? "")
+    case .noRoom(let refusal): "\(refusal)"
     case .creation(let error): "\(error)"
+    case .staleFence(let vm, let fence):
+      "the VM \(vm) is not leased under fence \(fence): that lease has ended; leave the VM alone and lease another"
+    case .stuck(let vm):
+      "the VM \(vm) could not be taken apart in time; it is quarantined, and the server goes on trying"
     case .draining: "the server is draining and makes no new VMs"
     }
   }

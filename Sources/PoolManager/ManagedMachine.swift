@@ -17,6 +17,8 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var console: Console { get }
   /// `ready` → `running`.
   func start(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// Stops it (as `deadline`) in `delayNS`. Before `start`; what its configuration says is then forgotten.
+  func limit(toNS delayNS: UInt64)
   /// `running` → `paused`.
   func pause(untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// `paused` → `running`.

@@ -11,6 +11,10 @@ public final class PoolMeasurements: Sendable {
   public let kickSignalLatency = DurationHistogram(bounds: DurationHistogram.kickBounds)
   /// Making a VM, from nothing to ready.
   public let createTime = DurationHistogram(bounds: DurationHistogram.kickBounds)
+  /// Asking for a lease to having one.
+  public let leaseWait = DurationHistogram(bounds: DurationHistogram.requestBounds)
+  /// What became of requests for leases, and of leases.
+  public let leases = LeaseCounts()
   /// What deleted VMs had counted; a leaf lock.
   private let retired = Mutex(VCPUCounts())
 
@@ -32,8 +36,63 @@ public struct PoolMetrics: Sendable {
   public let target: Int?
   /// VMs by state, `creating` among them.
   public let vms: [String: Int]
+  /// VMs that somebody has a lease of.
+  public let leased: Int
+  /// Clients waiting for a lease.
+  public let waiting: Int
   /// Counts of all its VMs, deleted ones included.
   public let counts: VCPUCounts
   /// Latencies and durations.
   public let measurements: PoolMeasurements
+}
+
+/// Counts what became of requests for leases, and of leases.
+public final class LeaseCounts: Sendable {
+  /// What is counted.
+  public enum Result: String, Sendable, CaseIterable {
+    /// A VM was handed over.
+    case granted
+    /// No VM was ready in time.
+    case exhausted
+    /// The client left before its turn, or before it could be told.
+    case abandoned
+    /// The server or the pool was about to end, or the lease could not be recorded.
+    case refused
+    /// The holder gave the VM back.
+    case released
+    /// Its time was up.
+    case expired
+    /// The VM or the pool was deleted under it.
+    case lost
+  }
+
+  // Relaxed: each is a count of its own that orders nothing else and pairs with nothing.
+  private let counts: InlineArray<7, Atomic<UInt64>> = InlineArray { _ in Atomic(0) }
+
+  func count(_ result: Result) {
+    guard let place = Result.allCases.firstIndex(of: result) else { return }
+    counts[place].wrappingAdd(1, ordering: .relaxed)
+  }
+
+  func count(_ refusal: LeaseRefusal) {
+    switch refusal {
+    case .exhausted: count(.exhausted)
+    case .noSuchPool, .poolDeleted, .draining, .notRecorded: count(Result.refused)
+    }
+  }
+
+  func count(_ end: LeaseEnd) {
+    switch end {
+    case .released: count(Result.released)
+    case .expired: count(Result.expired)
+    case .abandoned: count(Result.abandoned)
+    case .notRecorded: count(Result.refused)
+    case .vmDeleted, .poolDeleted, .serverEnded: count(Result.lost)
+    }
+  }
+
+  /// The counts, in the order of the results.
+  public var snapshot: [(result: Result, count: UInt64)] {
+    Result.allCases.enumerated().map { ($1, counts[$0].load(ordering: .relaxed)) }
+  }
 }

@@ -27,7 +27,7 @@ struct PoolsCommand: ParsableCommand {
 
     func run(_ client: VMPoolClient) throws {
       try show(client.pool(name)) { pool in
-        table([pool]).text + (pool.status.lastError.map { "\nlast error: \(printable($0))" } ?? "")
+        table([pool]).text + (pool.status.refill.lastError.map { "\nlast error: \(printable($0))" } ?? "")
       }
     }
   }
@@ -54,7 +54,7 @@ struct PoolsCommand: ParsableCommand {
     var memory = 2
 
     func run(_ client: VMPoolClient) throws {
-      let declaration = DeclarePoolDocument(image: image, vcpus: vcpus, memoryMiB: memory, ready: ready)
+      let declaration = DeclarePoolDocument(image: image, vcpus: vcpus, memoryMiB: memory, ready: ReadyRange(ready))
       try show(client.putPool(name, declaration)) { table([$0]).text }
     }
   }
@@ -82,7 +82,7 @@ struct PoolsCommand: ParsableCommand {
     for pool in pools {
       let status = pool.status
       table.add([
-        pool.name, pool.image, "\(pool.vcpus)", "\(pool.memoryMiB) MiB", "\(status.ready)/\(pool.ready)",
+        pool.name, pool.image, "\(pool.vcpus)", "\(pool.memoryMiB) MiB", "\(status.ready)/\(pool.ready.max)",
         "\(status.creating)", "\(status.running)", "\(status.paused)", "\(status.stopped)",
       ])
     }

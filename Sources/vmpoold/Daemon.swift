@@ -1,10 +1,10 @@
-import GuestImages
 import HTTPServer
 import KVM
 import LinuxSupport
 import Logging
 import ManagementAPI
 import PoolManager
+import StateStore
 import VCPURuntime
 
 /// The server's life: everything put together, in order, and taken apart again.
@@ -24,19 +24,23 @@ struct Daemon {
     let addresses = try listenAddresses(inherited: systemd.listeners)
     let system = try openKVM()
     let mechanism = try mechanism(on: system)
-    if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
+    let state = try openState(logger)
     if let failure = ProcessSetup.raiseDescriptorLimit() {
       logger.warning("the limit on descriptors could not be raised", metadata: ["error": "\(failure)"])
     }
 
+    let journal = StateJournal(state)
     let fleet = Fleet(
-      factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: FleetLimits(vms: options.maxVMs))
-    try declareDemoPool(in: fleet)
+      factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: limits(), journal: journal,
+      firstFence: UInt64(state.recovered.highestFence) + 1)
+    let pools = PoolDeclarations(
+      fleet: fleet, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
+    try declarePools(pools, state, logger)
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
       host: HostFacts(system), hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let api = APIHandler(fleet: fleet, configuration: configuration)
+    let api = APIHandler(fleet: fleet, pools: pools, state: state, configuration: configuration)
     let server = try start(http, api)
     for address in server.boundAddresses { logger.info("listening on \(address)") }
     systemd.notify("READY=1")
@@ -44,6 +48,7 @@ struct Daemon {
     let signal = waitForSignal(ProcessSetup.endSignals)
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
+    state.close()
   }
 
   // MARK: Pieces
@@ -79,11 +84,40 @@ struct Daemon {
     }
   }
 
-  private func declareDemoPool(in fleet: Fleet) throws(StartupError) {
-    guard !options.noDemoPool, let spin = BuiltinGuest.named("spin") else { return }
-    let vm = VMSpecification(image: .builtin(spin), vcpus: 1, memoryMiB: 2)
-    do throws(FleetError) {
-      _ = try fleet.declare("demo", PoolSpecification(vm: vm, ready: 2))
+  private func openState(_ logger: Logger) throws(StartupError) -> StateDatabase {
+    if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
+    do throws(StateStoreError) {
+      let state = try StateDatabase.open(directory: options.stateDir, sync: options.stateSync)
+      let lost = state.recovered.lostLeases.count
+      if lost > 0 { logger.notice("leases were lost with the server that held them", metadata: ["leases": "\(lost)"]) }
+      return state
+    } catch {
+      throw .stateDirectory("\(error)")
+    }
+  }
+
+  private func limits() -> FleetLimits {
+    let host = HostLimits.current
+    return FleetLimits(
+      vms: options.maxVMs, memoryMiB: options.maxMemoryMiB ?? host.memoryMiB, descriptors: host.descriptors,
+      mappings: host.mappings, creations: options.refillConcurrency)
+  }
+
+  /// The pools there were when the server ended last; on a first start, the demonstration.
+  private func declarePools(
+    _ pools: PoolDeclarations, _ state: StateDatabase, _ logger: Logger
+  ) throws(StartupError) {
+    for pool in state.recovered.pools {
+      do throws(DeclarationError) {
+        try pools.recover(pool.name, document: pool.document, revision: UInt64(pool.revision))
+      } catch {
+        // It stays on record: the next release, or the next configuration, may know what to do with it.
+        logger.error("a pool cannot be brought back", metadata: ["error": "\(error)"])
+      }
+    }
+    guard !options.noDemoPool, state.recovered.epoch == 1 else { return }
+    do throws(DeclarationError) {
+      try pools.declareDemonstration()
     } catch {
       throw .unavailable("\(error)")
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import HTTPServer
 import Logging
 import ManagementAPI
+import StateStore
 import VCPURuntime
 
 /// The command line.
@@ -30,8 +31,19 @@ struct Vmpoold: ParsableCommand {
   @Option(help: "Answer to this host name, too. May be repeated.")
   var allowHost: [String] = []
 
-  @Option(help: "Where the server may keep state; made if it does not exist.")
+  @Option(
+    help: """
+      Where the server keeps its state, which then outlives it: pools declared over the API, leases, idempotency keys, \
+      the audit log. Made if it does not exist. Without it, state is kept in memory.
+      """)
   var stateDir: String?
+
+  @Option(
+    help: """
+      When a change of the state is forced to the disk: normal (within about a second; a killed server loses nothing, \
+      a power cut the last changes) or full (before it is answered).
+      """)
+  var stateSync = StateDatabase.Sync.normal
 
   @Option(help: "How the log is written: text or json.")
   var logFormat = LogFormat.text
@@ -42,6 +54,14 @@ struct Vmpoold: ParsableCommand {
   @Option(name: .customLong("max-vms"), help: "The most VMs at the same time, those of pools included.")
   var maxVMs = 4096
 
+  @Option(
+    name: .customLong("max-memory-mib"),
+    help: "The most guest memory of all VMs together, in MiB. (default: four fifths of the host's)")
+  var maxMemoryMiB: Int?
+
+  @Option(help: "The most VMs made for pools at the same time.")
+  var refillConcurrency = 1
+
   @Option(help: "How vCPUs are kicked: auto, immediate_exit or signal_mask.")
   var kickMechanism = MechanismChoice.auto
 
@@ -50,6 +70,10 @@ struct Vmpoold: ParsableCommand {
 
   func validate() throws {
     guard (1...100_000).contains(maxVMs) else { throw ValidationError("--max-vms must be 1 to 100000.") }
+    guard (1...64).contains(refillConcurrency) else {
+      throw ValidationError("--refill-concurrency must be 1 to 64.")
+    }
+    guard maxMemoryMiB ?? 1 >= 1 else { throw ValidationError("--max-memory-mib must be at least 1.") }
     guard allowHost.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {
       throw ValidationError("--allow-host wants a name or an address, without a port.")
     }
@@ -73,6 +97,7 @@ enum MechanismChoice: String, ExpressibleByArgument, CaseIterable {
 }
 
 extension LogFormat: ExpressibleByArgument {}
+extension StateDatabase.Sync: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 /// Why the server does not start, with the exit status that says so (sysexits.h).

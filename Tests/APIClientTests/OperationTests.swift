@@ -8,8 +8,11 @@ private let vm = VMDocument(
   id: id, pool: nil, image: "spin", state: "running", vcpus: 1, memoryMiB: 2, createdAt: "2025-01-31T12:00:00.000Z",
   consoleBytes: 3, stop: nil)
 private let pool = PoolDocument(
-  name: "demo", image: "spin", vcpus: 1, memoryMiB: 2, ready: 2,
-  status: PoolStatusDocument(ready: 1, running: 0, paused: 0, stopped: 0, creating: 1, lastError: "no memory"))
+  name: "demo", image: "spin", vcpus: 1, memoryMiB: 2, ready: ReadyRange(2), maxVMs: nil, deadlineMS: nil,
+  refill: RefillDocument(), paused: false, source: "api",
+  status: PoolStatusDocument(
+    ready: 1, outdated: 0, leased: 0, creating: 1, retiring: 0, quarantined: 0, waiting: 0, running: 0, paused: 0,
+    stopped: 0, draining: false, refill: RefillStatusDocument(state: "ok", lastError: "no memory")))
 private let kick = KickDocument(
   vm: id, vcpu: 1, generation: 9, mechanism: "immediate_exit", phase: "parked", coalesced: false, signalsSent: 0,
   latencyNS: 28412, signalLatencyNS: nil)
@@ -42,7 +45,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
     let poolJSON = try json(pool)
     let kickJSON = try json(kick)
     let creation = CreateVMDocument(image: "spin", vcpus: 3, start: false)
-    let declaration = DeclarePoolDocument(image: "spin", ready: 2)
+    let declaration = DeclarePoolDocument(image: "spin", ready: ReadyRange(2))
     return [
       .init("POST /v1/vms", body: try json(creation), vmJSON) {
         try $0.createVM(creation) == vm

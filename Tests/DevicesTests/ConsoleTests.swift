@@ -27,7 +27,7 @@ struct ConsoleTests {
     for index in 0..<70_000 { console.append(UInt8(truncatingIfNeeded: index)) }
     let (bytes, start, next) = console.read(from: 0, limit: .max)
     #expect((bytes.count, start, next) == (65536, 70_000 - 65536, 70_000))
-    #expect(console.offer([UInt8](repeating: 1, count: 5000)) == 4096)
+    #expect(console.offer([UInt8](repeating: 1, count: 70_000)) == 65_536)
   }
 
   @Test func inputIsBoundedAndInOrder() {

@@ -34,6 +34,7 @@ import Testing
     let harness = Harness(factory: StubFactory())
     let path = Router(Route.all).allPaths[index]
     let target = path.template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
+      .replacing("{lease}", with: "lease-0123456789abcdef")
       .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
     let methods = Route.all.filter { $0.template == path.template }.map(\.method.rawValue)
     let expected = Set(methods + ["OPTIONS"] + (methods.contains("GET") ? ["HEAD"] : []))

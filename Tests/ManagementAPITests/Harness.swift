@@ -1,10 +1,12 @@
 import APIModel
+import Dispatch
 import Foundation
 import HTTPServer
 import JSONCodec
 import KVM
 import Metrics
 import PoolManager
+import StateStore
 import Testing
 import VCPURuntime
 
@@ -15,12 +17,24 @@ import VCPURuntime
 /// Every answer is held against the OpenAPI document: its status and its content type must be described there.
 final class Harness: Sendable {
   let fleet: Fleet
+  let pools: PoolDeclarations
   let api: APIHandler
 
   init(factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = []) {
-    fleet = Fleet(factory: factory, mechanism: .immediateExit, limits: limits)
+    let state = Self.stateInMemory()
+    let journal = StateJournal(state)
+    fleet = Fleet(factory: factory, mechanism: .immediateExit, limits: limits, journal: journal)
     let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
-    api = APIHandler(fleet: fleet, configuration: .init(host: host, hostNames: hostNames))
+    pools = PoolDeclarations(fleet: fleet, journal: journal)
+    api = APIHandler(fleet: fleet, pools: pools, state: state, configuration: .init(host: host, hostNames: hostNames))
+  }
+
+  private static func stateInMemory() -> StateDatabase {
+    do throws(StateStoreError) {
+      return try StateDatabase.open(directory: nil)
+    } catch {
+      preconditionFailure("\(error)")
+    }
   }
 
   /// On the host's KVM.
@@ -30,7 +44,10 @@ final class Harness: Sendable {
   }
 
   deinit {
-    for pool in fleet.pools { try? fleet.deletePool(pool.name) }
+    for pool in fleet.pools {
+      let gone = DispatchSemaphore(value: 0)
+      if (try? fleet.deletePool(pool.name, force: true) { gone.signal() }) != nil { gone.wait() }
+    }
     for vm in fleet.vms(after: nil, limit: .max).vms { try? fleet.delete(vm.id) }
   }
 

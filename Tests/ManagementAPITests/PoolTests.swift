@@ -11,8 +11,8 @@ import VCPURuntime
     let new = harness.send("PUT", "/v1/pools/web-1", #"{"image":"spin","ready":2}"#)
     #expect(new.status == 201 && new["Location"] == "/v1/pools/web-1")
     let pool = try harness.wait(forReady: 2, in: "web-1")
-    #expect(pool.image == "spin" && pool.vcpus == 1 && pool.memoryMiB == 2 && pool.ready == 2)
-    #expect(pool.status.lastError == nil && pool.status.running == 0)
+    #expect(pool.image == "spin" && pool.vcpus == 1 && pool.memoryMiB == 2 && pool.ready == ReadyRange(2))
+    #expect(pool.status.refill.lastError == nil && pool.status.running == 0)
 
     let vms = try harness.send("GET", "/v1/vms?pool=web-1").document(Page<VMDocument>.self).items
     #expect(vms.map(\.state) == ["ready", "ready"])
@@ -51,8 +51,8 @@ import VCPURuntime
     var pool: PoolDocument
     repeat {
       pool = try harness.send("GET", "/v1/pools/a").document(PoolDocument.self)
-    } while pool.status.lastError == nil
-    #expect(pool.status.lastError?.contains("thread") == true)
+    } while pool.status.refill.lastError == nil
+    #expect(pool.status.refill.lastError?.contains("thread") == true)
   }
 
   @Test func images() throws {

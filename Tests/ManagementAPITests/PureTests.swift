@@ -96,6 +96,7 @@ import Testing
   @Test func everyTemplateFindsItself() {
     for route in Route.all {
       let path = route.template.replacing("{vm}", with: "vm-0123456789ab").replacing("{index}", with: "0")
+        .replacing("{lease}", with: "lease-0123456789abcdef")
         .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
       #expect(router.template(ofRaw: path) == route.template)
     }

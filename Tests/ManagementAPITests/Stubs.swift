@@ -38,6 +38,7 @@ final class StubMachine: ManagedMachine {
   }
 
   var state: MachineState { .ready }
+  func limit(toNS: UInt64) {}
   func start(untilNS: UInt64) throws(MachineControlError) { try control() }
   func pause(untilNS: UInt64) throws(MachineControlError) { try control() }
   func resume(untilNS: UInt64) throws(MachineControlError) { try control() }
@@ -88,6 +89,7 @@ final class DeafMachine: ManagedMachine {
   var configuration: MachineConfiguration { real.configuration }
   var state: MachineState { real.state }
   var console: Console { real.console }
+  func limit(toNS delay: UInt64) { real.limit(toNS: delay) }
   func start(untilNS end: UInt64) throws(MachineControlError) { try real.start(untilNS: end) }
   func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
   func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }

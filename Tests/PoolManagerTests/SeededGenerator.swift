@@ -4,12 +4,15 @@ import Foundation
 struct SeededGenerator: RandomNumberGenerator {
   private var state: UInt64
 
-  init(_ test: String) {
+  /// The seed of a run of `test`: printed.
+  static func seed(of test: String) -> UInt64 {
     let given = ProcessInfo.processInfo.environment["VMPOOL_TEST_SEED"].flatMap { UInt64($0) }
     let seed = given ?? UInt64.random(in: 0 ... .max)
     print("\(test): VMPOOL_TEST_SEED=\(seed)")
-    state = seed
+    return seed
   }
+
+  init(seed: UInt64) { state = seed }
 
   // SplitMix64.
   mutating func next() -> UInt64 {

@@ -1,0 +1,125 @@
+import HTTPServer
+import StateStore
+
+/// A request that came with an `Idempotency-Key`, for the first time: its answer is kept, so that a repetition gets the
+/// same. A request that was refused, or whose client left, has changed nothing, and may be repeated in earnest.
+struct IdempotentRequest: Sendable {
+  private let state: StateDatabase
+  private let scope: String
+  private let key: String
+
+  /// What is to be done with a request that has a key.
+  enum Beginning: Sendable {
+    /// Serve it, and see to its answer.
+    case first(IdempotentRequest)
+    /// It was served before.
+    case replay(HTTPResponse)
+  }
+
+  static func begin(_ call: Call, key: String, in state: StateDatabase) throws(APIProblem) -> Beginning {
+    guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+      throw APIProblem(.badRequest, "Idempotency-Key is not 1 to 255 visible ASCII characters; a UUID will do.")
+    }
+    let head = call.request.head
+    let request = IdempotentRequest(state: state, scope: "\(head.method) \(head.rawPath)", key: key)
+    let outcome: IdempotencyOutcome
+    do throws(StateStoreError) {
+      outcome = try state.beginIdempotent(
+        scope: request.scope, key: key, fingerprint: Fingerprint.of(call.request.body),
+        nowMS: StateDatabase.wallClockMS())
+    } catch {
+      throw APIProblem(.storageFailed, "\(error)".asSentence)
+    }
+    switch outcome {
+    case .new: return .first(request)
+    case .inProgress:
+      throw APIProblem(
+        .idempotencyKeyInUse, "The first request with this Idempotency-Key is not answered yet; repeat it later.")
+    case .interrupted:
+      throw APIProblem(
+        .idempotencyKeyInUse,
+        "The server ended while it served the first request with this Idempotency-Key, and what that made is gone; "
+          + "use another key.")
+    case .mismatch:
+      throw APIProblem(
+        .idempotencyKeyReused,
+        "This Idempotency-Key came with another body before; give every request a key of its own.")
+    case .replay(let stored):
+      let fields = stored.headers.map { (name: $0.name, value: $0.value) } + [("Idempotent-Replayed", "true")]
+      return .replay(HTTPResponse(status: stored.status, headers: fields, body: stored.body))
+    }
+  }
+
+  /// The answer, kept when it is there.
+  func keeping(_ answer: Answer) -> Answer {
+    switch answer {
+    case .now(var response):
+      keep(&response)
+      return .now(response)
+    case .later(let lane, let work):
+      return .later(lane) { () throws(APIProblem) in
+        do throws(APIProblem) {
+          var response = try work()
+          keep(&response)
+          return response
+        } catch {
+          forget()
+          throw error
+        }
+      }
+    case .suspended(let start):
+      return .suspended { start($0.recorded(by: self)) }
+    case .stream: return answer
+    }
+  }
+
+  /// Keeps an answer that is about to be sent. A client that does not get it can ask again: nothing is taken back.
+  func keep(_ response: inout HTTPResponse) {
+    guard (200...299).contains(response.status) else { return forget() }
+    response.undelivered = nil
+    let fields = response.headers.map { StoredResponse.Field(name: $0.name, value: $0.value) }
+    do throws(StateStoreError) {
+      try state.finishIdempotent(
+        scope: scope, key: key, StoredResponse(status: response.status, headers: fields, body: response.body))
+    } catch {
+      // What was asked for is done, and its client told; only a repetition will be told that it is still in progress.
+    }
+  }
+
+  /// Nothing came of it: the key may come again.
+  func forget() {
+    // Where that fails, a repetition will be told that the first is still in progress, which is safe.
+    try? state.abandonIdempotent(scope: scope, key: key)
+  }
+}
+
+extension Waiter {
+  /// A waiter for the same request, whose answer is kept under an idempotency key.
+  fileprivate func recorded(by request: IdempotentRequest) -> Waiter {
+    derived { RecordedResponder(responder: $0, waiter: self, request: request) }
+  }
+}
+
+/// Keeps the answer that passes through it.
+private struct RecordedResponder: Completable {
+  let responder: any Completable
+  /// Held, since the request is counted as in progress for as long as it lives.
+  let waiter: Waiter
+  let request: IdempotentRequest
+
+  func complete(_ response: HTTPResponse) -> Bool {
+    var response = response
+    // Before it is sent: whoever has it may repeat the request at once.
+    request.keep(&response)
+    let isWanted = responder.complete(response)
+    if !isWanted { request.forget() }
+    return isWanted
+  }
+
+  func whenClientLeaves(_ body: @escaping @Sendable () -> Void) {
+    responder.whenClientLeaves { [request] in
+      request.forget()
+      body()
+    }
+  }
+}

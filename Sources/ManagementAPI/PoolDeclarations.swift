@@ -1,0 +1,234 @@
+import APIModel
+import JSONCodec
+import PoolManager
+import Synchronization
+
+/// Who declared a pool. Neither overwrites what the other has declared.
+public enum PoolSource: String, Sendable {
+  /// A client.
+  case api
+  /// The configuration file.
+  case file
+}
+
+/// Where declarations made over the API are kept, so that they outlive the process. Called on any thread.
+public protocol PoolJournal: Sendable {
+  /// A pool is declared; `document` is JSON.
+  func declared(_ name: String, document: [UInt8], revision: UInt64, by origin: Origin) throws(JournalFailure)
+  /// A pool is deleted.
+  func deleted(_ name: String, by origin: Origin) throws(JournalFailure)
+}
+
+/// The pools as they were declared: the documents, their revisions and where they come from. The fleet has what
+/// follows from them.
+public final class PoolDeclarations: Sendable {
+  struct Entry: Sendable {
+    var document: DeclarePoolDocument
+    var source: PoolSource
+    var revision: UInt64
+
+    /// The value of `ETag`.
+    var tag: String { "\"\(revision)\"" }
+  }
+
+  private let fleet: Fleet
+  private let journal: (any PoolJournal)?
+  /// Guards the declarations. The fleet's lock and the journal's are taken under it, so that all three agree.
+  private let guarded: Mutex<(entries: [String: Entry], nextRevision: UInt64)>
+
+  /// No declarations; the first will have `firstRevision`.
+  public init(fleet: Fleet, journal: (any PoolJournal)?, firstRevision: UInt64 = 1) {
+    self.fleet = fleet
+    self.journal = journal
+    guarded = Mutex(([:], firstRevision))
+  }
+
+  /// The declaration of a pool; nil where there is none (any more).
+  func entry(_ name: String) -> Entry? { guarded.withLock { $0.entries[name] } }
+
+  /// What a conditional request asks for (RFC 9110, 13.1).
+  struct Condition: Sendable {
+    var ifMatch: String?
+    var ifNoneMatch: String?
+
+    func check(_ entry: Entry?, _ name: String) throws(APIProblem) {
+      if let ifMatch, !Self.matches(ifMatch, entry) {
+        let now = entry.map { "its ETag is \($0.tag)" } ?? "there is none"
+        throw APIProblem(.preconditionFailed, "The pool \(name) is not as If-Match says: \(now). GET it and try again.")
+      }
+      if let ifNoneMatch, Self.matches(ifNoneMatch, entry) {
+        throw APIProblem(.preconditionFailed, "There is a pool \(name) already.")
+      }
+    }
+
+    private static func matches(_ field: String, _ entry: Entry?) -> Bool {
+      guard let entry else { return false }
+      return field.split(separator: ",").contains {
+        let tag = $0.trimmingPrefix { $0 == " " }
+        return tag == "*" || tag.prefix { $0 != " " } == entry.tag
+      }
+    }
+  }
+
+  /// Declares a pool over the API; `change` makes the new declaration out of the old one.
+  func put(
+    _ name: String, _ condition: Condition, by origin: Origin,
+    _ change: (DeclarePoolDocument?) throws(APIProblem) -> DeclarePoolDocument
+  ) throws(APIProblem) -> (pool: PoolStatus, entry: Entry, isNew: Bool) {
+    try guarded.withLock { state throws(APIProblem) in
+      let old = state.entries[name]
+      try condition.check(old, name)
+      if old?.source == .file { throw .declaredInFile(name) }
+      let document = try change(old?.document)
+      let specification = try PoolSpecification(document)
+      let entry = Entry(document: document, source: .api, revision: state.nextRevision)
+      // First what the fleet may refuse, then what lasts: a declaration that was refused must not come back.
+      let (pool, isNew) = try translating { () throws(FleetError) in try fleet.declare(name, specification) }
+      state.nextRevision += 1
+      do throws(APIProblem) {
+        try record(name, entry, origin)
+      } catch {
+        restore(name, old)
+        throw error
+      }
+      state.entries[name] = entry
+      return (pool, entry, isNew)
+    }
+  }
+
+  private func record(_ name: String, _ entry: Entry, _ origin: Origin) throws(APIProblem) {
+    let bytes: [UInt8]
+    do throws(JSONEncodingError) {
+      bytes = try JSON.encode(entry.document)
+    } catch {
+      throw APIProblem(.internalError, "\(error)".asSentence)
+    }
+    do throws(JournalFailure) {
+      try journal?.declared(name, document: bytes, revision: entry.revision, by: origin)
+    } catch {
+      throw APIProblem(error)
+    }
+  }
+
+  /// Takes back a declaration that could not be recorded.
+  private func restore(_ name: String, _ old: Entry?) {
+    if let old, let specification = try? PoolSpecification(old.document) {
+      // It was good enough before; a fleet that drains meanwhile has no use for it.
+      _ = try? fleet.declare(name, specification)
+    } else {
+      _ = try? fleet.deletePool(name, force: true)
+    }
+  }
+
+  /// Deletes a pool that was declared over the API, or by the server itself. Returns whether leases are waited for;
+  /// `whenGone` is called when nothing is left of it.
+  func delete(
+    _ name: String, _ condition: Condition, force: Bool, by origin: Origin, whenGone: @escaping @Sendable () -> Void
+  ) throws(APIProblem) -> Bool {
+    try guarded.withLock { state throws(APIProblem) in
+      let old = state.entries[name]
+      try condition.check(old, name)
+      if old?.source == .file { throw .declaredInFile(name) }
+      if old != nil {
+        do throws(JournalFailure) {
+          try journal?.deleted(name, by: origin)
+        } catch {
+          throw APIProblem(error)
+        }
+      }
+      let waits = try translating { () throws(FleetError) in
+        try fleet.deletePool(name, force: force, whenGone: whenGone)
+      }
+      state.entries[name] = nil
+      return waits
+    }
+  }
+
+  // MARK: Other sources
+
+  /// Brings back what was declared over the API before the server started.
+  public func recover(_ name: String, document: [UInt8], revision: UInt64) throws(DeclarationError) {
+    let declaration: DeclarePoolDocument
+    do throws(JSONDecodingError) {
+      declaration = try JSON.decode(DeclarePoolDocument.self, from: document)
+    } catch {
+      throw DeclarationError(pool: name, detail: "\(error)")
+    }
+    try enter(name, declaration, .api, revision: revision)
+  }
+
+  /// Declares the pool `demo`, two VMs that spin, as a client would: it is there until somebody deletes it.
+  public func declareDemonstration() throws(DeclarationError) {
+    do throws(APIProblem) {
+      _ = try put("demo", Condition(), by: .server) { _ in DeclarePoolDocument(image: "spin", ready: ReadyRange(2)) }
+    } catch {
+      throw DeclarationError(pool: "demo", detail: error.detail)
+    }
+  }
+
+  /// Makes the pools of the configuration file be what the file says. A pool that was declared over the API keeps its
+  /// declaration, and is among the errors; one that the file no longer has is deleted once its leases have ended.
+  public func load(file pools: [(name: String, document: DeclarePoolDocument)]) -> [DeclarationError] {
+    var errors: [DeclarationError] = []
+    let names = Set(pools.map(\.name))
+    let dropped = guarded.withLock { state in
+      state.entries.filter { $0.value.source == .file && !names.contains($0.key) }.map(\.key)
+    }
+    for name in dropped {
+      guarded.withLock { $0.entries[name] = nil }
+      // Gone already, if it cannot be found.
+      _ = try? fleet.deletePool(name, force: false)
+    }
+    for (name, document) in pools {
+      if let entry = entry(name), entry.source == .api {
+        errors.append(
+          DeclarationError(pool: name, detail: "it was declared over the API, which holds; delete one of the two"))
+        continue
+      }
+      if let entry = entry(name), entry.source == .file, entry.document == document { continue }
+      do throws(DeclarationError) {
+        try enter(name, document, .file, revision: nil)
+      } catch {
+        errors.append(error)
+      }
+    }
+    return errors
+  }
+
+  private func enter(
+    _ name: String, _ document: DeclarePoolDocument, _ source: PoolSource, revision: UInt64?
+  ) throws(DeclarationError) {
+    do throws(APIProblem) {
+      let specification = try PoolSpecification(document)
+      try guarded.withLock { state throws(APIProblem) in
+        try translating { () throws(FleetError) in _ = try fleet.declare(name, specification) }
+        let number = revision ?? state.nextRevision
+        state.nextRevision = max(state.nextRevision, number + 1)
+        state.entries[name] = Entry(document: document, source: source, revision: number)
+      }
+    } catch {
+      throw DeclarationError(pool: name, detail: error.detail)
+    }
+  }
+}
+
+/// Why a pool that was declared elsewhere than over the API is not there.
+public struct DeclarationError: Error, Sendable, CustomStringConvertible {
+  /// Its name.
+  public let pool: String
+  /// A sentence.
+  public let detail: String
+
+  /// What happened, and what to do next.
+  public var description: String { "pool \(pool): \(detail)" }
+}
+
+extension APIProblem {
+  fileprivate static func declaredInFile(_ name: String) -> APIProblem {
+    APIProblem(
+      .declaredInFile,
+      "The pool \(name) is declared in the server's configuration file; change it there and send the server SIGHUP.")
+  }
+
+  init(_ failure: JournalFailure) { self.init(.storageFailed, "\(failure)".asSentence) }
+}

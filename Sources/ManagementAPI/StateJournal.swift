@@ -1,0 +1,121 @@
+import APIModel
+import Foundation
+import JSONCodec
+import PoolManager
+import StateStore
+
+/// Records what the fleet and the declarations of its pools want recorded, in the server's state.
+public struct StateJournal: LeaseJournal, PoolJournal {
+  private let state: StateDatabase
+
+  /// A journal in `state`.
+  public init(_ state: StateDatabase) { self.state = state }
+
+  // MARK: Leases
+
+  /// A lease is about to be handed out.
+  public func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure) {
+    let stored = StoredLease(
+      id: lease.id, pool: lease.pool, vm: lease.vm.id, fence: Int(clamping: lease.fence),
+      labels: try Self.json(lease.labels), grantedAtMS: lease.grantedAt.milliseconds,
+      expiresAtMS: lease.expiresAt.milliseconds, maxExpiresAtMS: lease.lastsUntil.milliseconds)
+    try writing { () throws(StateStoreError) in
+      try state.recordLease(stored, audit: Self.entry("lease.grant", lease.id, origin))
+    }
+  }
+
+  /// A lease lasts until `expiresAt`.
+  public func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure) {
+    // Not in the audit log, which heartbeats would drown.
+    try writing { () throws(StateStoreError) in
+      try state.extendLease(id: lease.id, expiresAtMS: lease.expiresAt.milliseconds, audit: nil)
+    }
+  }
+
+  /// A lease has ended.
+  public func ended(_ id: String, _ end: PoolManager.LeaseEnd, by origin: Origin) throws(JournalFailure) {
+    guard let reason = Self.reason(end) else { return }
+    let end = StateStore.LeaseEnd(reason: reason, atMS: StateDatabase.wallClockMS())
+    try writing { () throws(StateStoreError) in
+      try state.endLease(id: id, end, audit: Self.entry("lease.\(reason.rawValue)", id, origin))
+    }
+  }
+
+  /// How a lease ended, as far as is known; nil where it is not.
+  public func end(of id: String) throws(JournalFailure) -> PoolManager.LeaseEnd? {
+    let reason = try writing { () throws(StateStoreError) in try state.lease(id: id) }?.end?.reason
+    return switch reason {
+    case .released: .released
+    case .expired: .expired
+    case .lost: .serverEnded
+    case .abandoned: .abandoned
+    case .revoked: .poolDeleted
+    case .failed: .vmDeleted
+    case nil: nil
+    }
+  }
+
+  /// nil for what was never recorded.
+  private static func reason(_ end: PoolManager.LeaseEnd) -> StateStore.LeaseEnd.Reason? {
+    switch end {
+    case .released: .released
+    case .expired: .expired
+    case .vmDeleted: .failed
+    case .poolDeleted: .revoked
+    case .abandoned: .abandoned
+    case .serverEnded: .lost
+    case .notRecorded: nil
+    }
+  }
+
+  // MARK: Pools
+
+  /// A pool is declared; `document` is JSON.
+  public func declared(
+    _ name: String, document: [UInt8], revision: UInt64, by origin: Origin
+  ) throws(JournalFailure) {
+    try writing { () throws(StateStoreError) in
+      try state.putPool(
+        name: name, document: document, revision: Int(clamping: revision),
+        audit: Self.entry("pool.declare", name, origin, detail: String(decoding: document, as: UTF8.self)))
+    }
+  }
+
+  /// A pool is deleted.
+  public func deleted(_ name: String, by origin: Origin) throws(JournalFailure) {
+    try writing { () throws(StateStoreError) in
+      try state.deletePool(name: name, audit: Self.entry("pool.delete", name, origin))
+    }
+  }
+
+  // MARK: Pieces
+
+  private static func entry(
+    _ action: String, _ subject: String, _ origin: Origin, detail: String? = nil
+  ) -> AuditEntry {
+    AuditEntry(
+      who: origin.who, action: action, subject: subject, requestID: origin.requestID,
+      atMS: StateDatabase.wallClockMS(), detail: detail)
+  }
+
+  private static func json(_ labels: [String: String]) throws(JournalFailure) -> String {
+    if labels.isEmpty { return "{}" }
+    do throws(JSONEncodingError) {
+      return String(decoding: try JSON.encode(labels), as: UTF8.self)
+    } catch {
+      throw JournalFailure("\(error)")
+    }
+  }
+
+  private func writing<Value>(_ body: () throws(StateStoreError) -> Value) throws(JournalFailure) -> Value {
+    do throws(StateStoreError) {
+      return try body()
+    } catch {
+      throw JournalFailure("\(error)")
+    }
+  }
+}
+
+extension Date {
+  fileprivate var milliseconds: Int { Int(timeIntervalSince1970 * 1000) }
+}

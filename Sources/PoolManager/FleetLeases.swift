@@ -1,0 +1,147 @@
+import Foundation
+import LinuxSupport
+import MachineRuntime
+
+// Leases: asked for, extended and ended.
+
+extension Fleet {
+  /// Takes a VM out of a pool's stock for somebody. Where there is none, waits in the pool's queue for as long as the
+  /// request says; `later` is called then, once, on any thread.
+  ///
+  /// When this returns a lease it is recorded, and the VM was started if that was asked for.
+  public func lease(
+    from pool: String, _ request: LeaseRequest, later: @escaping @Sendable (Result<Lease, LeaseRefusal>) -> Void
+  ) throws(LeaseRefusal) -> LeaseAnswer {
+    let result = step { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
+      let id = tables.nextToken
+      tables.nextToken += 1
+      let (end, overflows) = now.addingReportingOverflow(request.waitNS)
+      let waiter = Waiter(
+        id: id, leaseID: "lease-" + randomHex(digits: 16), ttlNS: request.ttlNS, untilNS: overflows ? .max : end)
+      do throws(LeaseRefusal) {
+        guard let holding = try tables.ledger.lease(from: pool, waiter, now: now) else {
+          let measurements = tables.ledger.names[pool].flatMap { tables.measurements[$0] } ?? byHand
+          tables.waiting[id] = Waiting(request: request, sinceNS: now, measurements: measurements, tell: later)
+          return .success((nil, id))
+        }
+        return .success((enter(holding, request, since: now, &tables, now), id))
+      } catch {
+        count(error, pool, tables)
+        return .failure(error)
+      }
+    }
+    let (lease, token) = try result.get()
+    guard let lease else { return .waiting(LeaseWait(id: token, pool: pool)) }
+    return .granted(try handOver(lease, request).get())
+  }
+
+  /// Enters a hand-over into the tables.
+  func enter(
+    _ holding: Ledger.Holding, _ request: LeaseRequest, since: UInt64, _ tables: inout Tables, _ now: UInt64
+  ) -> Lease? {
+    guard let vm = tables.vms[holding.vm], let pool = vm.pool else { return nil }
+    let wall = Date()
+    let lease = Lease(
+      id: holding.id, pool: pool, vm: vm, fence: holding.fence, labels: request.labels, grantedAt: wall,
+      expiresAt: wall.adding(ns: holding.expiresNS - now), lastsUntil: wall.adding(ns: holding.lastNS - now))
+    vm.setLease((lease.id, lease.fence))
+    tables.leases[lease.id] = lease
+    vm.measurements.leaseWait.record(ns: now - since)
+    vm.measurements.leases.count(LeaseCounts.Result.granted)
+    observe(.lease(lease, isNew: true))
+    return lease
+  }
+
+  /// Records a lease and starts its VM; where it cannot be recorded it never was.
+  func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
+    do throws(JournalFailure) {
+      try journal?.granted(lease, by: request.origin)
+    } catch {
+      _ = end(lease.id, .notRecorded, by: .server)
+      return .failure(.notRecorded(error))
+    }
+    // It may have ended while it was recorded; then it is the end that was recorded too early.
+    if look({ $0.leases[lease.id] == nil }) { record(.expired, of: lease, by: .server) }
+    // A start that is not acknowledged in time has been asked for all the same: the VM's state tells.
+    if request.start { try? lease.vm.machine.start(untilNS: MonotonicClock.now() + 1_000_000_000) }
+    return .success(lease)
+  }
+
+  /// Gives up waiting; false where the answer is on its way already.
+  public func leave(_ wait: LeaseWait) -> Bool {
+    step { tables, now in
+      guard tables.ledger.leave(wait.id, pool: wait.pool, now: now) else { return false }
+      tables.waiting.removeValue(forKey: wait.id)?.measurements.leases.count(LeaseCounts.Result.abandoned)
+      return true
+    }
+  }
+
+  /// The lease of that id, unless it has ended.
+  public func lease(_ id: String) -> Lease? { look { $0.leases[id] } }
+
+  /// All leases of a pool, or all there are, in the order in which they were granted.
+  public func leases(of pool: String? = nil) -> [Lease] {
+    look { Array($0.leases.values) }.filter { pool == nil || $0.pool == pool }.sorted { $0.fence < $1.fence }
+  }
+
+  /// Lets a lease last for `ttlNS` from now, or as long as it may. Nil where there is none (any more).
+  public func extend(_ id: String, ttlNS: UInt64, by origin: Origin) throws(JournalFailure) -> Lease? {
+    let extended = step { tables, now -> Lease? in
+      guard let holding = tables.ledger.extend(id, ttlNS: ttlNS, now: now), let old = tables.leases[id] else {
+        return nil
+      }
+      let lease = Lease(
+        id: old.id, pool: old.pool, vm: old.vm, fence: old.fence, labels: old.labels, grantedAt: old.grantedAt,
+        expiresAt: Date().adding(ns: holding.expiresNS - now), lastsUntil: old.lastsUntil)
+      tables.leases[id] = lease
+      observe(.lease(lease, isNew: false))
+      return lease
+    }
+    if let extended { try journal?.extended(extended, by: origin) }
+    return extended
+  }
+
+  /// Ends a lease: the VM is taken apart and replaced, off the caller's path. False where there is none (any more).
+  public func end(_ id: String, _ end: LeaseEnd, by origin: Origin) -> Bool {
+    let ended = step { tables, now -> Lease? in
+      guard tables.ledger.end(id, now: now) != nil, let lease = tables.leases[id] else { return nil }
+      forget(lease, end, &tables)
+      return lease
+    }
+    guard let ended else { return false }
+    record(end, of: ended, by: origin)
+    return true
+  }
+
+  /// How a lease ended that is no more; nil where it is not known, or never was.
+  public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? { try journal?.end(of: id) }
+
+  /// Takes a lease that has ended out of the tables.
+  func forget(_ lease: Lease, _ end: LeaseEnd, _ tables: inout Tables) {
+    tables.leases[lease.id] = nil
+    lease.vm.setLease(nil)
+    lease.vm.measurements.leases.count(end)
+    tables.pastHoldings.append(lease.vm.id)
+    if tables.pastHoldings.count > Self.pastHoldingLimit { tables.pastHoldings.removeFirst() }
+    observe(.ended(lease, end))
+  }
+
+  func record(_ end: LeaseEnd, of lease: Lease, by origin: Origin) {
+    do throws(JournalFailure) {
+      try journal?.ended(lease.id, end, by: origin)
+    } catch {
+      // It has ended all the same. Should the server end before a record of that can be made, the lease will be said
+      // to have been lost with it.
+      observe(.journal(error))
+    }
+  }
+
+  private func count(_ refusal: LeaseRefusal, _ pool: String, _ tables: borrowing Tables) {
+    guard let key = tables.ledger.names[pool] else { return }
+    tables.measurements[key]?.leases.count(refusal)
+  }
+}
+
+extension Date {
+  fileprivate func adding(ns: UInt64) -> Date { addingTimeInterval(Double(ns) / 1e9) }
+}

@@ -1,0 +1,39 @@
+import MachineRuntime
+import VCPURuntime
+
+extension Fleet {
+  /// Every pool's metrics, and those of the VMs created by hand.
+  public var metrics: [PoolMetrics] {
+    struct Look {
+      let book: PoolBook?
+      let vms: [VM]
+      let retired: VCPUCounts
+      let measurements: PoolMeasurements
+    }
+    // The lists and the retired counts in one step; the sums, which only grow, at leisure.
+    let looks = look { tables -> [Look] in
+      let all = Array(tables.vms.values) + tables.leaving.values
+      let byPool = Dictionary(grouping: all) { ObjectIdentifier($0.measurements) }
+      func look(_ book: PoolBook?, _ measurements: PoolMeasurements) -> Look {
+        Look(
+          book: book, vms: byPool[ObjectIdentifier(measurements)] ?? [], retired: measurements.retiredCounts,
+          measurements: measurements)
+      }
+      return [look(nil, byHand)]
+        + tables.ledger.names.sorted { $0.key < $1.key }.compactMap { _, key in
+          tables.measurements[key].map { look(tables.ledger.books[key], $0) }
+        }
+    }
+    return looks.map { look in
+      var counts = look.retired
+      for vm in look.vms { counts += vm.machine.counts }
+      var states = Self.countByState(look.vms)
+      states["creating"] = look.book.map { $0.creating + $0.creatingOutdated } ?? 0
+      states["quarantined"] = look.book?.quarantined ?? 0
+      return PoolMetrics(
+        pool: look.book?.name, target: look.book?.specification.ready.upperBound, vms: states,
+        leased: look.book?.leased ?? 0, waiting: look.book?.queue.count ?? 0, counts: counts,
+        measurements: look.measurements)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/// What one VM takes of the host.
+public struct Footprint: Sendable, Equatable {
+  /// Guest memory in MiB.
+  public var memoryMiB: Int
+  /// File descriptors.
+  public var descriptors: Int
+  /// Memory mappings.
+  public var mappings: Int
+
+  /// A VM of so many vCPUs and so much memory: a descriptor for the VM and two for each vCPU; a mapping for the
+  /// memory, and for each vCPU those of its shared page, its thread's stack and the stack's guard.
+  public init(vcpus: Int, memoryMiB: Int) {
+    self.memoryMiB = memoryMiB
+    descriptors = 1 + 2 * vcpus
+    mappings = 1 + 3 * vcpus
+  }
+}
+
+/// Which limit stands in the way of one more VM.
+public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
+  /// What is limited.
+  public enum Resource: Sendable, Equatable, CaseIterable { case vms, memory, descriptors, mappings }
+
+  /// What is limited.
+  public let resource: Resource
+  /// How much of it there is.
+  public let limit: Int
+
+  /// What happened, and what to do next.
+  public var description: String {
+    switch resource {
+    case .vms: "the server keeps at most \(limit) VMs: delete some, or start it with a higher --max-vms"
+    case .memory:
+      "the server's VMs may have \(limit) MiB of guest memory in all: delete some, or start it with a higher "
+        + "--max-memory-mib"
+    case .descriptors:
+      "the server may use \(limit) file descriptors for VMs: delete some, or raise its limit (RLIMIT_NOFILE, "
+        + "LimitNOFILE= in its unit)"
+    case .mappings:
+      "the server may use \(limit) memory mappings for VMs: delete some, or raise the sysctl vm.max_map_count"
+    }
+  }
+}
+
+/// What the VMs there are have taken of the host, and how much there is.
+struct HostBudget: Sendable, Equatable {
+  let limits: FleetLimits
+  private(set) var vms = 0
+  private(set) var memoryMiB = 0
+  private(set) var descriptors = 0
+  private(set) var mappings = 0
+
+  init(limits: FleetLimits) { self.limits = limits }
+
+  /// Why one more VM does not fit; nil if it does.
+  func refusal(of footprint: Footprint) -> BudgetRefusal? {
+    if vms >= limits.vms { return BudgetRefusal(resource: .vms, limit: limits.vms) }
+    if memoryMiB + footprint.memoryMiB > limits.memoryMiB {
+      return BudgetRefusal(resource: .memory, limit: limits.memoryMiB)
+    }
+    if descriptors + footprint.descriptors > limits.descriptors {
+      return BudgetRefusal(resource: .descriptors, limit: limits.descriptors)
+    }
+    if mappings + footprint.mappings > limits.mappings {
+      return BudgetRefusal(resource: .mappings, limit: limits.mappings)
+    }
+    return nil
+  }
+
+  mutating func add(_ footprint: Footprint) {
+    vms += 1
+    memoryMiB += footprint.memoryMiB
+    descriptors += footprint.descriptors
+    mappings += footprint.mappings
+  }
+
+  mutating func remove(_ footprint: Footprint) {
+    vms -= 1
+    memoryMiB -= footprint.memoryMiB
+    descriptors -= footprint.descriptors
+    mappings -= footprint.mappings
+  }
+}

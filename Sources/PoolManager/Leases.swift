@@ -1,0 +1,166 @@
+import Foundation
+
+/// What somebody who wants a VM asks for.
+public struct LeaseRequest: Sendable {
+  /// How long the lease lasts, unless it is extended.
+  public var ttlNS: UInt64
+  /// How long to wait for a VM when there is none; 0 for not at all.
+  public var waitNS: UInt64
+  /// Whether the VM is started before it is handed over.
+  public var start: Bool
+  /// Whatever the client wants to find there again.
+  public var labels: [String: String]
+  /// On whose behalf.
+  public var origin: Origin
+
+  /// A request.
+  public init(ttlNS: UInt64, waitNS: UInt64, start: Bool, labels: [String: String] = [:], origin: Origin) {
+    self.ttlNS = ttlNS
+    self.waitNS = waitNS
+    self.start = start
+    self.labels = labels
+    self.origin = origin
+  }
+}
+
+/// On whose behalf something is done.
+public struct Origin: Sendable, Equatable {
+  /// The client's address, or what in the server did it by itself.
+  public let who: String
+  /// The request; nil where it was none.
+  public let requestID: String?
+
+  /// A client's request.
+  public init(who: String, requestID: String?) {
+    self.who = who
+    self.requestID = requestID
+  }
+
+  /// The server itself.
+  public static let server = Origin(who: "server", requestID: nil)
+}
+
+/// A VM, handed over for a time.
+public struct Lease: Sendable {
+  /// Unique for good: `lease-` and sixteen hex digits.
+  public let id: String
+  /// The pool it came from.
+  public let pool: String
+  /// The VM.
+  public let vm: VM
+  /// Grows with every hand-over, for the life of the state directory.
+  public let fence: UInt64
+  /// What the client attached to it.
+  public let labels: [String: String]
+  /// When it was granted.
+  public let grantedAt: Date
+  /// When the server takes the VM back.
+  public let expiresAt: Date
+  /// How far `expiresAt` can be extended.
+  public let lastsUntil: Date
+}
+
+/// How a lease ended.
+public enum LeaseEnd: String, Sendable, Equatable, CaseIterable {
+  /// Its holder gave the VM back.
+  case released
+  /// Its time was up.
+  case expired
+  /// The VM was deleted under it.
+  case vmDeleted = "vm_deleted"
+  /// The pool was deleted, leases and all.
+  case poolDeleted = "pool_deleted"
+  /// The client had gone before it could be told of it.
+  case abandoned
+  /// It could not be recorded, and was never handed out.
+  case notRecorded = "not_recorded"
+  /// The server ended, and its VMs with it.
+  case serverEnded = "server_ended"
+
+  /// Whether its holder lost it, through no doing of its own.
+  public var isLoss: Bool {
+    switch self {
+    case .released, .expired, .abandoned: false
+    case .vmDeleted, .poolDeleted, .notRecorded, .serverEnded: true
+    }
+  }
+}
+
+/// Why there is no lease.
+public enum LeaseRefusal: Error, Sendable, Equatable {
+  /// There is no such pool.
+  case noSuchPool
+  /// The pool is being deleted.
+  case poolDeleted
+  /// No VM was ready in time; so many others still wait.
+  case exhausted(waiting: Int)
+  /// The server is about to stop.
+  case draining
+  /// It could not be recorded.
+  case notRecorded(JournalFailure)
+}
+
+/// What became of a request for a lease.
+public enum LeaseAnswer: Sendable {
+  /// Here it is.
+  case granted(Lease)
+  /// It waits; whoever asked is told later.
+  case waiting(LeaseWait)
+}
+
+/// A place in a pool's queue.
+public struct LeaseWait: Sendable {
+  let id: UInt64
+  let pool: String
+}
+
+/// Where leases are recorded, so that they outlive the process. Called on any thread, and answers at once.
+public protocol LeaseJournal: Sendable {
+  /// A lease is about to be handed out.
+  func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure)
+  /// A lease lasts until `expiresAt`.
+  func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure)
+  /// How a lease ended, as far as is known; nil where it is not.
+  func end(of id: String) throws(JournalFailure) -> LeaseEnd?
+  /// A lease has ended.
+  func ended(_ id: String, _ end: LeaseEnd, by origin: Origin) throws(JournalFailure)
+}
+
+/// Why something could not be recorded.
+public struct JournalFailure: Error, Sendable, Equatable, CustomStringConvertible {
+  /// What happened, to what, and what to do next.
+  public let description: String
+
+  /// A failure.
+  public init(_ description: String) { self.description = description }
+}
+
+/// Something that those who watch a pool want to know.
+public enum PoolNote: Sendable, Equatable {
+  /// Somebody had to wait or was sent away, for the first time since there was a VM.
+  case exhausted
+  /// Making a VM failed.
+  case failing(String)
+  /// Making a VM succeeded again.
+  case recovered
+  /// The host has no room for a VM that is wanted.
+  case limited(BudgetRefusal)
+  /// A VM could not be taken apart in time.
+  case quarantined(vm: String)
+}
+
+/// What happens in the fleet, for whoever watches it.
+public enum FleetEvent: Sendable {
+  /// A VM is in a new state; nil when it is deleted.
+  case vm(VM, state: String?)
+  /// A lease was granted, or lasts longer.
+  case lease(Lease, isNew: Bool)
+  /// A lease has ended.
+  case ended(Lease, LeaseEnd)
+  /// A pool was declared, for the first time or anew; nil when it is deleted.
+  case pool(String, isNew: Bool?)
+  /// How a pool fares.
+  case note(pool: String, PoolNote)
+  /// The end of a lease could not be recorded.
+  case journal(JournalFailure)
+}

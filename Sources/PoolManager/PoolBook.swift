@@ -1,0 +1,164 @@
+import DequeModule
+
+/// One pool's stock, queue and failures; what `Ledger` knows of it.
+struct PoolBook: Sendable {
+  let key: Ledger.PoolKey
+  let name: String
+  var specification: PoolSpecification
+  /// Which declaration of what the VMs are made of holds.
+  private(set) var revision: UInt64
+  /// VMs to be leased, oldest first; those of an older declaration apart.
+  var ready: Deque<String> = []
+  private(set) var outdated: Deque<String> = []
+  /// VMs being made; those of an older declaration apart.
+  var creating = 0
+  var creatingOutdated = 0
+  var leased = 0
+  var taken = 0
+  var retiring = 0
+  var quarantined = 0
+  var queue = WaitQueue()
+  var backoff = RefillBackoff()
+  /// Why no VM is made although one is wanted: the host has no room.
+  var limitedBy: BudgetRefusal?
+  /// It is deleted once the last lease has ended.
+  var isDraining = false
+  /// Somebody was sent away or had to wait since there was last a VM in stock.
+  var isExhausted = false
+  /// `Ledger.creationsBegun` when it was last given one.
+  var servedAt: UInt64 = 0
+
+  init(key: Ledger.PoolKey, name: String, specification: PoolSpecification, revision: UInt64) {
+    self.key = key
+    self.name = name
+    self.specification = specification
+    self.revision = revision
+  }
+
+  /// All its VMs, those being made and those being taken apart among them.
+  var total: Int {
+    ready.count + outdated.count + creating + creatingOutdated + leased + taken + retiring + quarantined
+  }
+
+  var isFull: Bool { specification.maxVMs.map { total >= $0 } ?? false }
+
+  /// VMs that it lacks: those of its declaration, and one for everybody who waits.
+  var deficit: Int {
+    if isDraining || specification.isPaused { return 0 }
+    return max(specification.ready.upperBound, queue.count) - ready.count - creating
+  }
+
+  /// VMs in stock beyond the declaration, the outdated first.
+  var surplus: [String] {
+    let count = ready.count + outdated.count - specification.ready.upperBound
+    guard count > 0 else { return [] }
+    return Array(outdated.prefix(count)) + ready.prefix(max(0, count - outdated.count))
+  }
+
+  /// Whether one more may be made now, as far as the pool is concerned.
+  func mayCreate(now: UInt64) -> Bool {
+    deficit > 0 && !isFull && backoff.allows(now: now, creating: creating)
+      && creating + creatingOutdated < specification.refillConcurrency ?? .max
+  }
+
+  /// How much it needs the next VM that is made, in relation to others. The emptiest comes first, in proportion to its
+  /// own size, so that a small pool counts as much as a big one; whoever is waited for or below its floor comes before
+  /// all that are not; and waiting makes up for everything in the end, so that nobody starves.
+  func urgency(at creationsBegun: UInt64) -> Double {
+    let wanted = max(specification.ready.upperBound, queue.count)
+    let share = Double(deficit) / Double(wanted)
+    let isPressing = !queue.isEmpty || ready.count + outdated.count < specification.ready.lowerBound
+    return share + (isPressing ? 1 : 0) + Double(creationsBegun - servedAt) / 32
+  }
+
+  /// What its VMs are made of has changed.
+  mutating func replace(with revision: UInt64) {
+    self.revision = revision
+    outdated.append(contentsOf: ready)
+    ready = []
+    creatingOutdated += creating
+    creating = 0
+  }
+
+  /// Takes the next VM from the stock.
+  mutating func popStock() -> String? { ready.popFirst() ?? outdated.popFirst() }
+
+  /// Takes one VM from the stock.
+  mutating func forget(_ vm: String) {
+    if let place = ready.firstIndex(of: vm) {
+      ready.remove(at: place)
+    } else if let place = outdated.firstIndex(of: vm) {
+      outdated.remove(at: place)
+    }
+  }
+}
+
+/// Somebody who wants a VM.
+struct Waiter: Sendable, Equatable {
+  let id: UInt64
+  /// The name that the lease will have.
+  let leaseID: String
+  let ttlNS: UInt64
+  /// When it gives up.
+  let untilNS: UInt64
+}
+
+/// Waiters, first come first served.
+struct WaitQueue: Sendable {
+  // Who has left stays in the line, and is skipped when its turn comes.
+  private var line: Deque<UInt64> = []
+  private var waiters: [UInt64: Waiter] = [:]
+
+  var count: Int { waiters.count }
+  var isEmpty: Bool { waiters.isEmpty }
+
+  var first: Waiter? {
+    mutating get {
+      while let id = line.first {
+        if let waiter = waiters[id] { return waiter }
+        line.removeFirst()
+      }
+      return nil
+    }
+  }
+
+  mutating func append(_ waiter: Waiter) {
+    line.append(waiter.id)
+    waiters[waiter.id] = waiter
+  }
+
+  mutating func popFirst() -> Waiter? {
+    guard let waiter = first else { return nil }
+    line.removeFirst()
+    waiters[waiter.id] = nil
+    return waiter
+  }
+
+  mutating func remove(_ id: UInt64) -> Bool { waiters.removeValue(forKey: id) != nil }
+}
+
+/// How long a pool waits after making a VM has failed: twice as long each time, up to half a minute, with jitter. Until
+/// one attempt has succeeded there is only one at a time; after five failures in a row the breaker is said to be open.
+struct RefillBackoff: Sendable, Equatable {
+  static let breakerFailures = 5
+
+  private(set) var failures = 0
+  private(set) var lastFailure: String?
+  private(set) var lastFailureNS: UInt64 = 0
+  private(set) var nextAttemptNS: UInt64 = 0
+
+  var isOpen: Bool { failures >= Self.breakerFailures }
+
+  func allows(now: UInt64, creating: Int) -> Bool { failures == 0 || (now >= nextAttemptNS && creating == 0) }
+
+  /// When to try again; nil where that was settled by one that failed at the same time.
+  mutating func failed(_ detail: String, now: UInt64, jitter: Double) -> UInt64? {
+    lastFailure = detail
+    lastFailureNS = now
+    if failures > 0, now < nextAttemptNS { return nil }
+    failures += 1
+    let longest = min(UInt64(100_000_000) << UInt64(min(failures - 1, 20)), 30_000_000_000)
+    nextAttemptNS = now + longest / 2 + UInt64(Double(longest / 2) * jitter)
+    return nextAttemptNS
+  }
+}

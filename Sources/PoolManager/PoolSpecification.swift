@@ -1,0 +1,55 @@
+import GuestImages
+
+/// What a VM is made of, but for how it is kicked.
+public struct VMSpecification: Sendable, Equatable {
+  /// The guest.
+  public var image: GuestImage
+  /// 1 to 8.
+  public var vcpus: Int
+  /// 1 to 1024.
+  public var memoryMiB: Int
+  /// Stop it (as `deadline`) when it has been started for so long; nil for never.
+  public var deadlineNS: UInt64?
+
+  /// A VM of `vcpus` vCPUs and `memoryMiB` MiB that runs `image`.
+  public init(image: GuestImage, vcpus: Int, memoryMiB: Int, deadlineNS: UInt64? = nil) {
+    self.image = image
+    self.vcpus = vcpus
+    self.memoryMiB = memoryMiB
+    self.deadlineNS = deadlineNS
+  }
+
+  /// What it takes of the host.
+  var footprint: Footprint { Footprint(vcpus: vcpus, memoryMiB: memoryMiB) }
+}
+
+/// A pool as declared.
+public struct PoolSpecification: Sendable, Equatable {
+  /// What its VMs are made of.
+  public var vm: VMSpecification
+  /// How many VMs in state `ready` it keeps: it is filled up to the upper bound, and below the lower one it comes
+  /// before others. A change of what its VMs are made of never takes it below the lower one.
+  public var ready: ClosedRange<Int>
+  /// The most VMs it may have at the same time, leased ones and those being made or taken apart among them; nil for no
+  /// limit but the server's.
+  public var maxVMs: Int?
+  /// The most VMs made for it at the same time; nil for no limit but the server's.
+  public var refillConcurrency: Int?
+  /// Left as it is: nothing is made for it, replaced or taken away. What is ready is still leased.
+  public var isPaused: Bool
+
+  /// A pool that keeps `ready` VMs of `vm` ready.
+  public init(
+    vm: VMSpecification, ready: ClosedRange<Int>, maxVMs: Int? = nil, refillConcurrency: Int? = nil,
+    isPaused: Bool = false
+  ) {
+    self.vm = vm
+    self.ready = ready
+    self.maxVMs = maxVMs
+    self.refillConcurrency = refillConcurrency
+    self.isPaused = isPaused
+  }
+
+  /// A pool that keeps exactly `ready` VMs of `vm` ready.
+  public init(vm: VMSpecification, ready: Int) { self.init(vm: vm, ready: ready...ready) }
+}

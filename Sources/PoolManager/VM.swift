@@ -1,0 +1,44 @@
+import Foundation
+import MachineRuntime
+import Synchronization
+import VCPURuntime
+
+/// A VM of the fleet.
+public final class VM: Sendable {
+  /// Unique for the life of the server: `vm-` and twelve hex digits.
+  public let id: String
+  /// The pool it was made for; nil for one created by hand.
+  public let pool: String?
+  /// When it was created.
+  public let createdAt: Date
+  /// The machine itself.
+  public let machine: any ManagedMachine
+  /// Its place in the order of creation.
+  let sequence: UInt64
+  /// What its pool has measured.
+  let measurements: PoolMeasurements
+  /// The lease it is under; a leaf lock, written under the fleet's.
+  private let holder = Mutex<(lease: String, fence: UInt64)?>(nil)
+
+  init(
+    id: String, pool: String?, sequence: UInt64, machine: any ManagedMachine, measurements: PoolMeasurements
+  ) {
+    self.id = id
+    self.pool = pool
+    self.sequence = sequence
+    self.machine = machine
+    self.measurements = measurements
+    createdAt = Date()
+  }
+
+  /// The lease it is under, and its fence.
+  public var lease: (id: String, fence: UInt64)? { holder.withLock { $0 }.map { ($0.lease, $0.fence) } }
+
+  func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
+
+  /// Tells the metrics of kicks that were acknowledged: once each.
+  public func record(_ outcomes: [KickOutcome], of kicks: PendingKicks) {
+    kicks.count(outcomes)
+    for outcome in outcomes { measurements.record(outcome) }
+  }
+}

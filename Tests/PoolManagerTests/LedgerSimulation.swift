@@ -1,0 +1,287 @@
+import GuestImages
+import Testing
+
+@testable import PoolManager
+
+/// A host, its clients and its clock, simulated: random things happen to a ledger, and an account kept apart from it
+/// says whether what it does is right.
+struct LedgerSimulation {
+  private var random: SeededGenerator
+  private(set) var ledger: Ledger
+  private var now: UInt64 = 1_000_000_000
+  private var specifications: [String: PoolSpecification] = [:]
+  private var creations: [Ledger.Creation] = []
+  private var retiring: [String] = []
+  private var byHand: [String: Footprint] = [:]
+
+  // The account.
+  private var alive: Set<String> = []
+  private var everLeased: Set<String> = []
+  private var holders: [String: String] = [:]
+  private var lastFence: UInt64 = 0
+  private var queues: [String: [UInt64]] = [:]
+  private var poolOfWaiter: [UInt64: String] = [:]
+  private var nextNumber: UInt64 = 1
+  private(set) var violations: [String] = []
+  private(set) var grants = 0
+  private(set) var refusals = 0
+  private(set) var ends = 0
+
+  private static let names = ["a", "b", "c", "d"]
+  private static let images: [GuestImage] = ["spin", "hello"].compactMap { BuiltinGuest.named($0).map { .builtin($0) } }
+
+  init(seed: UInt64) {
+    random = SeededGenerator(seed: seed)
+    let limits = FleetLimits(
+      vms: 40, pools: 4, memoryMiB: 120, creations: Int.random(in: 1...4, using: &random), waiters: 12,
+      leaseNS: 60_000_000_000)
+    ledger = Ledger(limits: limits)
+  }
+
+  // MARK: What happens
+
+  mutating func step() {
+    switch Int.random(in: 0..<100, using: &random) {
+    case 0..<4: declare()
+    case 4: deletePool()
+    case 5..<30: lease()
+    case 30..<42: end()
+    case 42..<46: extend()
+    case 46..<50: leave()
+    case 50..<70: finishCreation()
+    case 70..<84: finishRetirement()
+    case 84..<87: takeOrDelete()
+    case 87..<90: makeByHand()
+    default: wait()
+    }
+    act()
+    check()
+  }
+
+  private mutating func declare() {
+    let low = Int.random(in: 0...4, using: &random)
+    let high = low + Int.random(in: 0...4, using: &random)
+    let vm = VMSpecification(
+      image: Self.images.randomElement(using: &random)!, vcpus: Int.random(in: 1...2, using: &random),
+      memoryMiB: Int.random(in: 1...6, using: &random))
+    var specification = PoolSpecification(vm: vm, ready: low...high)
+    if Bool.random(using: &random) { specification.maxVMs = max(1, high + Int.random(in: 0...3, using: &random)) }
+    if Bool.random(using: &random) { specification.refillConcurrency = Int.random(in: 1...2, using: &random) }
+    specification.isPaused = Int.random(in: 0..<10, using: &random) == 0
+    let name = Self.names.randomElement(using: &random)!
+    do throws(FleetError) {
+      _ = try ledger.declare(name, specification, now: now)
+      specifications[name] = specification
+    } catch {}
+  }
+
+  private mutating func deletePool() {
+    let name = Self.names.randomElement(using: &random)!
+    _ = try? ledger.delete(pool: name, force: Bool.random(using: &random), now: now)
+  }
+
+  private mutating func lease() {
+    let name = Self.names.randomElement(using: &random)!
+    let id = nextNumber
+    nextNumber += 1
+    let patience = UInt64.random(in: 0...2, using: &random) * 500_000_000
+    let waiter = Waiter(
+      id: id, leaseID: "lease-\(id)", ttlNS: UInt64.random(in: 1...5_000_000_000, using: &random),
+      untilNS: now + patience)
+    let mustWait = queues[name]?.isEmpty == false
+    do throws(LeaseRefusal) {
+      if let holding = try ledger.lease(from: name, waiter, now: now) {
+        if mustWait { fail("\(id) was served before those who wait for \(name)") }
+        granted(holding)
+      } else {
+        queues[name, default: []].append(id)
+        poolOfWaiter[id] = name
+        if patience == 0 { fail("\(id) waits, which it did not want") }
+      }
+    } catch {
+      refusals += 1
+    }
+  }
+
+  private mutating func end() {
+    guard let lease = holders.keys.sorted().randomElement(using: &random) else { return }
+    guard let holding = ledger.end(lease, now: now) else { return fail("\(lease) is held and cannot be ended") }
+    ended(holding)
+  }
+
+  private mutating func extend() {
+    guard let lease = holders.keys.sorted().randomElement(using: &random) else { return }
+    let ttl = UInt64.random(in: 1...5_000_000_000, using: &random)
+    // Its time may be up already, and the clock not have rung yet.
+    guard let holding = ledger.extend(lease, ttlNS: ttl, now: now) else { return }
+    if holding.expiresNS != min(now + ttl, holding.lastNS) { fail("\(lease) was not extended as asked") }
+  }
+
+  private mutating func leave() {
+    guard let id = poolOfWaiter.keys.sorted().randomElement(using: &random), let pool = poolOfWaiter[id] else { return }
+    guard ledger.leave(id, pool: pool, now: now) else { return fail("\(id) waits and cannot leave") }
+    answered(id)
+  }
+
+  private mutating func finishCreation() {
+    guard let place = creations.indices.randomElement(using: &random) else { return }
+    let creation = creations.remove(at: place)
+    if Int.random(in: 0..<8, using: &random) == 0 {
+      ledger.failed(creation, "it is simulated", now: now, jitter: Double.random(in: 0...1, using: &random))
+    } else {
+      let vm = "vm-\(nextNumber)"
+      nextNumber += 1
+      alive.insert(vm)
+      ledger.created(creation, vm, now: now)
+    }
+  }
+
+  private mutating func finishRetirement() {
+    guard let place = retiring.indices.randomElement(using: &random) else { return }
+    if Int.random(in: 0..<10, using: &random) == 0 { return ledger.quarantined(retiring[place]) }
+    let vm = retiring.remove(at: place)
+    alive.remove(vm)
+    byHand[vm] = nil
+    ledger.retired(vm, now: now)
+  }
+
+  private mutating func takeOrDelete() {
+    guard let vm = alive.sorted().randomElement(using: &random) else { return }
+    if Bool.random(using: &random) {
+      if ledger.take(vm, now: now) == retiring.contains(vm) { fail("\(vm) was taken while it was taken apart") }
+    } else if ledger.delete(vm, now: now) {
+      retiring.append(vm)
+    } else if !retiring.contains(vm) {
+      fail("\(vm) cannot be deleted")
+    }
+  }
+
+  private mutating func makeByHand() {
+    let footprint = Footprint(vcpus: 1, memoryMiB: Int.random(in: 1...4, using: &random))
+    guard ledger.reserve(footprint) == nil else { return }
+    if Bool.random(using: &random) { return ledger.unreserve(footprint, now: now) }
+    let vm = "vm-\(nextNumber)"
+    nextNumber += 1
+    alive.insert(vm)
+    byHand[vm] = footprint
+    ledger.madeByHand(vm, footprint)
+  }
+
+  private mutating func wait() {
+    now += UInt64.random(in: 0...400_000_000, using: &random)
+    if let next = ledger.nextTick, next <= now { ledger.tick(now: now) }
+  }
+
+  // MARK: What it does
+
+  private mutating func act() {
+    while true {
+      for action in ledger.takeActions() { perform(action) }
+      guard let creation = ledger.nextCreation(now: now) else { break }
+      creations.append(creation)
+      if let most = specifications[creation.name]?.maxVMs, let book = ledger.books[creation.pool], book.total > most {
+        fail("\(creation.name) grew to \(book.total) VMs, beyond its \(most)")
+      }
+    }
+    for action in ledger.takeActions() { perform(action) }
+  }
+
+  private mutating func perform(_ action: Ledger.Action) {
+    switch action {
+    case .grant(let id, let holding):
+      let pool = poolOfWaiter[id] ?? "?"
+      if queues[pool]?.first != id { fail("\(id) was served before its turn in \(pool)") }
+      answered(id)
+      granted(holding)
+    case .refuse(let id, _):
+      if poolOfWaiter[id] == nil { fail("\(id) was answered twice") }
+      answered(id)
+      refusals += 1
+    case .retire(let vm):
+      if !alive.contains(vm) || retiring.contains(vm) { fail("\(vm) is taken apart twice") }
+      retiring.append(vm)
+    case .ended(let holding, _): ended(holding)
+    case .gone(let key):
+      if ledger.slots.values.contains(where: { $0.pool == key }) { fail("a pool is gone, and VMs of it are not") }
+    case .note: break
+    }
+  }
+
+  private mutating func granted(_ holding: Ledger.Holding) {
+    grants += 1
+    if !alive.contains(holding.vm) || retiring.contains(holding.vm) { fail("\(holding.vm) is granted and is no more") }
+    if !everLeased.insert(holding.vm).inserted { fail("\(holding.vm) was granted twice") }
+    if holders.values.contains(holding.vm) { fail("\(holding.vm) has two holders") }
+    if holding.fence <= lastFence { fail("the fence went from \(lastFence) to \(holding.fence)") }
+    lastFence = holding.fence
+    holders[holding.id] = holding.vm
+  }
+
+  private mutating func ended(_ holding: Ledger.Holding) {
+    ends += 1
+    if holders.removeValue(forKey: holding.id) != holding.vm { fail("\(holding.id) ended twice") }
+  }
+
+  private mutating func answered(_ id: UInt64) {
+    guard let pool = poolOfWaiter.removeValue(forKey: id) else { return fail("\(id) was answered twice") }
+    queues[pool]?.removeAll { $0 == id }
+  }
+
+  // MARK: What must hold
+
+  private mutating func check() {
+    if Set(ledger.slots.keys) != alive { fail("the ledger and the host disagree about the VMs there are") }
+    if Set(ledger.leases.keys) != Set(holders.keys) { fail("the ledger and the holders disagree about the leases") }
+    let budget = ledger.budget
+    if budget.vms != alive.count + creations.count { fail("\(budget.vms) VMs are accounted for") }
+    if budget.vms > ledger.limits.vms || budget.memoryMiB > ledger.limits.memoryMiB { fail("the host is overdrawn") }
+    if ledger.creationsInFlight != creations.count { fail("creations in flight are miscounted") }
+    for book in ledger.books.values {
+      let count = ledger.slots.values.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
+      let making = creations.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
+      if book.total != count + making { fail("\(book.name) counts \(book.total) VMs of \(count + making)") }
+      if !book.queue.isEmpty, book.ready.count + book.outdated.count > 0 {
+        fail("\(book.name) has both VMs and waiters")
+      }
+      if book.queue.count != (queues[book.name]?.count ?? 0), ledger.names[book.name] == book.key {
+        fail("\(book.name)'s queue is miscounted")
+      }
+    }
+    for (id, holding) in ledger.leases where holding.expiresNS > holding.lastNS { fail("\(id) lasts too long") }
+  }
+
+  private mutating func fail(_ text: String) { violations.append(text) }
+
+  // MARK: Peace
+
+  /// Lets everything come to its end: nobody asks for anything, nothing fails. Every pool is then as declared, unless
+  /// the host has no room for that.
+  mutating func comeToRest() {
+    for round in 0..<100 {
+      now += 1_000_000_000
+      ledger.tick(now: now)
+      act()
+      while let creation = creations.popLast() {
+        let vm = "vm-rest-\(round)-\(nextNumber)"
+        nextNumber += 1
+        alive.insert(vm)
+        ledger.created(creation, vm, now: now)
+        act()
+      }
+      while let vm = retiring.popLast() {
+        alive.remove(vm)
+        ledger.retired(vm, now: now)
+        act()
+      }
+      check()
+    }
+    for book in ledger.books.values where !book.isDraining && !book.specification.isPaused {
+      let isFilled = book.ready.count == book.specification.ready.upperBound
+      let hasNoRoom = book.isFull || ledger.budget.refusal(of: book.specification.vm.footprint) != nil
+      if !isFilled, !hasNoRoom { fail("\(book.name) is not filled: \(book)") }
+      if book.outdated.count > 0, !hasNoRoom { fail("\(book.name) still has old VMs") }
+    }
+    if !holders.isEmpty { fail("leases have not expired") }
+    if !poolOfWaiter.isEmpty { fail("somebody still waits") }
+  }
+}
