@@ -50,6 +50,7 @@ let package = Package(
     .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
     // Leaves that know nothing of VMs.
@@ -59,6 +60,7 @@ let package = Package(
     module("Metrics", []),
     module("APIModel", []),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
+    module("ServerConfiguration", ["CYAML", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
@@ -90,8 +92,8 @@ let package = Package(
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "MachineRuntime", "VCPURuntime", "KVM", "HTTPServer",
-        "LinuxSupport",
+        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "ServerConfiguration", "MachineRuntime", "VCPURuntime",
+        "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
     .executableTarget(
@@ -111,6 +113,7 @@ let package = Package(
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("ServerConfigurationTests", ["ServerConfiguration"]),
     tests("DevicesTests", ["Devices"]),
     tests("GuestImagesTests", ["GuestImages"]),
     tests(

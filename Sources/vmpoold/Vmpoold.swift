@@ -18,7 +18,8 @@ struct Vmpoold: ParsableCommand {
       Exit status: 0 after a drain, 64 for bad usage, 69 where KVM cannot be used, 71 when an address cannot be \
       listened on, 73 when the state directory cannot be used.
       """,
-    version: Release.version)
+    version: Release.version,
+    subcommands: [CheckConfig.self])
 
   @Option(
     help: "Listen there: HOST:PORT, [IPv6]:PORT or unix:/PATH. May be repeated. (default: 127.0.0.1:8080)",

@@ -1,0 +1,130 @@
+import SystemPackage
+
+/// The daemon's configuration file, YAML, all members optional:
+///
+///     pools:
+///       build:
+///         image: hello
+///         vcpus: 1
+///         memory_mib: 2
+///         ready: {min: 2, max: 4}     # or one number
+///         max_vms: 16
+///         deadline_ms: 60000
+///         refill: {concurrency: 2}
+///         paused: false
+///
+/// Only a pool's `image` cannot be left out.
+public struct ConfigurationFile: Sendable, Equatable {
+  /// The most bytes that a file may have.
+  public static let sizeLimit = 1 << 20
+
+  /// In the order of the file.
+  public var pools: [PoolDeclaration] = []
+
+  /// Reads the file at `path`.
+  public init(path: String) throws(ConfigurationError) {
+    try self.init(parsing: try Self.read(path), path: path)
+  }
+
+  /// Parses what a file holds; `path` is for errors only.
+  public init(parsing bytes: [UInt8], path: String) throws(ConfigurationError) {
+    var mistakes = Mistakes()
+    if bytes.count > Self.sizeLimit {
+      mistakes.add(.init(line: 1, column: 1), "the file has more than \(Self.sizeLimit) bytes; make it smaller")
+    } else if let root = YAMLDocument.root(of: bytes, &mistakes) {
+      readRoot(root, &mistakes)
+    }
+    guard mistakes.all.isEmpty else { throw .mistakes(path: path, mistakes.sorted) }
+  }
+
+  private mutating func readRoot(_ root: YAMLNode, _ mistakes: inout Mistakes) {
+    guard !root.isNull, let root = MappingReader(root, at: "the file", known: ["pools"], &mistakes) else { return }
+    // Nothing is what remains when the last pool is commented out.
+    guard let pools = root.value("pools"), !pools.isNull else { return }
+    guard let declarations = MappingReader(pools, at: "pools", &mistakes) else { return }
+    for (name, key, value) in declarations.all {
+      if !ResourceName.isValid(name) {
+        mistakes.add(key.position, "\(name.shown) is no name for a pool; \(ResourceName.rule)")
+      }
+      if let pool = PoolDeclaration(name, key, value, &mistakes) { self.pools.append(pool) }
+    }
+  }
+
+  private static func read(_ path: String) throws(ConfigurationError) -> [UInt8] {
+    do {
+      let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec])
+      return try file.closeAfter {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        // One more than the limit is enough to know that it is too long.
+        while bytes.count <= sizeLimit {
+          // Safe: the kernel writes into the buffer, which lives for the call.
+          let count = try unsafe buffer.withUnsafeMutableBytes { try unsafe file.read(into: $0) }
+          if count == 0 { break }
+          bytes += buffer.prefix(count)
+        }
+        return bytes
+      }
+    } catch {
+      throw .cannotRead(path: path, reason: "it cannot be read: \(error)")
+    }
+  }
+}
+
+extension PoolDeclaration {
+  private static let members = [
+    "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
+  ]
+
+  fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
+    let path = "pools.\(name.shown)"
+    guard let pool = MappingReader(value, at: path, known: Self.members, &mistakes) else { return nil }
+    let image = pool.resourceName("image", &mistakes)
+    if pool.value("image") == nil {
+      mistakes.add(key.position, "\(path) has no image; add image: NAME")
+    }
+    vcpus = pool.number("vcpus", in: 1...8, &mistakes)
+    memoryMiB = pool.number("memory_mib", in: 1...1024, &mistakes)
+    maxVMs = pool.number("max_vms", in: 1...100_000, &mistakes)
+    deadlineMS = pool.number("deadline_ms", in: 1...86_400_000, &mistakes)
+    paused = pool.boolean("paused", &mistakes)
+    if let refill = pool.value("refill"),
+      let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)
+    {
+      refillConcurrency = reader.number("concurrency", in: 1...64, &mistakes)
+    }
+    if let ready = pool.value("ready") { self.ready = Ready(ready, path + ".ready", &mistakes) }
+    if let ready, let maxVMs, let node = pool.value("max_vms"), maxVMs < ready.max {
+      mistakes.add(
+        node.position, "\(path).max_vms is \(maxVMs), below the \(ready.max) that are to be ready; raise it to that")
+    }
+    guard let image else { return nil }
+    self.name = name
+    self.image = image
+    position = key.position
+  }
+}
+
+extension PoolDeclaration.Ready {
+  private static let range = 0...4096
+
+  fileprivate init?(_ node: YAMLNode, _ path: String, _ mistakes: inout Mistakes) {
+    guard case .mapping = node.content else {
+      guard let number = MappingReader.number(node, at: path, in: Self.range, &mistakes) else { return nil }
+      self.init(min: number, max: number)
+      return
+    }
+    guard let reader = MappingReader(node, at: path, known: ["min", "max"], &mistakes) else { return nil }
+    for name in ["min", "max"] where reader.value(name) == nil {
+      mistakes.add(node.position, "\(path) has no \(name); give both min and max, or one number for both")
+    }
+    guard let min = reader.number("min", in: Self.range, &mistakes),
+      let max = reader.number("max", in: Self.range, &mistakes)
+    else { return nil }
+    guard min <= max else {
+      mistakes.add(node.position, "\(path) has a min of \(min), above its max of \(max); swap them")
+      return nil
+    }
+    self.init(min: min, max: max)
+  }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import Testing
+
+@testable import ServerConfiguration
+
+/// What a right file means.
+struct ConfigurationFileTests {
+  private func pools(_ text: String) throws -> [PoolDeclaration] {
+    try ConfigurationFile(parsing: Array(text.utf8), path: "f").pools
+  }
+
+  @Test func everyMemberArrives() throws {
+    let pools = try pools(
+      """
+      # a comment
+      pools:
+        build:
+          image: hello
+          vcpus: 1
+          memory_mib: 2
+          ready: {min: 2, max: 4}     # or one number
+          max_vms: 16
+          deadline_ms: 60000
+          refill: {concurrency: 2}
+          paused: false
+        spare:
+          image: "spin"
+          ready: 3
+          paused: True
+      """)
+    #expect(pools.map(\.name) == ["build", "spare"])
+    let expected = PoolDeclaration(
+      name: "build", image: "hello", vcpus: 1, memoryMiB: 2, ready: .init(min: 2, max: 4), maxVMs: 16,
+      deadlineMS: 60_000, refillConcurrency: 2, paused: false, position: .init(line: 3, column: 3))
+    #expect(pools[0] == expected)
+    let spare = PoolDeclaration(
+      name: "spare", image: "spin", ready: .init(min: 3, max: 3), paused: true, position: .init(line: 12, column: 3))
+    #expect(pools[1] == spare)
+  }
+
+  @Test(arguments: [
+    "", "# nothing\n", "---\n", "{}", "~", "pools:", "pools: {}", "pools: null\n...\n", "\u{FEFF}pools:\n",
+  ])
+  func nothingIsAConfiguration(text: String) throws {
+    #expect(try pools(text).isEmpty)
+  }
+
+  @Test func limitsBelongToTheRange() throws {
+    for (member, low, high) in [
+      ("vcpus", 1, 8), ("memory_mib", 1, 1024), ("ready", 0, 4096), ("max_vms", 1, 100_000),
+      ("deadline_ms", 1, 86_400_000),
+    ] {
+      for number in [low, high] {
+        #expect(try pools("pools: {a: {image: b, \(member): \(number)}}").count == 1, "\(member) \(number)")
+      }
+    }
+    #expect(try pools("pools: {a: {image: b, ready: {min: 4, max: 4}, max_vms: 4}}").count == 1)
+  }
+
+  @Test func theOrderIsTheFiles() throws {
+    let names = (0..<200).map { "p\($0 * 7 % 200)" }
+    let text = "pools:\n" + names.map { "  \($0): {image: hello}\n" }.joined()
+    #expect(try pools(text).map(\.name) == names)
+  }
+
+  @Test func aFileIsRead() throws {
+    let path = NSTemporaryDirectory() + "vmpool-configuration-" + UUID().uuidString
+    try Data("pools: {a: {image: hello}}".utf8).write(to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    #expect(try ConfigurationFile(path: path).pools.count == 1)
+    let error = #expect(throws: ConfigurationError.self) { try ConfigurationFile(path: path + "-none") }
+    #expect(error!.lines == ["\(path)-none: it cannot be read: No such file or directory"])
+    #expect(throws: ConfigurationError.self) { try ConfigurationFile(path: "/") }
+  }
+}
