@@ -101,6 +101,17 @@ enum Value {
     }
   }
 
+  /// How many pages this connection has written into the log.
+  var pagesWritten: Int {
+    mutating get {
+      var pages: Int32 = 0
+      var highest: Int32 = 0
+      // Safe: the handle is open, and the numbers are locals.
+      unsafe sqlite3_db_status(handle, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &highest, 0)
+      return Int(pages)
+    }
+  }
+
   /// Runs statements without parameters or rows.
   mutating func script(_ sql: String) throws(StateStoreError) {
     try checkOpen()

@@ -1,14 +1,16 @@
 import Dispatch
 import Glibc
+import LinuxSupport
 import Synchronization
+import SystemPackage
 
 /// What outlives the process: pools declared over the API, leases, idempotency keys and the audit log, in SQLite.
 ///
 /// **What is on disk when a call returns.** Every change is one transaction, with its audit entry. With
 /// `Sync.normal` it then is in the file's log and in the kernel's hands: it survives the process being killed at any
-/// moment, and any crash that leaves the kernel running. It survives a power cut or a kernel crash from the next
-/// checkpoint on, which begins within a second of the change; such a crash may undo the last changes, always whole ones
-/// and always the latest. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
+/// moment, and any crash that leaves the kernel running. About a second later it is on the disk, and survives a power
+/// cut and a kernel crash as well; before that, such a crash may undo the last changes, always whole ones and always the
+/// latest. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
 /// what the disk takes. What is in memory only (`directory: nil`) survives nothing.
 ///
 /// **Why SQLite's C interface.** GRDB, the well-kept Swift library over it, was measured: a lease's grant (two rows in
@@ -16,7 +18,7 @@ import Synchronization
 /// minutes to a clean build. We need a dozen statements and one connection.
 ///
 /// All calls are synchronous and may come from any thread; they take tens of microseconds, and wait for each other.
-/// About once a second while there are changes, one may wait for an fsync(2) of the log's first page.
+/// One change in some thousands waits for an fsync(2) of the log's first page, when the log begins anew.
 public final class StateDatabase: Sendable {
   /// When a change is forced to the disk.
   public enum Sync: String, Sendable, CaseIterable {
@@ -34,17 +36,27 @@ public final class StateDatabase: Sendable {
 
   // nil: in memory, or closed.
   private let directory: Mutex<StateDirectory?>
-  // The connection that checkpoints; nil: in memory, or closed. Taken before `guarded`.
-  private let checkpointing: Mutex<Connection?>
+  // What forces changes to the disk; nil: in memory, or closed. Taken before `guarded`.
+  private let flushing: Mutex<Flushing?>
   // The connection that everything else goes through. A leaf.
   private let guarded: Mutex<Guarded>
-  private let queue = DispatchQueue(label: "vmpool.state.checkpoint")
+  private let queue = DispatchQueue(label: "vmpool.state.flush")
+
+  private struct Flushing: ~Copyable {
+    /// A connection of its own: it may checkpoint while the other one writes.
+    var connection: Connection
+    /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
+    /// lose its locks.)
+    let log: OwnedDescriptor
+    /// How many pages had been written into the log when it last began.
+    var pagesAtStart = 0
+  }
 
   private struct Guarded: ~Copyable {
     var connection: Connection
-    /// Whether a checkpoint is on its way that has not begun.
-    var checkpointScheduled = false
-    var checkpointError: StateStoreError?
+    /// Whether a flush is on its way that has not begun.
+    var flushScheduled = false
+    var flushError: StateStoreError?
   }
 
   /// Opens the state in `directory`, which must exist, or makes it there; nil: keeps it in memory.
@@ -57,7 +69,8 @@ public final class StateDatabase: Sendable {
     guard let directory else {
       var connection = try Connection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
-      return try StateDatabase(nil, connection, checkpointing: nil, limits, nowMS)
+      let recovered = try Recovered(&connection, nowMS)
+      return StateDatabase(recovered, nil, connection, flushing: nil, limits)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
@@ -69,9 +82,15 @@ public final class StateDatabase: Sendable {
       PRAGMA synchronous = \(sync.rawValue);
       """)
     try Schema.migrate(&connection, from: version)
-    var checkpointing = try Connection(locked.databasePath, .existing)
-    try checkpointing.script("PRAGMA synchronous = NORMAL")
-    return try StateDatabase(locked, connection, checkpointing: checkpointing, limits, nowMS)
+    let recovered = try Recovered(&connection, nowMS)
+    var second = try Connection(locked.databasePath, .existing)
+    try second.script("PRAGMA synchronous = NORMAL")
+    // The log is there since the first change. Its name must outlive a power cut, too.
+    let flushing = Flushing(connection: second, log: try locked.openLog())
+    try locked.flush()
+    // What was refused so far stays as it is. From here on it is ours.
+    connection.checkpointOnClose(true)
+    return StateDatabase(recovered, locked, connection, flushing: flushing, limits)
   }
 
   /// Refuses what we did not write, without changing it; returns the schema's version.
@@ -96,17 +115,14 @@ public final class StateDatabase: Sendable {
   }
 
   private init(
-    _ directory: consuming StateDirectory?, _ connection: consuming Connection,
-    checkpointing: consuming Connection?, _ limits: StateLimits, _ nowMS: Int
-  ) throws(StateStoreError) {
-    var connection = connection
-    recovered = try Recovered(&connection, nowMS)
-    path = connection.path
-    // What was refused so far stays as it is. From here on it is ours.
-    connection.checkpointOnClose(true)
+    _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming Connection,
+    flushing: consuming Flushing?, _ limits: StateLimits
+  ) {
+    self.recovered = recovered
     self.limits = limits
+    path = connection.path
     self.directory = Mutex(directory)
-    self.checkpointing = Mutex(checkpointing)
+    self.flushing = Mutex(flushing)
     guarded = Mutex(Guarded(connection: connection))
   }
 
@@ -115,15 +131,15 @@ public final class StateDatabase: Sendable {
   /// Moves the log into the database file and releases the directory. Whatever is called afterwards fails; closing
   /// again does nothing.
   public func close() {
-    checkpointing.withLock { $0 = nil }
+    flushing.withLock { $0 = nil }
     // The last connection: closing it checkpoints.
     guarded.withLock { $0.connection.close() }
     directory.withLock { $0 = nil }
   }
 
-  /// Why the latest checkpoint failed, if it did: changes are not being forced to the disk, and the log grows. The next
-  /// change tries again within a second.
-  public var checkpointError: StateStoreError? { guarded.withLock { $0.checkpointError } }
+  /// Why changes could not be forced to the disk the last time, if they could not: they still survive the process, and
+  /// the log grows. It is tried again within a second of the next change.
+  public var flushError: StateStoreError? { guarded.withLock { $0.flushError } }
 
   /// The wall clock in Unix milliseconds.
   public static func wallClockMS() -> Int {
@@ -149,46 +165,56 @@ public final class StateDatabase: Sendable {
         if let audit { try connection.append(audit) }
         return result
       }
-      if !guarded.checkpointScheduled {
-        guarded.checkpointScheduled = true
-        queue.asyncAfter(deadline: .now() + 1) { [weak self] in self?.checkpoint() }
+      if !guarded.flushScheduled {
+        guarded.flushScheduled = true
+        queue.asyncAfter(deadline: .now() + 1) { [weak self] in self?.flush() }
       }
       return result
     }
   }
 
-  /// Forces what has been written to the disk, and moves the log into the database file.
-  ///
-  /// `logLimit`: the most frames (a page of 1 KiB each) that the log may have left afterwards.
-  func checkpoint(logLimit: Int = 16_384) {
-    checkpointing.withLock { connection in
-      guard connection != nil else { return }
+  /// Forces what has been written to the disk, without holding up changes. A log of more than `logLimit` pages is
+  /// moved into the database file, so that it can begin anew.
+  func flush(logLimit: Int = 16_384) {
+    flushing.withLock { flushing in
+      guard flushing != nil else { return }
       // What is written from here on schedules the next one.
-      guarded.withLock { $0.checkpointScheduled = false }
-      var failure: StateStoreError?
-      do throws(StateStoreError) {
-        let passed = try connection!.checkpoint(restart: false)
-        if passed.moved == passed.log {
-          try startLog()
-        } else if passed.log > logLimit {
-          // Changes come faster than they can be moved: for once, they have to wait.
-          try guarded.withLock { (guarded) throws(StateStoreError) in
-            _ = try guarded.connection.checkpoint(restart: true)
-          }
-          try startLog()
-        }
-      } catch {
-        failure = error
+      let pages = guarded.withLock { guarded in
+        guarded.flushScheduled = false
+        return guarded.connection.pagesWritten
       }
-      guarded.withLock { $0.checkpointError = failure }
+      do throws(StateStoreError) {
+        try flush(&flushing!, pages, logLimit)
+        guarded.withLock { $0.flushError = nil }
+      } catch {
+        guarded.withLock { $0.flushError = error }
+      }
     }
   }
 
-  /// The first change after a whole checkpoint begins the log anew and, so that a power cut cannot mix the old one with
-  /// the new, forces its first page to the disk. Better here than in a request.
-  private func startLog() throws(StateStoreError) {
+  private func flush(_ flushing: inout Flushing, _ pages: Int, _ logLimit: Int) throws(StateStoreError) {
+    if pages - flushing.pagesAtStart < logLimit {
+      guard fdatasync(flushing.log.rawValue) == 0 else {
+        throw .failed(path: path + "-wal", reason: "\(Errno(rawValue: errno))")
+      }
+    } else if try checkpoint(&flushing.connection, logLimit) {
+      flushing.pagesAtStart = pages
+    }
+  }
+
+  /// Moves the log into the database file; whether all of it could be moved.
+  private func checkpoint(_ connection: inout Connection, _ logLimit: Int) throws(StateStoreError) -> Bool {
+    let passed = try connection.checkpoint(restart: false)
+    guard passed.moved == passed.log || passed.log > 4 * logLimit else { return false }
     try guarded.withLock { (guarded) throws(StateStoreError) in
+      if passed.moved < passed.log {
+        // Changes come faster than they can be moved: for once, they have to wait.
+        _ = try guarded.connection.checkpoint(restart: true)
+      }
+      // The first change after a whole checkpoint begins the log anew and, so that a power cut cannot mix the old one
+      // with the new, forces its first page to the disk. Better here than in a request.
       try guarded.connection.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
     }
+    return true
   }
 }

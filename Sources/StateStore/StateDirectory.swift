@@ -57,8 +57,18 @@ struct StateDirectory: ~Copyable {
       _ = try connection.checkpoint(restart: true)
     }
     guard unsafe rename(new, databasePath) == 0 else { throw Self.error(errno, databasePath) }
+    try flush()
+  }
+
+  /// Forces the names of the files in it to the disk.
+  func flush() throws(StateStoreError) {
     let directory = try Self.opened(path, O_RDONLY | O_DIRECTORY)
     guard fsync(directory.rawValue) == 0 else { throw Self.error(errno, path) }
+  }
+
+  /// The database's log.
+  func openLog() throws(StateStoreError) -> OwnedDescriptor {
+    try Self.opened(databasePath + "-wal", O_RDONLY)
   }
 
   private func checkDatabase() throws(StateStoreError) {

@@ -21,7 +21,7 @@ struct ConcurrencyTests {
       }
     }
     #expect(failures.withLock { $0 } == [])
-    #expect(state.checkpointError == nil)
+    #expect(state.flushError == nil)
     // Grants, ends and pools of six threads.
     let records = try state.audit(after: 0, limit: 10_000)
     #expect(records.map(\.sequence) == Array(1...6 * 3 * rounds))
@@ -35,7 +35,7 @@ struct ConcurrencyTests {
 
   private func use(_ state: StateDatabase, _ thread: Int, _ round: Int) throws {
     switch thread {
-    case 6: state.checkpoint(logLimit: round.isMultiple(of: 2) ? 0 : 1000)
+    case 6: state.flush(logLimit: [0, 10, .max][round % 3])
     case 7: try state.prune(nowMS: 2000)
     default:
       let id = "l-\(thread)-\(round)"

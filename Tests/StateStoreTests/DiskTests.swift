@@ -30,12 +30,12 @@ struct DiskTests {
       #expect(try state.audit(after: 0, limit: 10_000).map(\.entry.subject) == promised)
       #expect(throws: StateStoreError.self) { try grant(state) }
       // A checkpoint that finds no room says so and loses nothing.
-      state.checkpoint()
+      state.flush(logLimit: 0)
       // With room again, it goes on.
       try #require(disk.remount("size=8m"))
       for _ in 0..<10 { try grant(state) }
-      state.checkpoint()
-      #expect(state.checkpointError == nil)
+      state.flush(logLimit: 0)
+      #expect(state.flushError == nil)
     }
     let state = try StateDatabase.open(directory: disk.path)
     #expect(state.recovered.lostLeases.map(\.id) == promised)

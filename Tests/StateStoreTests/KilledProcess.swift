@@ -99,7 +99,7 @@ extension StateDatabase {
     case .begin(let key): _ = try beginIdempotent(scope: Self.scope, key: key, fingerprint: [1], nowMS: 0)
     case .finish(let key, let response): try finishIdempotent(scope: Self.scope, key: key, response)
     case .abandon(let key): try abandonIdempotent(scope: Self.scope, key: key)
-    case .checkpoint: checkpoint()
+    case .checkpoint: flush(logLimit: requestID.hasSuffix("0") ? .max : 0)
     }
   }
 }

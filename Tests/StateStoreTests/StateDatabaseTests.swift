@@ -140,7 +140,7 @@ struct StateDatabaseTests {
     #expect(throws: StateStoreError.self) { try state.append(Sample.audit("late", "x")) }
     #expect(throws: StateStoreError.self) { try state.lease(id: "x") }
     #expect(throws: StateStoreError.self) { try state.prune(nowMS: 0) }
-    state.checkpoint()
+    state.flush(logLimit: 0)
   }
 
   @Test func aDirectoryHasOneUser() throws {
@@ -170,8 +170,8 @@ struct StateDatabaseTests {
     let state = try open()
     try state.recordLease(Sample.lease("l-1", fence: 1), audit: Sample.audit("lease.grant", "l-1"))
     let copy = try Scratch()
-    state.checkpoint()
-    #expect(state.checkpointError == nil)
+    state.flush(logLimit: 0)
+    #expect(state.flushError == nil)
     // The file alone, without its log.
     try copy.replace(with: try scratch.bytes())
     let other = try StateDatabase.open(directory: copy.path)
@@ -183,7 +183,7 @@ struct StateDatabaseTests {
     var sizes: Set<Int> = []
     for round in 0..<5 {
       for number in 0..<50 { try state.append(Sample.audit("round \(round)", "\(number)")) }
-      state.checkpoint()
+      state.flush(logLimit: 0)
       if round > 1 { sizes.insert(try scratch.bytes("vmpool.db-wal").count) }
     }
     #expect(sizes.count == 1, "\(sizes)")

@@ -28,6 +28,7 @@ GROUPS = [
     "exhaustion",
     "leaks",
     "command_line",
+    "configuration",
 ]
 
 
