@@ -34,6 +34,7 @@ public final class APIHandler: HTTPHandler {
 
   let fleet: Fleet
   let pools: PoolDeclarations
+  let events: EventLog
   private let state: StateDatabase
   let configuration: Configuration
   let requestMetrics = RequestMetrics()
@@ -42,12 +43,16 @@ public final class APIHandler: HTTPHandler {
   /// Answers being worked on elsewhere. Relaxed: whoever reads it only wants to know whether it is worth waiting.
   private let postponed = Atomic<Int>(0)
 
-  /// An API over `fleet`, whose pools are declared in `pools`; what has to outlive a request is kept in `state`.
-  public init(fleet: Fleet, pools: PoolDeclarations, state: StateDatabase, configuration: Configuration) {
+  /// An API over `fleet`, whose pools are declared in `pools`; `events` is what `/v1/events` tells, and what has to
+  /// outlive a request is kept in `state`.
+  public init(
+    fleet: Fleet, pools: PoolDeclarations, events: EventLog, state: StateDatabase, configuration: Configuration
+  ) {
     self.fleet = fleet
     self.state = state
     self.pools = pools
     self.configuration = configuration
+    self.events = events
     admission = Admission(hosts: configuration.hostNames)
   }
 

@@ -38,6 +38,13 @@ struct Query: Sendable {
     return text
   }
 
+  /// The id of a VM.
+  func vmID(_ name: String) throws(APIProblem) -> String? {
+    guard let text = text(name) else { return nil }
+    guard Names.isVMId(text) else { throw Self.invalid(name, text, "give vm- and twelve hex digits") }
+    return text
+  }
+
   /// One of several words.
   func word(_ name: String, of words: [String]) throws(APIProblem) -> String? {
     guard let text = text(name) else { return nil }

@@ -1,9 +1,12 @@
+import APIModel
+import Glibc
 import HTTPServer
 import KVM
 import LinuxSupport
 import Logging
 import ManagementAPI
 import PoolManager
+import ServerConfiguration
 import StateStore
 import VCPURuntime
 
@@ -24,28 +27,34 @@ struct Daemon {
     let addresses = try listenAddresses(inherited: systemd.listeners)
     let system = try openKVM()
     let mechanism = try mechanism(on: system)
+    let file = try readConfiguration()
     let state = try openState(logger)
     if let failure = ProcessSetup.raiseDescriptorLimit() {
       logger.warning("the limit on descriptors could not be raised", metadata: ["error": "\(failure)"])
     }
 
     let journal = StateJournal(state)
+    let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
     let fleet = Fleet(
       factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: limits(), journal: journal,
-      firstFence: UInt64(state.recovered.highestFence) + 1)
+      firstFence: UInt64(state.recovered.highestFence) + 1
+    ) { event in
+      events.publish(event)
+      Self.log(event, logger)
+    }
     let pools = PoolDeclarations(
       fleet: fleet, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
-    try declarePools(pools, state, logger)
+    try declarePools(pools, file, state, logger)
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
       host: HostFacts(system), hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let api = APIHandler(fleet: fleet, pools: pools, state: state, configuration: configuration)
+    let api = APIHandler(fleet: fleet, pools: pools, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
     for address in server.boundAddresses { logger.info("listening on \(address)") }
     systemd.notify("READY=1")
 
-    let signal = waitForSignal(ProcessSetup.endSignals)
+    let signal = waitForEnd(pools, logger)
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
     state.close()
@@ -105,7 +114,7 @@ struct Daemon {
 
   /// The pools there were when the server ended last; on a first start, the demonstration.
   private func declarePools(
-    _ pools: PoolDeclarations, _ state: StateDatabase, _ logger: Logger
+    _ pools: PoolDeclarations, _ file: ConfigurationFile?, _ state: StateDatabase, _ logger: Logger
   ) throws(StartupError) {
     for pool in state.recovered.pools {
       do throws(DeclarationError) {
@@ -115,11 +124,67 @@ struct Daemon {
         logger.error("a pool cannot be brought back", metadata: ["error": "\(error)"])
       }
     }
+    if let file { return load(file, into: pools, logger) }
     guard !options.noDemoPool, state.recovered.epoch == 1 else { return }
     do throws(DeclarationError) {
       try pools.declareDemonstration()
     } catch {
       throw .unavailable("\(error)")
+    }
+  }
+
+  // MARK: The configuration file
+
+  private func readConfiguration() throws(StartupError) -> ConfigurationFile? {
+    guard let path = options.config else { return nil }
+    do throws(ConfigurationError) {
+      return try ConfigurationFile(path: path)
+    } catch {
+      let text = error.lines.joined(separator: "\nvmpoold: ")
+      if case .cannotRead = error { throw StartupError(exitStatus: 66, message: text) }
+      throw StartupError(exitStatus: 65, message: text)
+    }
+  }
+
+  private func load(_ file: ConfigurationFile, into pools: PoolDeclarations, _ logger: Logger) {
+    for error in pools.load(file: file.pools.map { ($0.name, DeclarePoolDocument($0)) }) {
+      logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Waits for a signal that ends the server; SIGHUP reads the configuration file again.
+  private func waitForEnd(_ pools: PoolDeclarations, _ logger: Logger) -> Int32 {
+    while true {
+      let signal = waitForSignal(ProcessSetup.endSignals + [SIGHUP])
+      guard signal == SIGHUP else { return signal }
+      do throws(StartupError) {
+        guard let file = try readConfiguration() else {
+          logger.notice("SIGHUP: there is no configuration file to read again")
+          continue
+        }
+        load(file, into: pools, logger)
+        logger.notice("the configuration file was read again", metadata: ["pools": "\(file.pools.count)"])
+      } catch {
+        logger.error(
+          "the configuration file is not as it must be; what was read before holds",
+          metadata: ["error": "\(error.message)"])
+      }
+    }
+  }
+
+  /// What operators want to find in the log. On whichever thread it happens.
+  private static func log(_ event: FleetEvent, _ logger: Logger) {
+    switch event {
+    case .note(let pool, .failing(let detail)):
+      logger.warning("a VM could not be made", metadata: ["pool": "\(pool)", "error": "\(detail)"])
+    case .note(let pool, .limited(let refusal)):
+      logger.warning("no room for a VM", metadata: ["pool": "\(pool)", "error": "\(refusal)"])
+    case .note(let pool, .quarantined(let vm)):
+      logger.error("a VM could not be taken apart in time", metadata: ["pool": "\(pool)", "vm": "\(vm)"])
+    case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool)"])
+    case .journal(let failure):
+      logger.error("the end of a lease could not be recorded", metadata: ["error": "\(failure)"])
+    case .note(_, .exhausted), .vm, .lease, .ended, .pool: break
     }
   }
 
@@ -149,5 +214,15 @@ struct Daemon {
     } catch {
       throw .cannotListen("\(error)")
     }
+  }
+}
+
+extension DeclarePoolDocument {
+  fileprivate init(_ pool: PoolDeclaration) {
+    self.init(
+      image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
+      ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
+      deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
+      paused: pool.paused)
   }
 }

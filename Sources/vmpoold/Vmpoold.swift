@@ -15,7 +15,8 @@ struct Vmpoold: ParsableCommand {
       Without options it listens on 127.0.0.1:8080 and keeps one pool, demo, of two ready VMs. SIGTERM and SIGINT \
       drain it: it takes no new work, stops every VM and exits 0; a second signal ends it at once.
 
-      Exit status: 0 after a drain, 64 for bad usage, 69 where KVM cannot be used, 71 when an address cannot be \
+      Exit status: 0 after a drain, 64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \
+      read, 69 where KVM cannot be used, 71 when an address cannot be \
       listened on, 73 when the state directory cannot be used.
       """,
     version: Release.version,
@@ -31,6 +32,11 @@ struct Vmpoold: ParsableCommand {
 
   @Option(help: "Answer to this host name, too. May be repeated.")
   var allowHost: [String] = []
+
+  @Option(
+    help: "A YAML file that declares pools; see check-config. SIGHUP reads it again.",
+    completion: .file(extensions: ["yaml", "yml"]))
+  var config: String?
 
   @Option(
     help: """
@@ -66,6 +72,9 @@ struct Vmpoold: ParsableCommand {
   @Option(help: "How vCPUs are kicked: auto, immediate_exit or signal_mask.")
   var kickMechanism = MechanismChoice.auto
 
+  @Option(help: ArgumentHelp("Seconds between comments on quiet event streams.", valueName: "seconds"))
+  var eventHeartbeat = 15
+
   @Flag(help: "Start without the pool demo.")
   var noDemoPool = false
 
@@ -75,6 +84,7 @@ struct Vmpoold: ParsableCommand {
       throw ValidationError("--refill-concurrency must be 1 to 64.")
     }
     guard maxMemoryMiB ?? 1 >= 1 else { throw ValidationError("--max-memory-mib must be at least 1.") }
+    guard (1...3600).contains(eventHeartbeat) else { throw ValidationError("--event-heartbeat must be 1 to 3600.") }
     guard allowHost.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {
       throw ValidationError("--allow-host wants a name or an address, without a port.")
     }
