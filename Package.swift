@@ -92,7 +92,8 @@ let package = Package(
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "ServerConfiguration", "MachineRuntime", "VCPURuntime",
+        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "ServerConfiguration", "MachineRuntime",
+        "VCPURuntime",
         "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),

@@ -54,7 +54,9 @@ struct Daemon {
     for address in server.boundAddresses { logger.info("listening on \(address)") }
     systemd.notify("READY=1")
 
+    let upkeep = StateUpkeep(state, logger)
     let signal = waitForEnd(pools, logger)
+    upkeep.end()
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
     state.close()

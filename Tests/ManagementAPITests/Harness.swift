@@ -27,10 +27,12 @@ final class Harness: Sendable {
     let events = EventLog(events)
     let state = Self.stateInMemory()
     let journal = StateJournal(state)
-    fleet = Fleet(factory: factory, mechanism: .immediateExit, limits: limits, journal: journal, observer: events.publish)
+    fleet = Fleet(
+      factory: factory, mechanism: .immediateExit, limits: limits, journal: journal, observer: events.publish)
     let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
     pools = PoolDeclarations(fleet: fleet, journal: journal)
-    api = APIHandler(fleet: fleet, pools: pools, events: events, state: state, configuration: .init(host: host, hostNames: hostNames))
+    api = APIHandler(
+      fleet: fleet, pools: pools, events: events, state: state, configuration: .init(host: host, hostNames: hostNames))
   }
 
   private static func stateInMemory() -> StateDatabase {
