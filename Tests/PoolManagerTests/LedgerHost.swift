@@ -1,0 +1,114 @@
+import GuestImages
+
+@testable import PoolManager
+
+/// A ledger with a host that does at once, or when told, what it wants done.
+final class LedgerHost {
+  var ledger: Ledger
+  var now: UInt64 = 1_000_000_000
+  private(set) var creations: [Ledger.Creation] = []
+  private(set) var retiring: [String] = []
+  private(set) var actions: [Ledger.Action] = []
+  private var made = 0
+  private var waiters: UInt64 = 0
+
+  init(_ limits: FleetLimits = FleetLimits(creations: 1)) { ledger = Ledger(limits: limits) }
+
+  static func specification(
+    _ ready: ClosedRange<Int>, image: String = "spin", maxVMs: Int? = nil, memoryMiB: Int = 2
+  ) -> PoolSpecification {
+    // The names are those of guests that are built in.
+    let guest = BuiltinGuest.named(image).map { GuestImage.builtin($0) }
+    return PoolSpecification(
+      vm: VMSpecification(
+        image: guest ?? .flat(FlatImage(mode: .real16, loadAddress: 0, entry: 0, code: [])), vcpus: 1,
+        memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs)
+  }
+
+  func declare(_ name: String, _ specification: PoolSpecification) throws {
+    _ = try ledger.declare(name, specification, now: now)
+    act()
+  }
+
+  /// Asks the ledger what to do.
+  func act() {
+    while true {
+      actions += ledger.takeActions()
+      for case .retire(let vm) in actions where !retiring.contains(vm) && ledger.slots[vm]?.phase == .retiring {
+        retiring.append(vm)
+      }
+      guard let creation = ledger.nextCreation(now: now) else { return }
+      creations.append(creation)
+    }
+  }
+
+  /// What was done since this was asked last.
+  func news() -> [Ledger.Action] {
+    defer { actions = [] }
+    return actions
+  }
+
+  /// The oldest VM being made is there; its pool.
+  @discardableResult
+  func create() -> String? {
+    guard !creations.isEmpty else { return nil }
+    let creation = creations.removeFirst()
+    made += 1
+    ledger.created(creation, "vm-\(made)", now: now)
+    act()
+    return creation.name
+  }
+
+  func fail(_ detail: String = "no memory", jitter: Double = 0) {
+    guard !creations.isEmpty else { return }
+    ledger.failed(creations.removeFirst(), detail, now: now, jitter: jitter)
+    act()
+  }
+
+  @discardableResult
+  func retire() -> Bool {
+    guard !retiring.isEmpty else { return false }
+    ledger.retired(retiring.removeFirst(), now: now)
+    act()
+    return true
+  }
+
+  /// Until nothing is to be done any more.
+  func settle() { while create() != nil || retire() {} }
+
+  func lease(
+    _ pool: String, ttl: UInt64 = 60_000_000_000, wait: UInt64 = 0
+  ) throws(LeaseRefusal) -> Ledger.Holding? {
+    waiters += 1
+    let waiter = Waiter(id: waiters, leaseID: "lease-\(waiters)", ttlNS: ttl, untilNS: now + wait)
+    let holding = try ledger.lease(from: pool, waiter, now: now)
+    act()
+    return holding
+  }
+
+  func end(_ lease: String) {
+    _ = ledger.end(lease, now: now)
+    act()
+  }
+
+  func pass(_ ns: UInt64) {
+    now += ns
+    ledger.tick(now: now)
+    act()
+  }
+
+  func take(_ vm: String) -> Bool { ledger.take(vm, now: now) }
+
+  func delete(_ vm: String) -> Bool { ledger.delete(vm, now: now) }
+
+  func leave(_ waiter: UInt64, pool: String) -> Bool { ledger.leave(waiter, pool: pool, now: now) }
+
+  func extend(_ lease: String, ttlNS: UInt64) -> Ledger.Holding? { ledger.extend(lease, ttlNS: ttlNS, now: now) }
+
+  func reserve(_ footprint: Footprint) -> BudgetRefusal? { ledger.reserve(footprint) }
+
+  func book(_ name: String) throws -> PoolBook {
+    guard let book = ledger.book(name) else { throw FleetError.noSuchPool(name) }
+    return book
+  }
+}
