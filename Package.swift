@@ -18,6 +18,7 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let deques = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let heaps = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -40,6 +41,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // C: what Swift cannot express, and no more.
@@ -86,7 +88,9 @@ let package = Package(
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
     module("APIClient", ["APIModel", "JSONCodec", "CCurl"]),
-    module("Benchmarks", ["CBareKVM", "MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "LinuxSupport"]),
+    module(
+      "Benchmarks",
+      ["CBareKVM", "MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "LinuxSupport", histogram, systemPackage]),
 
     // Executables: command line and wiring, nothing else.
     .executableTarget(

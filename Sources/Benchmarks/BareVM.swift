@@ -1,8 +1,7 @@
 import CBareKVM
 import Glibc
 import GuestImages
-import LinuxSupport
-import VCPURuntime
+internal import VCPURuntime
 
 /// The yardstick's access to the host: plain ioctls in C.
 @safe final class BareHost {
@@ -16,69 +15,88 @@ import VCPURuntime
   }
 
   deinit {
-    // Safe: opened once, and every VM that was made with it holds it.
+    // Safe: opened once, and every VM that was made with it was destroyed before, or holds it.
     unsafe barekvm_close(host)
   }
 
-  func create(_ guest: BuiltinGuest, memoryMiB: Int, mechanism: KickMechanism) throws(BenchmarkError) -> BareVM {
-    try BareVM(self, guest.code, memoryBytes: memoryMiB << 20, mechanism: mechanism)
-  }
-
-  fileprivate func make(_ code: [UInt8], _ memoryBytes: Int, _ mechanism: barekvm_mechanism) -> (OpaquePointer?, Int32)
-  {
+  func create(
+    _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism
+  ) throws(BenchmarkError) -> BareVM {
+    let code = guest.code
     var vm: OpaquePointer?
-    // Safe: the array and the local outlive the call, which copies the code.
-    let result = unsafe barekvm_create(host, code, code.count, memoryBytes, mechanism, &vm)
-    return unsafe (vm, result)
+    // Safe: the array and the locals outlive the call, which copies the code.
+    let result = unsafe code.withUnsafeBytes { bytes in
+      var options = unsafe barekvm_options(
+        code: bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped, code_size: bytes.count,
+        memory_size: memoryMiB << 20, vcpus: Int32(vcpus), ring: Int32(guest.ring), has_irqchip: guest.hasIRQChip,
+        mechanism: mechanism.inBareC)
+      return unsafe barekvm_create(host, &options, &vm)
+    }
+    guard let made = unsafe vm else { throw .bare("creating a VM", errno: -result) }
+    return unsafe BareVM(made, vcpus: vcpus, host: self)
   }
 }
 
-/// The yardstick: a VM of one vCPU, written by hand in C. To be used by one thread.
-@safe struct BareVM: ~Copyable {
+extension KickMechanism {
+  fileprivate var inBareC: barekvm_mechanism {
+    switch self {
+    case .immediateExit: BAREKVM_IMMEDIATE_EXIT
+    case .signalMask: BAREKVM_SIGNAL_MASK
+    case .ipFixup: BAREKVM_IP_FIXUP
+    case .signalOnly: BAREKVM_SIGNAL_ONLY
+    }
+  }
+}
+
+/// The yardstick: a VM written by hand in C. Its C functions may be called from any thread.
+@safe final class BareVM: BenchmarkVM, @unchecked Sendable {
   private let vm: OpaquePointer
   private let host: BareHost
+  let vcpuCount: Int
 
-  fileprivate init(
-    _ host: BareHost, _ code: [UInt8], memoryBytes: Int, mechanism: KickMechanism
-  ) throws(BenchmarkError) {
-    let bare = mechanism == .immediateExit ? BAREKVM_IMMEDIATE_EXIT : BAREKVM_SIGNAL_MASK
-    let (made, result) = unsafe host.make(code, memoryBytes, bare)
-    guard let made = unsafe made else { throw .bare("creating a VM", errno: -result) }
-    unsafe vm = made
+  @unsafe fileprivate init(_ vm: OpaquePointer, vcpus: Int, host: BareHost) {
+    unsafe self.vm = vm
+    vcpuCount = vcpus
     self.host = host
   }
 
-  deinit {
-    // Safe: made once, here and below: `vm` lives as long as this value.
+  func destroy() {
+    // Safe: made once, and its owner calls this last; here and below, `vm` lives until then.
     unsafe barekvm_destroy(vm)
   }
 
-  borrowing func run() { unsafe barekvm_run(vm) }
+  func start() throws(BenchmarkError) { try check(unsafe barekvm_run(vm), "starting the vCPUs") }
 
-  borrowing func park() throws(BenchmarkError) {
-    let result = unsafe barekvm_park(vm)
-    guard result == 0 else { throw .bare("parking the vCPU", errno: -result) }
-  }
+  func park() throws(BenchmarkError) { try check(unsafe barekvm_park(vm), "parking the vCPUs") }
 
-  /// Kicks the vCPU; nil when it did not acknowledge within a second.
-  borrowing func kick() throws(BenchmarkError) -> KickSample? {
+  func kick(_ vcpu: Int, patienceNS: UInt64) throws(BenchmarkError) -> KickSample? {
     var kick = barekvm_kick()
-    let result = unsafe barekvm_kick(vm, &kick)
+    let result = unsafe barekvm_kick(vm, Int32(vcpu), patienceNS, &kick)
     if result == -ETIMEDOUT { return nil }
-    guard result == 0 else { throw .bare("kicking the vCPU", errno: -result) }
-    return KickSample(latencyNS: kick.latency_ns, callNS: kick.call_ns)
+    try check(result, "kicking a vCPU")
+    return KickSample(latencyNS: kick.latency_ns, signalNS: kick.signal_ns == 0 ? nil : kick.signal_ns)
   }
 
-  /// Exits served so far. Throws when the vCPU has stopped of itself.
-  borrowing func exits() throws(BenchmarkError) -> UInt64 {
+  func kickAll(patienceNS: UInt64) throws(BenchmarkError) -> Bool {
+    let result = unsafe barekvm_kick_all(vm, patienceNS)
+    if result == -ETIMEDOUT { return false }
+    try check(result, "kicking all vCPUs")
+    return true
+  }
+
+  func exits() -> UInt64 { unsafe barekvm_exits(vm) }
+
+  func checkThatItRuns() throws(BenchmarkError) {
     let stopped = unsafe barekvm_stopped(vm)
-    guard stopped == 0 else { throw .stopped("the bare loop's vCPU (exit reason or -errno: \(stopped))") }
-    return unsafe barekvm_exits(vm)
+    guard stopped == 0 else { throw .stopped("a vCPU of the bare loop (exit reason or -errno: \(stopped))") }
   }
 
   /// Copies `count` bytes out of the VM's memory at `address`; the range must be inside it.
-  borrowing func memory(at address: Int, count: Int) -> [UInt8] {
-    // Safe: the memory stays mapped as long as this value lives.
+  func memory(at address: Int, count: Int) -> [UInt8] {
     unsafe [UInt8](UnsafeRawBufferPointer(start: barekvm_memory(vm) + address, count: count))
+  }
+
+  private func check(_ result: Int32, _ operation: String) throws(BenchmarkError) {
+    guard result == 0 else { throw .bare(operation, errno: -result) }
   }
 }

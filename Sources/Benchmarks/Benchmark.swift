@@ -1,15 +1,31 @@
-public import VCPURuntime
+package import VCPURuntime
 
 /// A comparison of this server's code with bare C, in alternating rounds.
-public protocol Benchmark: Sendable {
-  /// Everything it found: of every round, and summed up.
-  associatedtype Report: Codable & Sendable
-
-  /// How many rounds there are.
+package protocol Benchmark: Sendable {
+  /// The name in reports.
+  static var name: String { get }
+  /// How many rounds there are; each has every case, with both sides one after the other.
   var rounds: Int { get set }
   /// How vCPUs are kicked, on both sides.
-  var mechanism: KickMechanism { get set }
+  var mechanisms: [KickMechanism] { get set }
+  /// What is measured.
+  var subjects: [BenchmarkCase.Subject] { get }
+  /// What the rounds are like: numbers by name, with the unit in the name.
+  var settings: [String: Int] { get }
+  /// Measures one round of one case on both sides, bare first if asked to.
+  func round(
+    _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
+  ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally)
+  /// Ratios between cases, from one round of all of them.
+  func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder])
+}
 
-  /// Runs it, on the calling thread. `progress` is told how many rounds are done.
-  func run(progress: (Int) -> Void) throws(BenchmarkError) -> Report
+/// How far a benchmark is.
+public struct BenchmarkProgress: Sendable, Equatable {
+  /// Rounds of cases that are done.
+  public var done: Int
+  /// Rounds of cases in all.
+  public var total: Int
+  /// What comes next; nil at the end.
+  public var next: BenchmarkCase.Subject?
 }

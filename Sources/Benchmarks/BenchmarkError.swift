@@ -1,6 +1,7 @@
 import KVM
 import MachineRuntime
-import VCPURuntime
+public import SystemPackage
+public import VCPURuntime
 
 /// Why a benchmark could not be run to its end.
 public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
@@ -12,6 +13,8 @@ public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
   case control(MachineControlError)
   /// A kick failed otherwise than by not being acknowledged.
   case kick(KickError)
+  /// A thread that kicks could not be created.
+  case thread(Errno)
   /// The C yardstick failed, in doing this.
   case bare(String, errno: Int32)
   /// A guest that never ends has left the guest, or makes no progress.
@@ -24,6 +27,7 @@ public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
     case .creation(let error): "\(error)"
     case .control(let error): "\(error)"
     case .kick(let error): "\(error)"
+    case .thread(let errno): "no thread for a kicker: \(errno); raise the limit on processes (ulimit -u, TasksMax)"
     case .bare(let operation, let errno): "the bare C loop failed in \(operation), errno \(errno)"
     case .stopped(let whose): "a guest that never ends has stopped: \(whose)"
     }

@@ -1,6 +1,4 @@
-import GuestImages
 import LinuxSupport
-import MachineRuntime
 public import VCPURuntime
 
 /// What making a VM costs, and unmaking it, beside the bare ioctls that do the same: 2 MiB laid out, one vCPU loaded,
@@ -11,66 +9,46 @@ public struct CreateBenchmark: Benchmark {
   /// VMs a round and side.
   public var vmsPerRound: Int
   /// How both sides' vCPUs are set up to be kicked.
-  public var mechanism: KickMechanism
+  public var mechanisms: [KickMechanism]
 
-  static let guest = "spin"
+  package static let name = "create"
 
   /// Everything by default as `vmpool bench create` does it.
-  public init(rounds: Int = 40, vmsPerRound: Int = 25, mechanism: KickMechanism = .immediateExit) {
+  public init(rounds: Int = 40, vmsPerRound: Int = 25, mechanisms: [KickMechanism] = [.immediateExit]) {
     self.rounds = rounds
     self.vmsPerRound = vmsPerRound
-    self.mechanism = mechanism
+    self.mechanisms = mechanisms
   }
 
-  /// Runs it, on the calling thread. `progress` is told how many rounds are done.
-  public func run(progress: (Int) -> Void) throws(BenchmarkError) -> CreateReport {
-    let bed = try TestBed(mechanism: mechanism)
-    let guest = TestBed.guest(Self.guest)
-    var done: [CreateReport.Round] = []
-    for round in 0..<rounds {
-      var bare = Durations()
-      var ours = Durations()
-      for _ in 0..<vmsPerRound {
-        try makeBare(bed, guest, &bare)
-        try makeOurs(bed, guest, &ours)
-      }
-      done.append(CreateReport.Round(bare: bare.figures, vmpool: ours.figures))
-      progress(round + 1)
+  package var subjects: [BenchmarkCase.Subject] {
+    mechanisms.map {
+      BenchmarkCase.Subject(mechanism: $0.rawValue, guest: BenchmarkGuest.spin.rawValue, kickers: 0, vcpus: 1)
     }
-    return CreateReport(host: HostDescription(), self, rounds: done)
   }
 
-  private struct Durations {
-    var create: [UInt64] = []
-    var destroy: [UInt64] = []
+  package var settings: [String: Int] { ["vms_per_round": vmsPerRound] }
 
-    mutating func add(_ start: UInt64, _ created: UInt64, _ destroyed: UInt64) {
-      create.append(created - start)
-      destroy.append(destroyed - created)
+  package func round(
+    _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
+  ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
+    let (guest, mechanism) = try subject.parts()
+    var bare = Tally()
+    var ours = Tally()
+    for _ in 0..<vmsPerRound {
+      try measure(&bare) { () throws(BenchmarkError) in try bed.bareVM(guest, mechanism: mechanism) }
+      try measure(&ours) { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
     }
-
-    var figures: CreateFigures { CreateFigures(create: Quantiles(of: create), destroy: Quantiles(of: destroy)) }
+    return (bare, ours)
   }
 
-  private func makeBare(
-    _ bed: TestBed, _ guest: BuiltinGuest, _ durations: inout Durations
+  private func measure(
+    _ tally: inout Tally, _ create: () throws(BenchmarkError) -> some BenchmarkVM
   ) throws(BenchmarkError) {
     let start = MonotonicClock.now()
-    var vm: BareVM? = try bed.bareVM(guest)
+    let vm = try create()
     let created = MonotonicClock.now()
-    vm = nil
-    durations.add(start, created, MonotonicClock.now())
-    _ = consume vm
-  }
-
-  private func makeOurs(
-    _ bed: TestBed, _ guest: BuiltinGuest, _ durations: inout Durations
-  ) throws(BenchmarkError) {
-    let start = MonotonicClock.now()
-    var machine: Machine? = try bed.machine(guest)
-    let created = MonotonicClock.now()
-    machine?.destroy()
-    machine = nil
-    durations.add(start, created, MonotonicClock.now())
+    vm.destroy()
+    tally.record(.create, created - start)
+    tally.record(.destroy, MonotonicClock.now() - created)
   }
 }

@@ -1,75 +1,129 @@
 import Glibc
 import LinuxSupport
-import MachineRuntime
 public import VCPURuntime
 
-/// What an exit to user space costs, from one to the next, beside a bare C loop: guests that do nothing but exit, let
-/// run for a while, their exits counted.
+/// What an exit to user space costs, beside a bare C loop: guests that do nothing but exit, let run for a while, their
+/// exits counted. With several vCPUs, as many VMs of one vCPU each exit at once in this process: KVM_SET_SIGNAL_MASK
+/// takes a lock of the process at every KVM_RUN, twice (Linux commit 460df4c1fc7c), which is what that shows.
 public struct ExitBenchmark: Benchmark {
-  /// Each with one window of both sides for each guest.
+  /// Each with one window of both sides for each case.
   public var rounds: Int
   /// For how long exits are counted.
   public var windowNS: UInt64
   /// How both sides' vCPUs are set up to be kicked.
-  public var mechanism: KickMechanism
+  public var mechanisms: [KickMechanism]
+  /// What exits.
+  public var guests: [BenchmarkGuest]
+  /// How many exit at once.
+  public var vcpus: [Int]
 
-  /// The guests and the exit reason each produces.
-  static let guests = [(name: "pio", reason: "io"), (name: "mmio", reason: "mmio")]
+  package static let name = "exits"
 
   /// Everything by default as `vmpool bench exits` does it.
-  public init(rounds: Int = 50, windowNS: UInt64 = 20_000_000, mechanism: KickMechanism = .immediateExit) {
+  public init(
+    rounds: Int = 30, windowNS: UInt64 = 20_000_000, mechanisms: [KickMechanism] = KickMechanism.sound,
+    guests: [BenchmarkGuest] = [.pio, .mmio], vcpus: [Int] = [1]
+  ) {
     self.rounds = rounds
     self.windowNS = windowNS
-    self.mechanism = mechanism
+    self.mechanisms = mechanisms
+    self.guests = guests
+    self.vcpus = vcpus
   }
 
-  /// Runs it, on the calling thread. `progress` is told how many rounds are done.
-  public func run(progress: (Int) -> Void) throws(BenchmarkError) -> ExitReport {
-    let bed = try TestBed(mechanism: mechanism)
-    let placement = ProcessorPlacement()
-    var comparisons = Self.guests.map { ExitReport.Comparison(guest: $0.name) }
-    for round in 0..<rounds {
-      for (index, guest) in Self.guests.enumerated() {
-        comparisons[index].rounds.append(try compare(bed, placement, guest.name, guest.reason))
+  package var subjects: [BenchmarkCase.Subject] {
+    guests.flatMap { guest in
+      vcpus.flatMap { vcpus in
+        mechanisms.map { mechanism in
+          BenchmarkCase.Subject(mechanism: mechanism.rawValue, guest: guest.rawValue, kickers: 0, vcpus: vcpus)
+        }
       }
-      progress(round + 1)
     }
-    for index in comparisons.indices { comparisons[index].summarise() }
-    return ExitReport(host: HostDescription(), self, isPinned: placement.isInEffect, guests: comparisons)
   }
 
-  private func compare(
-    _ bed: TestBed, _ placement: borrowing ProcessorPlacement, _ name: String, _ reason: String
-  ) throws(BenchmarkError) -> ExitReport.Round {
-    let guest = TestBed.guest(name)
-    let bare = try placement.creatingVCPUs { () throws(BenchmarkError) in try bed.bareVM(guest) }
-    bare.run()
-    let bareCount = try count { () throws(BenchmarkError) in try bare.exits() }
-    try bare.park()
+  package var settings: [String: Int] { ["window_ns": Int(windowNS)] }
 
-    let machine = try placement.creatingVCPUs { () throws(BenchmarkError) in try bed.machine(guest) }
-    defer { machine.destroy() }
-    let vcpu = try machine.firstVCPU()
-    try machine.setRunning(true)
-    let ours = try count { () throws(BenchmarkError) in vcpu.counts.exits[reason] ?? 0 }
-    if case .stopped(let stop) = machine.state { throw .stopped("\(stop)") }
-    return ExitReport.Round(bare: bareCount, vmpool: ours)
+  package func round(
+    _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
+  ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
+    let (guest, mechanism) = try subject.parts()
+    let placement = ProcessorPlacement(vcpus: subject.vcpus)
+    func bare() throws(BenchmarkError) -> Tally {
+      try measure(subject, placement) { () throws(BenchmarkError) in try bed.bareVM(guest, mechanism: mechanism) }
+    }
+    func ours() throws(BenchmarkError) -> Tally {
+      try measure(subject, placement) { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
+    }
+    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
+    let tally = try ours()
+    return (bare: try bare(), vmpool: tally)
   }
 
-  /// Lets a tenth of the window pass first, for the guest to be there.
-  private func count(_ exits: () throws(BenchmarkError) -> UInt64) throws(BenchmarkError) -> ExitReport.Count {
+  private func measure<VM: BenchmarkVM>(
+    _ subject: BenchmarkCase.Subject, _ placement: borrowing ProcessorPlacement,
+    _ create: () throws(BenchmarkError) -> VM
+  ) throws(BenchmarkError) -> Tally {
+    var vms: [VM] = []
+    defer { for vm in vms { vm.destroy() } }
+    // One vCPU is kept off the processor of the thread that counts; several may use them all.
+    for _ in 0..<subject.vcpus {
+      vms.append(subject.vcpus == 1 ? try placement.creatingVCPUs(create) : try placement.creatingAnywhere(create))
+    }
+    for vm in vms { try vm.start() }
+    let tally = try count(vms)
+    for vm in vms { try vm.checkThatItRuns() }
+    return tally
+  }
+
+  /// Lets a tenth of the window pass first, for the guests to be there.
+  private func count(_ vms: [some BenchmarkVM]) throws(BenchmarkError) -> Tally {
     usleep(UInt32(windowNS / 10_000))
-    let before = (exits: try exits(), time: MonotonicClock.now())
+    let before = Reading(vms)
     // On a host that has no time for the guest a window may be too short for even one exit.
     while true {
       usleep(UInt32(windowNS / 1000))
-      let after = (exits: try exits(), time: MonotonicClock.now())
-      if after.exits > before.exits {
-        return ExitReport.Count(exits: after.exits - before.exits, ns: after.time - before.time)
+      let after = Reading(vms)
+      let exits = after.exits - before.exits
+      if exits > 0 {
+        var tally = Tally()
+        tally.record(.perExit, (after.time - before.time + exits / 2) / exits)
+        tally.record(.cpuPerExit, (after.cpu - before.cpu + exits / 2) / exits)
+        tally.count("exits", Int(exits))
+        return tally
       }
+      for vm in vms { try vm.checkThatItRuns() }
       if after.time - before.time > Self.patienceNS { throw .stopped("no exit in \(Self.patienceNS) ns") }
     }
   }
 
   private static let patienceNS: UInt64 = 10_000_000_000
+
+  private struct Reading {
+    let exits: UInt64
+    let time = MonotonicClock.now()
+    let cpu: UInt64
+
+    init(_ vms: [some BenchmarkVM]) {
+      var used = timespec()
+      // Safe: a local outlives the call, which cannot fail for the caller's own process.
+      _ = unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used)
+      cpu = UInt64(used.tv_sec) * 1_000_000_000 + UInt64(used.tv_nsec)
+      exits = vms.reduce(0) { $0 + $1.exits() }
+    }
+  }
+
+  /// What each mechanism costs beside `immediate_exit`, in processor time, on both sides.
+  package func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder]) {
+    for (index, tally) in tallies.enumerated() {
+      var reference = recorders[index].subject
+      reference.mechanism = KickMechanism.immediateExit.rawValue
+      guard let at = recorders.firstIndex(where: { $0.subject == reference }), at != index else { continue }
+      for (side, path) in [("bare", \(bare: Tally, vmpool: Tally).bare), ("vmpool", \.vmpool)] {
+        guard let own = tally[keyPath: path].quantile(.cpuPerExit, perMille: 500),
+          let other = tallies[at][keyPath: path].quantile(.cpuPerExit, perMille: 500)
+        else { continue }
+        recorders[index].addRatio("cpu_per_exit_to_immediate_exit_\(side)", own, other)
+      }
+    }
+  }
 }

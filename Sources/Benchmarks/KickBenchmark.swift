@@ -1,78 +1,125 @@
 import LinuxSupport
 public import VCPURuntime
 
-/// What a kick costs, beside the same kick in bare C: a guest that only a kick gets out of KVM_RUN, kicked again and
-/// again by one thread.
+/// What a kick costs, beside the same kick in bare C.
+///
+/// One kicker leaves the vCPU some time before each kick, so that it finds it in the guest; where there are several
+/// vCPUs it kicks one after the other, and then all at once. Several kickers kick as fast as they are answered.
 public struct KickBenchmark: Benchmark {
-  /// Each with `kicksPerRound` kicks of both sides, one after the other.
+  /// Each with every case, with both sides one after the other.
   public var rounds: Int
-  /// Kicks a round and side.
+  /// One kicker's kicks a round and side, at most.
   public var kicksPerRound: Int
+  /// How long a round and side may take: several kickers kick for so long.
+  public var roundNS: UInt64
   /// How both sides kick.
-  public var mechanism: KickMechanism
+  public var mechanisms: [KickMechanism]
+  /// What is kicked.
+  public var guests: [BenchmarkGuest]
+  /// How many threads kick.
+  public var kickers: [Int]
+  /// How many vCPUs the VM has, at most 8.
+  public var vcpus: [Int]
 
-  static let guest = "spin"
+  package static let name = "kick"
   /// Long enough for the vCPU to be back in the guest: an entry takes tens of microseconds on a paravirtual host.
   static let pauseNS: UInt64 = 50_000
+  /// Where no kick may be lost, so long that a busy host does not make one look so.
+  private static let patienceNS: UInt64 = 10_000_000_000
+  /// Less than after what the server sends a signal again.
+  static let racyPatienceNS: UInt64 = 9_000_000
 
   /// Everything by default as `vmpool bench kick` does it.
-  public init(rounds: Int = 40, kicksPerRound: Int = 1000, mechanism: KickMechanism = .immediateExit) {
+  public init(
+    rounds: Int = 40, kicksPerRound: Int = 1000, roundNS: UInt64 = 250_000_000,
+    mechanisms: [KickMechanism] = [.immediateExit], guests: [BenchmarkGuest] = [.spin], kickers: [Int] = [1],
+    vcpus: [Int] = [1]
+  ) {
     self.rounds = rounds
     self.kicksPerRound = kicksPerRound
-    self.mechanism = mechanism
+    self.roundNS = roundNS
+    self.mechanisms = mechanisms
+    self.guests = guests
+    self.kickers = kickers
+    self.vcpus = vcpus
   }
 
-  /// Runs it, on the calling thread. `progress` is told how many rounds are done.
-  public func run(progress: (Int) -> Void) throws(BenchmarkError) -> KickReport {
-    let bed = try TestBed(mechanism: mechanism)
-    let placement = ProcessorPlacement()
-    let guest = TestBed.guest(Self.guest)
-    let bare = try placement.creatingVCPUs { () throws(BenchmarkError) in try bed.bareVM(guest) }
-    let machine = try placement.creatingVCPUs { () throws(BenchmarkError) in try bed.machine(guest) }
-    defer { machine.destroy() }
-    let vcpu = try machine.firstVCPU()
-    var done: [KickReport.Round] = []
-    for round in 0..<rounds {
-      bare.run()
-      let bareFigures = try kickBare(bare)
-      try bare.park()
-      try machine.setRunning(true)
-      let ours = try kickOurs(vcpu)
-      try machine.setRunning(false)
-      done.append(KickReport.Round(bare: bareFigures, vmpool: ours))
-      progress(round + 1)
-    }
-    return KickReport(host: HostDescription(), self, isPinned: placement.isInEffect, rounds: done)
-  }
-
-  private func kickBare(_ vm: borrowing BareVM) throws(BenchmarkError) -> KickFigures {
-    var samples: [KickSample] = []
-    samples.reserveCapacity(kicksPerRound)
-    var lost = 0
-    for _ in 0..<kicksPerRound {
-      spin(forNS: Self.pauseNS)
-      if let sample = try vm.kick() { samples.append(sample) } else { lost += 1 }
-    }
-    return KickFigures(samples, lost: lost, phases: nil)
-  }
-
-  private func kickOurs(_ vcpu: VCPU) throws(BenchmarkError) -> KickFigures {
-    var samples: [KickSample] = []
-    samples.reserveCapacity(kicksPerRound)
-    var lost = 0
-    var phases: [String: Int] = [:]
-    for _ in 0..<kicksPerRound {
-      spin(forNS: Self.pauseNS)
-      let start = MonotonicClock.now()
-      do throws(KickError) {
-        let outcome = try vcpu.kick(timeoutNS: 1_000_000_000)
-        samples.append(KickSample(latencyNS: outcome.latencyNS, callNS: MonotonicClock.now() - start))
-        phases["\(outcome.phase)", default: 0] += 1
-      } catch {
-        guard case .timedOut = error else { throw .kick(error) }
-        lost += 1
+  package var subjects: [BenchmarkCase.Subject] {
+    guests.flatMap { guest in
+      mechanisms.flatMap { mechanism in
+        kickers.flatMap { kickers in
+          vcpus.map { vcpus in
+            BenchmarkCase.Subject(
+              mechanism: mechanism.rawValue, guest: guest.rawValue, kickers: kickers, vcpus: vcpus)
+          }
+        }
       }
     }
-    return KickFigures(samples, lost: lost, phases: phases)
+  }
+
+  package var settings: [String: Int] {
+    [
+      "kicks_per_round": kicksPerRound, "round_ns": Int(roundNS), "pause_ns": Int(Self.pauseNS),
+      "signal_only_lost_after_ns": Int(Self.racyPatienceNS),
+    ]
+  }
+
+  package func round(
+    _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
+  ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
+    let (guest, mechanism) = try subject.parts()
+    let placement = ProcessorPlacement(vcpus: subject.vcpus)
+    func bare() throws(BenchmarkError) -> Tally {
+      let vm = try placement.creatingVCPUs { () throws(BenchmarkError) in
+        try bed.bareVM(guest, vcpus: subject.vcpus, mechanism: mechanism)
+      }
+      return try measure(vm, subject, guest, mechanism, placement)
+    }
+    func ours() throws(BenchmarkError) -> Tally {
+      let vm = try placement.creatingVCPUs { () throws(BenchmarkError) in
+        try bed.machine(guest, vcpus: subject.vcpus, mechanism: mechanism)
+      }
+      return try measure(vm, subject, guest, mechanism, placement)
+    }
+    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
+    let tally = try ours()
+    return (bare: try bare(), vmpool: tally)
+  }
+
+  private func measure(
+    _ vm: some BenchmarkVM, _ subject: BenchmarkCase.Subject, _ guest: BenchmarkGuest, _ mechanism: KickMechanism,
+    _ placement: borrowing ProcessorPlacement
+  ) throws(BenchmarkError) -> Tally {
+    defer { vm.destroy() }
+    let kicker = Kicker(vm: vm, patienceNS: mechanism == .signalOnly ? Self.racyPatienceNS : Self.patienceNS)
+    try vm.start()
+    // Not counted: the guest's pages are not there yet, nor is the code in the caches.
+    _ = try kicker.kickAtLeisure(20, pauseNS: Self.pauseNS, untilNS: MonotonicClock.now() + roundNS / 10)
+    let tally: Tally
+    if subject.kickers == 1 {
+      tally = try kicker.kickAtLeisure(kicksPerRound, pauseNS: Self.pauseNS, untilNS: MonotonicClock.now() + roundNS)
+    } else {
+      let all = try placement.creatingKickers { () throws(BenchmarkError) in
+        try kicker.storm(threads: subject.kickers, forNS: roundNS / 2)
+      }
+      let one = try placement.creatingKickers { () throws(BenchmarkError) in
+        try kicker.storm(threads: 1, forNS: roundNS / 2)
+      }
+      var storm = all.tally
+      storm.record(.storm, all.nsPerKick)
+      storm.record(.stormOfOne, one.nsPerKick)
+      tally = storm
+    }
+    if !guest.staysHalted { try vm.checkThatItRuns() }
+    return tally
+  }
+}
+
+extension BenchmarkCase.Subject {
+  func parts() throws(BenchmarkError) -> (BenchmarkGuest, KickMechanism) {
+    guard let guest = BenchmarkGuest(rawValue: guest), let mechanism = KickMechanism(rawValue: mechanism) else {
+      throw .stopped("there is no guest \(guest) or mechanism \(mechanism)")
+    }
+    return (guest, mechanism)
   }
 }

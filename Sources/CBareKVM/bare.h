@@ -11,23 +11,36 @@ struct barekvm_host {
   struct kvm_cpuid2 *cpuid;
 };
 
-struct barekvm_vm {
-  int vm, vcpu;
-  char *memory;
-  size_t memory_size;
+struct barekvm_vcpu {
+  int fd;
   struct kvm_run *run;
-  size_t run_size;
   enum barekvm_mechanism mechanism;
   bool has_thread;
   pthread_t thread;
-  _Atomic uint32_t goal; // futex word on which the parked thread sleeps
-  _Atomic uint32_t requested; // generation of the newest request
-  _Atomic uint32_t served; // futex word on which the kicker sleeps
-  uint64_t out_ns; // written before `served`
+  _Atomic uint32_t goal;
+  _Atomic uint32_t requested; // generation of the newest request; futex word on which the parked thread sleeps
+  _Atomic bool parked;
+  _Atomic uint32_t served; // futex word on which kickers sleep
+  _Atomic uint64_t out_ns, signalled_ns; // written before `served`
+  _Atomic uint64_t handler_ns; // written by the handler, read by the thread it interrupts
+  volatile unsigned char kicked; // likewise; for the mechanisms without kvm_run.immediate_exit
   _Atomic uint64_t exits; // written by the thread alone
   _Atomic int stopped;
 };
 
+struct barekvm_vm {
+  int fd;
+  char *memory;
+  size_t memory_size, run_size;
+  int vcpus;
+  struct barekvm_vcpu vcpu[BAREKVM_MAX_VCPUS];
+};
+
 int barekvm_install_handler(void);
-int barekvm_start_thread(struct barekvm_vm *vm);
-void barekvm_end_thread(struct barekvm_vm *vm);
+int barekvm_start_thread(struct barekvm_vcpu *vcpu);
+void barekvm_end_thread(struct barekvm_vcpu *vcpu);
+
+/// ioctl(fd, KVM_RUN, 0) unless `*kicked`; returns -errno on failure, and -EINTR if it was not called.
+long barekvm_enter(int fd, const volatile unsigned char *kicked);
+/// From the last look at `*kicked` to the system call, and where to go on without it.
+extern const char barekvm_window[], barekvm_syscall[], barekvm_aborted[];

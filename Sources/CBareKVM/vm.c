@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PML4 = 0x1000, PDPT = 0x2000, LOW_PD = 0x3000, HIGH_PD = 0x4000, STACK_TOP = 0x9000, CODE = 0x10000 };
+enum { PML4 = 0x1000, PDPT = 0x2000, LOW_PD = 0x3000, HIGH_PD = 0x4000, STACKS = 0x8000, CODE = 0x10000 };
 
 int barekvm_open(struct barekvm_host **result) {
   struct barekvm_host *host = calloc(1, sizeof *host);
@@ -51,15 +51,15 @@ static void write_page_tables(char *memory) {
   }
 }
 
-static int load_registers(int vcpu) {
+static int load_registers(int vcpu, int index, int ring) {
   struct kvm_sregs sregs;
   if (ioctl(vcpu, KVM_GET_SREGS, &sregs) < 0) return -errno;
-  struct kvm_segment flat = {.limit = 0xFFFFFFFF, .present = 1, .dpl = 3, .s = 1, .g = 1};
+  struct kvm_segment flat = {.limit = 0xFFFFFFFF, .present = 1, .dpl = (uint8_t)ring, .s = 1, .g = 1};
   struct kvm_segment code = flat, data = flat;
-  code.selector = 0x0B;
+  code.selector = (uint16_t)(0x08 | ring);
   code.type = 0xB;
   code.l = 1;
-  data.selector = 0x13;
+  data.selector = (uint16_t)(0x10 | ring);
   data.type = 0x3;
   data.db = 1;
   sregs.cs = code;
@@ -69,7 +69,8 @@ static int load_registers(int vcpu) {
   sregs.cr0 = 1u << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1; // PG, WP, NE, ET, MP, PE
   sregs.efer = 1 << 10 | 1 << 8; // LMA, LME
   if (ioctl(vcpu, KVM_SET_SREGS, &sregs) < 0) return -errno;
-  struct kvm_regs regs = {.rip = CODE, .rsp = STACK_TOP, .rflags = 3 << 12 | 2};
+  struct kvm_regs regs = {.rip = CODE, .rsp = STACKS + (uint64_t)(index + 1) * 0x1000, .rdi = (uint64_t)index,
+                          .rflags = (uint64_t)ring << 12 | 2};
   return ioctl(vcpu, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
 }
 
@@ -84,48 +85,57 @@ static int map_memory(struct barekvm_vm *vm, const void *code, size_t code_size)
   return 0;
 }
 
-static int create_vm(struct barekvm_host *host, struct barekvm_vm *vm) {
-  vm->vm = ioctl(host->kvm, KVM_CREATE_VM, 0);
-  if (vm->vm < 0) return -errno;
-  if (ioctl(vm->vm, KVM_SET_TSS_ADDR, 0xFFFBD000ul) < 0) return -errno;
+static int create_vm(struct barekvm_host *host, struct barekvm_vm *vm, bool has_irqchip) {
+  vm->fd = ioctl(host->kvm, KVM_CREATE_VM, 0);
+  if (vm->fd < 0) return -errno;
+  if (ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xFFFBD000ul) < 0) return -errno;
+  if (has_irqchip && ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0) return -errno;
   struct kvm_userspace_memory_region region = {.memory_size = vm->memory_size, .userspace_addr = (uintptr_t)vm->memory};
-  return ioctl(vm->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
+  return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-static int create_vcpu(struct barekvm_host *host, struct barekvm_vm *vm) {
-  vm->vcpu = ioctl(vm->vm, KVM_CREATE_VCPU, 0);
-  if (vm->vcpu < 0) return -errno;
-  if (ioctl(vm->vcpu, KVM_SET_CPUID2, host->cpuid) < 0) return -errno;
-  int error = load_registers(vm->vcpu);
+static int create_vcpu(struct barekvm_host *host, struct barekvm_vm *vm, const struct barekvm_options *options) {
+  int index = vm->vcpus;
+  struct barekvm_vcpu *vcpu = &vm->vcpu[index];
+  vcpu->mechanism = options->mechanism;
+  vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
+  if (vcpu->fd < 0) return -errno;
+  vm->vcpus++;
+  if (ioctl(vcpu->fd, KVM_SET_CPUID2, host->cpuid) < 0) return -errno;
+  int error = load_registers(vcpu->fd, index, options->ring);
   if (error) return error;
-  void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+  // With the kernel's interrupt controllers every vCPU but the first waits for another to start it.
+  struct kvm_mp_state runnable = {.mp_state = KVM_MP_STATE_RUNNABLE};
+  if (options->has_irqchip && ioctl(vcpu->fd, KVM_SET_MP_STATE, &runnable) < 0) return -errno;
+  void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
   if (run == MAP_FAILED) return -errno;
-  vm->run = run;
-  return barekvm_start_thread(vm);
+  vcpu->run = run;
+  return barekvm_start_thread(vcpu);
 }
 
-int barekvm_create(struct barekvm_host *host, const void *code, size_t code_size, size_t memory_size,
-                   enum barekvm_mechanism mechanism, struct barekvm_vm **result) {
-  if (memory_size < 1 << 20 || code_size > memory_size - CODE) return -EINVAL;
+int barekvm_create(struct barekvm_host *host, const struct barekvm_options *options, struct barekvm_vm **result) {
+  if (options->memory_size < 1 << 20 || options->code_size > options->memory_size - CODE) return -EINVAL;
+  if (options->vcpus < 1 || options->vcpus > BAREKVM_MAX_VCPUS) return -EINVAL;
   struct barekvm_vm *vm = calloc(1, sizeof *vm);
   if (!vm) return -ENOMEM;
-  vm->vm = vm->vcpu = -1;
-  vm->memory_size = memory_size;
+  vm->fd = -1;
+  vm->memory_size = options->memory_size;
   vm->run_size = (size_t)host->run_size;
-  vm->mechanism = mechanism;
-  int error = map_memory(vm, code, code_size);
-  if (!error) error = create_vm(host, vm);
-  if (!error) error = create_vcpu(host, vm);
+  int error = map_memory(vm, options->code, options->code_size);
+  if (!error) error = create_vm(host, vm, options->has_irqchip);
+  while (!error && vm->vcpus < options->vcpus) error = create_vcpu(host, vm, options);
   if (error) barekvm_destroy(vm);
   else *result = vm;
   return error;
 }
 
 void barekvm_destroy(struct barekvm_vm *vm) {
-  barekvm_end_thread(vm);
-  if (vm->run) munmap(vm->run, vm->run_size);
-  if (vm->vcpu >= 0) close(vm->vcpu);
-  if (vm->vm >= 0) close(vm->vm);
+  for (int i = 0; i < vm->vcpus; i++) {
+    barekvm_end_thread(&vm->vcpu[i]);
+    if (vm->vcpu[i].run) munmap(vm->vcpu[i].run, vm->run_size);
+    close(vm->vcpu[i].fd);
+  }
+  if (vm->fd >= 0) close(vm->fd);
   if (vm->memory) munmap(vm->memory, vm->memory_size);
   free(vm);
 }

@@ -21,6 +21,13 @@ int ckvm_create_vcpu(int vm, uint32_t index) { return result(ioctl(vm, KVM_CREAT
 
 int ckvm_set_tss_address(int vm, uint64_t address) { return result(ioctl(vm, KVM_SET_TSS_ADDR, address)); }
 
+int ckvm_create_irqchip(int vm) { return result(ioctl(vm, KVM_CREATE_IRQCHIP, 0)); }
+
+int ckvm_make_runnable(int vcpu) {
+  struct kvm_mp_state state = {.mp_state = KVM_MP_STATE_RUNNABLE};
+  return result(ioctl(vcpu, KVM_SET_MP_STATE, &state));
+}
+
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *host) {
   struct kvm_userspace_memory_region region = {
       .slot = slot, .flags = flags, .guest_phys_addr = guest, .memory_size = size, .userspace_addr = (uintptr_t)host};

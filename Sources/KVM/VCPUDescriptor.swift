@@ -47,6 +47,12 @@ public struct VCPUDescriptor: ~Copyable, Sendable {
     try set(state.registers)
   }
 
+  /// Lets the vCPU run without another one starting it (KVM_SET_MP_STATE); for VMs with the kernel's interrupt
+  /// controllers.
+  public borrowing func makeRunnable() throws(KVMError) {
+    try request("KVM_SET_MP_STATE", ckvm_make_runnable(rawValue))
+  }
+
   private borrowing func sregs() throws(KVMError) -> kvm_sregs {
     var sregs = kvm_sregs()
     try request("KVM_GET_SREGS", unsafe ckvm_get_sregs(rawValue, &sregs))  // Safe: a local outlives the call.

@@ -24,6 +24,12 @@ public struct VMDescriptor: ~Copyable, Sendable {
     try request("KVM_SET_USER_MEMORY_REGION", result)
   }
 
+  /// Gives the VM the kernel's interrupt controllers (KVM_CREATE_IRQCHIP), before its first vCPU. HLT is then handled in
+  /// the kernel: a halted vCPU sleeps in KVM_RUN. Every vCPU but the first must be made runnable.
+  public borrowing func createIRQChip() throws(KVMError) {
+    try request("KVM_CREATE_IRQCHIP", ckvm_create_irqchip(descriptor.rawValue))
+  }
+
   /// Creates a vCPU with the host's supported CPUID (KVM_CREATE_VCPU, KVM_SET_CPUID2).
   public borrowing func createVCPU(index: Int) throws(KVMError) -> VCPUDescriptor {
     let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))

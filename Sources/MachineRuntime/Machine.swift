@@ -16,15 +16,21 @@ public struct MachineConfiguration: Sendable {
   public let memoryMiB: Int
   /// How its vCPUs are kicked.
   public let mechanism: KickMechanism
+  /// Whether it has the kernel's interrupt controllers, so that a halted vCPU sleeps in the kernel.
+  public let hasIRQChip: Bool
   /// The VM stops (as `deadline`) when it has been started for so long; nil for never.
   public let deadlineNS: UInt64?
 
   /// A VM of `vcpus` vCPUs and `memoryMiB` MiB that runs `image`.
-  public init(image: GuestImage, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism, deadlineNS: UInt64? = nil) {
+  public init(
+    image: GuestImage, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism, hasIRQChip: Bool = false,
+    deadlineNS: UInt64? = nil
+  ) {
     self.image = image
     self.vcpus = vcpus
     self.memoryMiB = memoryMiB
     self.mechanism = mechanism
+    self.hasIRQChip = hasIRQChip
     self.deadlineNS = deadlineNS
   }
 }
@@ -70,7 +76,9 @@ public final class Machine: Sendable {
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
-    parts = Mutex(try Self.assemble(system, memory: try Self.load(layout, size: size)))
+    parts = Mutex(
+      try Self.assemble(
+        configuration, system, memory: try Self.load(layout, size: size)))
 
     do throws(MachineCreationError) {
       for index in 0..<configuration.vcpus { try addVCPU(index, start: layout.start(vcpu: index)) }
@@ -89,10 +97,11 @@ public final class Machine: Sendable {
   }
 
   private static func assemble(
-    _ system: KVMSystem, memory: consuming GuestMemoryRegion
+    _ configuration: MachineConfiguration, _ system: KVMSystem, memory: consuming GuestMemoryRegion
   ) throws(MachineCreationError) -> Parts {
     do throws(KVMError) {
       let vm = try system.createVM()
+      if configuration.hasIRQChip { try vm.createIRQChip() }
       // Safe: the region is unmapped after the VM's descriptor and all its vCPUs' are closed.
       unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
       return Parts(vm: consume vm, memory: consume memory)
@@ -108,6 +117,7 @@ public final class Machine: Sendable {
         } catch { return .failure(error) }
       }.get()
       try descriptor?.load(start.bootState)
+      if configuration.hasIRQChip { try descriptor?.makeRunnable() }
     } catch { throw .kvm(error) }
     guard let ready = descriptor.take() else { return }
     do throws(VCPUStartError) {

@@ -1,5 +1,5 @@
-// The benchmarks' yardstick: a VM of one vCPU the way one writes it by hand against the kernel's interface. Nothing of
-// the server's own KVM code is used here. Functions return -errno on failure.
+// The benchmarks' yardstick: a VM the way one writes it by hand against the kernel's interface. Nothing of the server's
+// own KVM code is used here. Functions return -errno on failure.
 // Source: Linux Documentation/virt/kvm/api.rst.
 #pragma once
 #include <stdbool.h>
@@ -8,43 +8,59 @@
 
 #pragma clang assume_nonnull begin
 
-/// How the vCPU is kicked.
+/// How a vCPU is kicked.
 enum barekvm_mechanism {
   BAREKVM_IMMEDIATE_EXIT, // the signal's handler sets kvm_run.immediate_exit
   BAREKVM_SIGNAL_MASK, // KVM_SET_SIGNAL_MASK; blocked outside KVM_RUN
+  BAREKVM_IP_FIXUP, // the handler moves a thread that is about to call KVM_RUN past it
+  BAREKVM_SIGNAL_ONLY, // a signal and nothing else: loses the kick that lands just before KVM_RUN
 };
+
+#define BAREKVM_MAX_VCPUS 8
 
 struct barekvm_host;
 struct barekvm_vm;
+
+/// What a VM is made of.
+struct barekvm_options {
+  const void *code; // copied to 0x10000
+  size_t code_size;
+  size_t memory_size; // at 0; the first and the fourth GiB are identity-mapped
+  int vcpus; // 1 to BAREKVM_MAX_VCPUS
+  int ring; // of long mode: 3 (with I/O privilege level 3) or 0
+  bool has_irqchip; // the kernel's interrupt controllers: HLT then stays in the kernel
+  enum barekvm_mechanism mechanism;
+};
 
 /// Opens /dev/kvm and asks it, once, for what every VM needs.
 int barekvm_open(struct barekvm_host *_Nullable *_Nonnull host);
 void barekvm_close(struct barekvm_host *host);
 
-/// A VM with `memory_size` bytes of memory at 0, the first and the fourth GiB identity-mapped, and `code` at 0x10000,
-/// to be run in ring 3 of long mode with I/O privilege level 3. Its thread is parked.
-int barekvm_create(struct barekvm_host *host, const void *code, size_t code_size, size_t memory_size,
-                   enum barekvm_mechanism mechanism, struct barekvm_vm *_Nullable *_Nonnull vm);
-/// Ends the thread, closes the descriptors and unmaps the memory.
+/// Makes a VM. The threads of its vCPUs are parked.
+int barekvm_create(struct barekvm_host *host, const struct barekvm_options *options,
+                   struct barekvm_vm *_Nullable *_Nonnull vm);
+/// Ends the threads, closes the descriptors and unmaps the memory.
 void barekvm_destroy(struct barekvm_vm *vm);
 
-/// Lets the vCPU run the guest. Does not wait.
-void barekvm_run(struct barekvm_vm *vm);
-/// Takes the vCPU out of the guest and waits until its thread is parked. Returns -ETIMEDOUT if it is not in a second.
+/// Lets the vCPUs run the guest. Does not wait.
+int barekvm_run(struct barekvm_vm *vm);
+/// Takes the vCPUs out of the guest and waits until their threads are parked: for ten seconds, then -ETIMEDOUT.
 int barekvm_park(struct barekvm_vm *vm);
 
 struct barekvm_kick {
   uint64_t generation;
-  uint64_t latency_ns; // from the request to KVM_RUN having returned
-  uint64_t call_ns; // from the request to the caller having seen the acknowledgement
+  uint64_t signal_ns; // from the request to the signal's handler; 0 where none ran for it
+  uint64_t latency_ns; // from the request to KVM_RUN having returned; an upper bound if others kicked meanwhile
 };
-/// Kicks the vCPU out of KVM_RUN, waits until it has acknowledged and lets it go on. By one thread at a time. Returns
-/// -ETIMEDOUT when there is no acknowledgement for a second.
-int barekvm_kick(struct barekvm_vm *vm, struct barekvm_kick *kick);
+/// Kicks a vCPU out of KVM_RUN, waits until it has acknowledged and lets it go on. From any thread. Returns -ETIMEDOUT
+/// when there is no acknowledgement for `patience_ns`.
+int barekvm_kick(struct barekvm_vm *vm, int vcpu, uint64_t patience_ns, struct barekvm_kick *kick);
+/// Kicks every vCPU, all before it waits for the first; `patience_ns` is for all of them.
+int barekvm_kick_all(struct barekvm_vm *vm, uint64_t patience_ns);
 
-/// Exits to user space that were served, of whatever kind; kicks are none.
+/// Exits to user space that were served, of whatever kind; kicks are none. Of all vCPUs.
 uint64_t barekvm_exits(struct barekvm_vm *vm);
-/// The kernel's exit reason, or -errno, that made the vCPU stop of itself; 0 while nothing did.
+/// The kernel's exit reason, or -errno, that made a vCPU stop of itself; 0 while nothing did.
 int barekvm_stopped(struct barekvm_vm *vm);
 /// The VM's memory.
 const void *barekvm_memory(struct barekvm_vm *vm);

@@ -24,6 +24,9 @@ int ckvm_vcpu_mmap_size(int kvm);
 int ckvm_create_vm(int kvm);
 int ckvm_create_vcpu(int vm, uint32_t index);
 int ckvm_set_tss_address(int vm, uint64_t address);
+int ckvm_create_irqchip(int vm);
+/// KVM_SET_MP_STATE: runnable.
+int ckvm_make_runnable(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *_Nullable host);
 /// Fills up to `capacity` entries; returns how many there are.

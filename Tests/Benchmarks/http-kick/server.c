@@ -33,7 +33,7 @@ static bool ends_with(const char *text, const char *end) {
 // Writes the answer; returns its status.
 static int kick(char *body, size_t size) {
   struct barekvm_kick kick;
-  int error = barekvm_kick(vm, &kick);
+  int error = barekvm_kick(vm, 0, 1000000000, &kick);
   if (error) {
     snprintf(body, size, "{\"error\":\"%s\"}", strerror(-error));
     return MHD_HTTP_GATEWAY_TIMEOUT;
@@ -74,7 +74,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
   if (strcmp(method, MHD_HTTP_METHOD_POST) != 0) status = MHD_HTTP_METHOD_NOT_ALLOWED;
   else if (ends_with(url, "/kick")) status = kick(body, sizeof body);
   else if (ends_with(url, "/pause")) status = barekvm_park(vm) == 0 ? MHD_HTTP_OK : MHD_HTTP_GATEWAY_TIMEOUT;
-  else if (ends_with(url, "/resume")) barekvm_run(vm);
+  else if (ends_with(url, "/resume")) status = barekvm_run(vm) == 0 ? MHD_HTTP_OK : MHD_HTTP_INTERNAL_SERVER_ERROR;
   else status = MHD_HTTP_NOT_FOUND;
   return answer(connection, status, body);
 }
@@ -87,7 +87,9 @@ static void create_vm(int processor) {
   check(count, "asking for the processors");
   if (processor >= 0) check(barekvm_use_processors(&processor, 1), "moving the vCPU");
   check(barekvm_open(&host), "opening KVM");
-  check(barekvm_create(host, spin, sizeof spin, 2 << 20, BAREKVM_IMMEDIATE_EXIT, &vm), "creating the VM");
+  struct barekvm_options options = {.code = spin, .code_size = sizeof spin, .memory_size = 2 << 20, .vcpus = 1,
+                                    .ring = 3, .mechanism = BAREKVM_IMMEDIATE_EXIT};
+  check(barekvm_create(host, &options, &vm), "creating the VM");
   check(barekvm_use_processors(processors, count), "moving back");
 }
 

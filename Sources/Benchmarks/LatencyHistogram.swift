@@ -1,0 +1,71 @@
+import Histogram
+
+/// Durations in nanoseconds, kept to three significant digits however many and however long they are; the longest, and
+/// one that is alone, exactly.
+struct LatencyHistogram: Sendable {
+  private var histogram = Histogram<UInt32>(numberOfSignificantValueDigits: .three)
+  private(set) var max: UInt64 = 0
+
+  var count: Int { Int(histogram.totalCount) }
+
+  /// Durations above an hour count as an hour.
+  mutating func record(_ duration: UInt64) {
+    histogram.record(min(duration, 3_600_000_000_000))
+    max = Swift.max(max, duration)
+  }
+
+  mutating func add(_ other: LatencyHistogram) {
+    histogram.add(other.histogram)
+    max = Swift.max(max, other.max)
+  }
+
+  /// The smallest duration that at least so many in a thousand do not exceed; 0 when there are none.
+  func quantile(perMille: Int) -> UInt64 {
+    count < 2 ? max : min(histogram.valueAtPercentile(Double(perMille) / 10), max)
+  }
+
+  /// Durations and how often each occurred, ascending.
+  var buckets: HistogramBuckets {
+    HistogramBuckets(histogram.recordedValues().map { (value: $0.value, count: UInt64($0.count)) })
+  }
+}
+
+/// Durations in nanoseconds with how often each occurred, ascending. Written as `28416:3 28448:5`: one JSON value,
+/// however many there are.
+public struct HistogramBuckets: Codable, Sendable, Equatable {
+  /// Each duration once.
+  public private(set) var values: [UInt64]
+  /// How often; none is zero.
+  public private(set) var counts: [UInt64]
+
+  init(_ buckets: [(value: UInt64, count: UInt64)]) {
+    values = buckets.map(\.value)
+    counts = buckets.map(\.count)
+  }
+
+  /// Reads the text, which may come from anywhere.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    var buckets: [(value: UInt64, count: UInt64)] = []
+    var total: UInt64 = 0
+    for pair in text.split(separator: " ", omittingEmptySubsequences: false) where !text.isEmpty {
+      let numbers = pair.split(separator: ":", omittingEmptySubsequences: false).compactMap { UInt64($0) }
+      let (sum, overflow) = total.addingReportingOverflow(numbers.count == 2 ? numbers[1] : .max)
+      guard numbers.count == 2, !overflow, numbers[1] > 0, buckets.last.map({ $0.value < numbers[0] }) ?? true else {
+        throw DecodingError.dataCorruptedError(
+          in: container,
+          debugDescription: "it must be ascending durations with their counts, such as \"28416:3 28448:5\"")
+      }
+      total = sum
+      buckets.append((numbers[0], numbers[1]))
+    }
+    self.init(buckets)
+  }
+
+  /// Writes the text.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(zip(values, counts).map { "\($0):\($1)" }.joined(separator: " "))
+  }
+}
