@@ -81,7 +81,7 @@ public struct CumulativePlot: Sendable {
     let centre = rounded(plot.top + plot.height / 2)
     parts.append(
       "<text x=\"24\" y=\"\(centre)\" text-anchor=\"middle\" transform=\"rotate(-90 24 \(centre))\">"
-        + "at most so long (% of all)</text>")
+        + "cumulative share (%)</text>")
     parts += series.map(curve)
     for (index, series) in series.enumerated() { parts += legend(series, at: index, below: bottom + 76) }
     return (parts + ["</svg>"]).joined(separator: "\n") + "\n"

@@ -50,15 +50,17 @@ public struct HistogramBuckets: Codable, Sendable, Equatable {
     var buckets: [(value: UInt64, count: UInt64)] = []
     var total: UInt64 = 0
     for pair in text.split(separator: " ", omittingEmptySubsequences: false) where !text.isEmpty {
-      let numbers = pair.split(separator: ":", omittingEmptySubsequences: false).compactMap { UInt64($0) }
-      let (sum, overflow) = total.addingReportingOverflow(numbers.count == 2 ? numbers[1] : .max)
-      guard numbers.count == 2, !overflow, numbers[1] > 0, buckets.last.map({ $0.value < numbers[0] }) ?? true else {
+      let parts = pair.split(separator: ":", omittingEmptySubsequences: false)
+      guard parts.count == 2, let value = UInt64(parts[0]), let count = UInt64(parts[1]), count > 0,
+        case let (sum, overflow) = total.addingReportingOverflow(count), !overflow,
+        buckets.last.map({ $0.value < value }) ?? true
+      else {
         throw DecodingError.dataCorruptedError(
           in: container,
           debugDescription: "it must be ascending durations with their counts, such as \"28416:3 28448:5\"")
       }
       total = sum
-      buckets.append((numbers[0], numbers[1]))
+      buckets.append((value, count))
     }
     self.init(buckets)
   }

@@ -4,7 +4,7 @@ import Benchmarks
 func kickText(_ report: BenchmarkReport) -> String {
   let blocks = report.cases.map { item in
     var table = Table([
-      .init(item.subject.label(in: report.benchmark).uppercasedFirst), .init("P50", .right), .init("P90", .right),
+      .init(item.subject.label(in: report.benchmark)), .init("P50", .right), .init("P90", .right),
       .init("P99", .right), .init("P99.9", .right), .init("MAX", .right),
     ])
     for (figure, name) in [
@@ -152,8 +152,4 @@ private func hostProperties(_ host: HostDescription) -> [(name: String, value: S
         + (host.isVirtual ? ", itself a virtual machine" : "")
     ), ("ring 0", host.isKVMPVM ? "emulated in software (kvm_pvm)" : "native"),
   ]
-}
-
-extension String {
-  fileprivate var uppercasedFirst: String { prefix(1).uppercased() + dropFirst() }
 }

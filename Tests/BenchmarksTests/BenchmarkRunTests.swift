@@ -1,5 +1,4 @@
 import Foundation
-import GuestImages
 import JSONCodec
 import KVM
 import Testing
@@ -8,7 +7,7 @@ import VCPURuntime
 @testable import Benchmarks
 
 /// Whether there is a KVM to measure; says so once if not.
-private let hasKVM: Bool = {
+let hasKVM: Bool = {
   do throws(KVMUnavailable) {
     _ = try KVMSystem()
     return true
@@ -24,125 +23,114 @@ private let hasKVM: Bool = {
     let processors = ProcessorPlacement.usable
     defer { #expect(ProcessorPlacement.usable == processors) }
     var progress: [Int] = []
-    let benchmark = KickBenchmark(rounds: 3, kicksPerRound: 50, mechanism: mechanism)
-    let report = try benchmark.run { progress.append($0) }
-    #expect(progress == [1, 2, 3])
-    #expect(report.rounds.count == 3)
-    for figures in report.rounds.flatMap({ [$0.bare, $0.vmpool] }) {
-      #expect(figures.lost == 0)
-      #expect(figures.latency.count == 50)
-      #expect(figures.latency.p50 > 0)
-      #expect(figures.latency.p50 <= figures.call.p50)
-    }
-    #expect(report.vmpool.phases?.values.reduce(0, +) == 150)
-    #expect(report.mechanism == mechanism.rawValue)
-    let object = try members(of: report)
-    let first = try #require((object["rounds"] as? [[String: Any]])?.first)
-    for side in ["bare", "vmpool"] {
-      for figures in [object[side] as? [String: Any], first[side] as? [String: Any]] {
-        for duration in ["latency_ns", "call_ns"] {
-          let quantiles = figures?[duration] as? [String: Any]
-          #expect(quantiles?.keys.sorted() == ["count", "max", "p50", "p90", "p99", "p999"])
-        }
-        #expect(figures?["lost"] as? Int == 0)
+    let benchmark = KickBenchmark(
+      rounds: 3, kicksPerRound: 20, roundNS: 60_000_000_000, mechanisms: [mechanism])
+    let report = try benchmark.run(version: "1") { progress.append($0.done) }
+    #expect(progress == [0, 1, 2, 3])
+    let item = try #require(report.cases.first)
+    #expect(item.subject.mechanism == mechanism.rawValue)
+    for side in [item.bare, item.vmpool] {
+      let (latency, call) = (try #require(side[.latency]), try #require(side[.call]))
+      if mechanism != .signalOnly {
+        #expect(side.lost == 0)
+        #expect(latency.count == 60)
       }
+      #expect(latency.roundP50.count == 3)
+      #expect(latency.p50 > 0)
+      #expect(latency.p50 <= call.p50)
+      #expect((side[.signal] == nil) == (mechanism == .signalMask))
     }
-    let ratios = object["ratios"] as? [String: [String: Double]]
-    #expect(ratios?.keys.sorted() == ["call_p50", "call_p99", "latency_p50", "latency_p99"])
-    #expect(ratios?["call_p50"]?.keys.sorted() == ["lower_quartile", "max", "median", "min", "upper_quartile"])
+    let counts = item.vmpool.counts
+    #expect(KickPhase.allCases.reduce(0) { $0 + (counts["\($1)"] ?? 0) } == counts["acknowledged"])
+    try expectSound(report)
   }
 
-  @Test(arguments: KickMechanism.allCases) func exitsAreCountedOnBothSides(_ mechanism: KickMechanism) throws {
+  /// Every guest, with several kickers and vCPUs: all of their kicks are answered.
+  @Test(arguments: BenchmarkGuest.allCases) func everyGuestIsKicked(_ guest: BenchmarkGuest) throws {
+    let benchmark = KickBenchmark(
+      rounds: 1, kicksPerRound: 4, roundNS: 5_000_000, guests: [guest], kickers: [1, 3], vcpus: [1, 2])
+    let report = try benchmark.run(version: "1") { _ in }
+    #expect(report.cases.map(\.subject.kickers) == [1, 1, 3, 3])
+    #expect(report.cases.map(\.subject.vcpus) == [1, 2, 1, 2])
+    for item in report.cases {
+      for side in [item.bare, item.vmpool] {
+        #expect(side.lost == 0)
+        #expect((side.counts["acknowledged"] ?? 0) > 0)
+        #expect((side[.storm] != nil) == (item.subject.kickers > 1))
+        #expect((side[.broadcast] != nil) == (item.subject.kickers == 1 && item.subject.vcpus > 1))
+      }
+      let counts = item.vmpool.counts
+      switch guest {
+      // Nothing but a signal gets it out, where the kernel keeps a halted vCPU.
+      case .haltIRQChip, .spin, .spinRing0: #expect((counts["parked"] ?? 0) == 0, "\(counts)")
+      case .halt: #expect(counts["parked"] == counts["acknowledged"], "\(counts)")
+      case .pio, .mmio: #expect((counts["parked"] ?? 0) == 0, "\(counts)")
+      }
+    }
+    try expectSound(report)
+  }
+
+  @Test func exitsAreCountedOnBothSides() throws {
     let processors = ProcessorPlacement.usable
     defer { #expect(ProcessorPlacement.usable == processors) }
-    let report = try ExitBenchmark(rounds: 2, windowNS: 10_000_000, mechanism: mechanism).run { _ in }
-    #expect(report.guests.map(\.guest) == ["pio", "mmio"])
-    for guest in report.guests {
-      #expect(guest.rounds.count == 2)
-      for count in guest.rounds.flatMap({ [$0.bare, $0.vmpool] }) {
-        #expect(count.exits > 0)
-        #expect(count.ns >= 10_000_000)
-        #expect(count.nsPerExit == Double(count.ns) / Double(count.exits))
+    let benchmark = ExitBenchmark(rounds: 2, windowNS: 5_000_000, vcpus: [1, 3])
+    let report = try benchmark.run(version: "1") { _ in }
+    #expect(report.cases.count == 2 * 2 * KickMechanism.sound.count)
+    for item in report.cases {
+      for side in [item.bare, item.vmpool] {
+        #expect((side.counts["exits"] ?? 0) > 0)
+        #expect(try #require(side[.perExit]).roundP50.count == 2)
+        #expect(try #require(side[.cpuPerExit]).p50 > 0)
       }
-      #expect(guest.ratio.median > 0)
+      let isReference = item.subject.mechanism == KickMechanism.immediateExit.rawValue
+      #expect((item.ratios["cpu_per_exit_to_immediate_exit_bare"] == nil) == isReference)
+      #expect((item.ratios["cpu_per_exit_to_immediate_exit_vmpool"] == nil) == isReference)
     }
-    let guests = try members(of: report)["guests"] as? [[String: Any]]
-    for guest in try #require(guests) {
-      #expect(guest.keys.sorted() == ["bare_ns_per_exit", "guest", "ratio", "rounds", "vmpool_ns_per_exit"])
-    }
+    try expectSound(report)
   }
 
   @Test func creatingIsMeasuredApartFromDestroying() throws {
-    let report = try CreateBenchmark(rounds: 2, vmsPerRound: 3).run { _ in }
-    #expect(report.rounds.count == 2)
-    for figures in report.rounds.flatMap({ [$0.bare, $0.vmpool] }) {
-      #expect(figures.create.count == 3)
-      #expect(figures.destroy.count == 3)
-      #expect(figures.create.p50 > 0)
-      #expect(figures.destroy.p50 > 0)
+    let report = try CreateBenchmark(rounds: 2, vmsPerRound: 3).run(version: "1") { _ in }
+    for side in report.cases.flatMap({ [$0.bare, $0.vmpool] }) {
+      #expect(side[.create]?.count == 6)
+      #expect(side[.destroy]?.count == 6)
+      #expect(try #require(side[.create]).p50 > 0)
     }
-    let ratios = try members(of: report)["ratios"] as? [String: Any]
-    #expect(ratios?.keys.sorted() == ["create_p50", "destroy_p50"])
+    #expect(report.cases.first?.ratios.keys.sorted() == ["create_p50", "create_p99", "destroy_p50", "destroy_p99"])
+    try expectSound(report)
   }
 
-  /// The tests above look that the calling thread gets its processors back.
-  @Test func theCallingThreadIsKeptOnOneProcessor() throws {
-    let before = ProcessorPlacement.usable
-    #expect(!before.isEmpty)
-    let report = try KickBenchmark(rounds: 1, kicksPerRound: 1).run { _ in
-      #expect(ProcessorPlacement.usable == Array(before.prefix(1)))
-    }
-    #expect(report.isPinned == (before.count > 1))
-  }
-
-  /// The document as somebody else's parser reads it, once it has been found to be all of the report.
-  private func members<Report: Codable & Equatable>(of report: Report) throws -> [String: Any] {
+  /// The document as somebody else's parser reads it, once it has been found to be all of a valid report.
+  private func expectSound(_ report: BenchmarkReport) throws {
+    try report.validate()
     let bytes = try JSON.encodePretty(report)
-    #expect(try JSON.decode(Report.self, from: bytes) == report)
+    #expect(try JSON.decode(BenchmarkReport.self, from: bytes) == report)
     let object = try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any])
+    #expect(
+      object.keys.sorted() == ["benchmark", "cases", "host", "measured_at", "pinned", "schema", "settings", "version"])
     let host = object["host"] as? [String: Any]
-    #expect(host?.keys.sorted() == ["cpu", "cpus", "kernel", "kvm_pvm"])
-    #expect(["kick", "exits", "create"].contains(object["benchmark"] as? String))
-    #expect(KickMechanism(rawValue: object["mechanism"] as? String ?? "") != nil)
-    return object
+    #expect(host?.keys.sorted() == ["cpu", "cpus", "kernel", "kvm_pvm", "virtual"])
+    #expect(object["measured_at"] as? String == report.measuredAt && report.measuredAt.hasSuffix("Z"))
   }
 }
 
-/// The yardstick must be the same VM, or nothing is compared.
-@Suite(.enabled(if: hasKVM)) struct BareVMTests {
-  @Test(arguments: ["spin", "pio", "mmio"]) func hasTheVeryMemoryOfAMachine(guest: String) throws {
-    let guest = try #require(BuiltinGuest.named(guest))
-    let layout = try GuestImage.builtin(guest).layout(memoryBytes: 2 << 20, vcpus: 1)
-    var expected = [UInt8](repeating: 0, count: 2 << 20)
-    for segment in layout.segments {
-      expected.replaceSubrange(Int(segment.address)..<Int(segment.address) + segment.bytes.count, with: segment.bytes)
+/// Neither side may be lucky with the scheduler.
+@Suite(.serialized) struct ProcessorPlacementTests {
+  @Test func keepsTheCallerAndVCPUsApart() throws {
+    let before = ProcessorPlacement.usable
+    #expect(!before.isEmpty)
+    do {
+      let placement = ProcessorPlacement(vcpus: 1)
+      #expect(ProcessorPlacement.usable == Array(before.prefix(1)))
+      if before.count > 1 {
+        let vcpus = try placement.creatingVCPUs { () throws(BenchmarkError) in ProcessorPlacement.usable }
+        let kickers = try placement.creatingKickers { () throws(BenchmarkError) in ProcessorPlacement.usable }
+        #expect(vcpus == [before[1]])
+        #expect(Set(vcpus).isDisjoint(with: kickers) && vcpus.count + kickers.count == before.count)
+      }
+      #expect(try placement.creatingAnywhere { () throws(BenchmarkError) in ProcessorPlacement.usable } == before)
+      #expect(ProcessorPlacement.usable == Array(before.prefix(1)))
     }
-    let vm = try BareHost().create(guest, memoryMiB: 2, mechanism: .immediateExit)
-    #expect(vm.memory(at: 0, count: 2 << 20) == expected)
-  }
-
-  @Test(arguments: KickMechanism.allCases) func standsStillWhileItIsParked(_ mechanism: KickMechanism) throws {
-    let guest = try #require(BuiltinGuest.named("pio"))
-    let vm = try BareHost().create(guest, memoryMiB: 2, mechanism: mechanism)
-    try vm.park()
-    #expect(try vm.exits() == 0)
-    var seen: UInt64 = 0
-    for _ in 0..<20 {
-      vm.run()
-      while try vm.exits() == seen {}
-      #expect(try vm.kick() != nil)
-      try vm.park()
-      seen = try vm.exits()
-      spin(forNS: 1_000_000)
-      #expect(try vm.exits() == seen)
-    }
-  }
-
-  @Test func saysThatItsGuestHasStopped() throws {
-    let guest = try #require(BuiltinGuest.named("halt"))
-    let vm = try BareHost().create(guest, memoryMiB: 2, mechanism: .immediateExit)
-    vm.run()
-    // In ring 3, HLT is a fault, and without an interrupt table that is the end.
-    #expect(throws: BenchmarkError.self) { while true { _ = try vm.exits() } }
+    #expect(ProcessorPlacement.usable == before)
   }
 }

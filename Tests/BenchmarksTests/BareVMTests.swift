@@ -1,0 +1,46 @@
+import GuestImages
+import Testing
+import VCPURuntime
+
+@testable import Benchmarks
+
+/// The yardstick must be the same VM, or nothing is compared.
+@Suite(.enabled(if: hasKVM)) struct BareVMTests {
+  @Test(arguments: BenchmarkGuest.allCases) func hasTheVeryMemoryOfAMachine(guest: BenchmarkGuest) throws {
+    let layout = try guest.image.layout(memoryBytes: 2 << 20, vcpus: 1)
+    var expected = [UInt8](repeating: 0, count: 2 << 20)
+    for segment in layout.segments {
+      expected.replaceSubrange(Int(segment.address)..<Int(segment.address) + segment.bytes.count, with: segment.bytes)
+    }
+    let vm = try BareHost().create(guest, vcpus: 1, memoryMiB: 2, mechanism: .immediateExit)
+    defer { vm.destroy() }
+    #expect(vm.memory(at: 0, count: 2 << 20) == expected)
+  }
+
+  @Test(arguments: KickMechanism.allCases) func standsStillWhileItIsParked(_ mechanism: KickMechanism) throws {
+    let vm = try BareHost().create(.pio, vcpus: 2, memoryMiB: 2, mechanism: mechanism)
+    defer { vm.destroy() }
+    try vm.park()
+    #expect(vm.exits() == 0)
+    var seen: UInt64 = 0
+    for _ in 0..<20 {
+      try vm.start()
+      while vm.exits() == seen { try vm.checkThatItRuns() }
+      if mechanism != .signalOnly { #expect(try vm.kick(1, patienceNS: 60_000_000_000) != nil) }
+      try vm.park()
+      seen = vm.exits()
+      // A parked vCPU answers as well.
+      #expect(try vm.kick(0, patienceNS: 60_000_000_000) != nil)
+      #expect(try vm.kickAll(patienceNS: 60_000_000_000))
+      spin(forNS: 1_000_000)
+      #expect(vm.exits() == seen)
+    }
+  }
+
+  @Test func saysThatItsGuestHasStopped() throws {
+    let vm = try BareHost().create(.halt, vcpus: 1, memoryMiB: 2, mechanism: .immediateExit)
+    defer { vm.destroy() }
+    try vm.start()
+    #expect(throws: BenchmarkError.self) { while true { try vm.checkThatItRuns() } }
+  }
+}
