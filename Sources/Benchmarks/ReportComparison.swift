@@ -11,8 +11,10 @@ public struct ReportComparison: Codable, Sendable, Equatable {
     case slower
     /// The whole interval lies below the threshold on the other side.
     case faster
-    /// Neither.
+    /// The whole interval lies within it.
     case same
+    /// The interval says too little: more rounds, or a quieter machine, would say more.
+    case unclear
   }
 
   /// One figure.
@@ -108,12 +110,17 @@ public struct ReportComparison: Codable, Sendable, Equatable {
     }
     ratios.sort()
     let (low, high) = (Benchmarks.quantile(0.005, ofSorted: ratios), Benchmarks.quantile(0.995, ofSorted: ratios))
-    let margin = 1 + thresholdPercent / 100
     lines.append(
       Line(
         subject: subject, side: side, figure: figure.rawValue, quantile: quantile, before: old, after: new,
         ratio: max(new, 0.5) / max(old, 0.5), low: low, high: high,
-        verdict: low > margin ? .slower : high < 1 / margin ? .faster : .same))
+        verdict: Self.verdict(low, high, margin: 1 + thresholdPercent / 100)))
+  }
+
+  private static func verdict(_ low: Double, _ high: Double, margin: Double) -> Verdict {
+    if low > margin { return .slower }
+    if high < 1 / margin { return .faster }
+    return low >= 1 / margin && high <= margin ? .same : .unclear
   }
 
   enum CodingKeys: String, CodingKey {

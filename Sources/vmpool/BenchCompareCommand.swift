@@ -9,7 +9,8 @@ struct BenchCompareCommand: ParsableCommand {
     abstract: "What became slower from one `bench … --json` to another: between hosts, kernels or versions.",
     discussion: """
       Each figure's change comes with an interval in which it lies with a probability of 99 %, by bootstrap over \
-      rounds. Slower is what the whole interval says is slower, by more than the threshold. Bare C's figures are \
+      rounds. Slower is what the whole interval says is slower, by more than the threshold; unclear, what it says too \
+      little of. Bare C's figures are \
       compared too, and decide nothing: what became slower there as well is the host's doing.
 
       EXIT STATUS
@@ -96,8 +97,8 @@ struct BenchCompareCommand: ParsableCommand {
       ("before", describe(a)), ("after", describe(b)),
       (
         "vmpool's figures",
-        "\(count(.slower)) slower, \(count(.faster)) faster, \(count(.same)) the same, "
-          + "within \(fixed(threshold, 1)) %"
+        "\(count(.slower)) slower, \(count(.faster)) faster, \(count(.same)) the same "
+          + "(within \(fixed(threshold, 1)) %), \(count(.unclear)) unclear"
       ),
     ]
     if comparison.unmatched > 0 { summary.append(("not compared", "\(comparison.unmatched) cases of one report only")) }
