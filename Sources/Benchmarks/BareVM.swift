@@ -25,9 +25,10 @@ internal import VCPURuntime
     let code = guest.code
     var vm: OpaquePointer?
     // Safe: the array and the locals outlive the call, which copies the code.
-    let result = unsafe code.withUnsafeBytes { bytes in
+    let result = unsafe code.withUnsafeBytes { bytes -> Int32 in
+      guard let start = bytes.baseAddress else { return -EINVAL }
       var options = unsafe barekvm_options(
-        code: bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped, code_size: bytes.count,
+        code: start, code_size: bytes.count,
         memory_size: memoryMiB << 20, vcpus: Int32(vcpus), ring: Int32(guest.ring), has_irqchip: guest.hasIRQChip,
         mechanism: mechanism.inBareC)
       return unsafe barekvm_create(host, &options, &vm)
@@ -66,6 +67,8 @@ extension KickMechanism {
   }
 
   func start() throws(BenchmarkError) { try check(unsafe barekvm_run(vm), "starting the vCPUs") }
+
+  func askToStop() throws(BenchmarkError) { try check(unsafe barekvm_ask_to_park(vm), "asking the vCPUs to park") }
 
   func park() throws(BenchmarkError) { try check(unsafe barekvm_park(vm), "parking the vCPUs") }
 

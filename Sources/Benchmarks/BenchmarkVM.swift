@@ -26,6 +26,8 @@ protocol BenchmarkVM: Sendable {
   func exits() -> UInt64
   /// Throws when a vCPU has left the guest for good of itself.
   func checkThatItRuns() throws(BenchmarkError)
+  /// Has its vCPUs leave the guest for good, without waiting. What comes next is `destroy`.
+  func askToStop() throws(BenchmarkError)
   /// Unmakes it. Once, at the end.
   func destroy()
 }

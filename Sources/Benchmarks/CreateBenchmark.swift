@@ -31,7 +31,7 @@ public struct CreateBenchmark: Benchmark {
   package func round(
     _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
   ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
-    let (guest, mechanism) = try subject.parts()
+    let (guest, mechanism) = subject.parts
     var bare = Tally()
     var ours = Tally()
     for _ in 0..<vmsPerRound {

@@ -46,7 +46,7 @@ public struct ExitBenchmark: Benchmark {
   package func round(
     _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
   ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
-    let (guest, mechanism) = try subject.parts()
+    let (guest, mechanism) = subject.parts
     let placement = ProcessorPlacement(vcpus: subject.vcpus)
     func bare() throws(BenchmarkError) -> Tally {
       try measure(subject, placement) { () throws(BenchmarkError) in try bed.bareVM(guest, mechanism: mechanism) }
@@ -72,6 +72,8 @@ public struct ExitBenchmark: Benchmark {
     for vm in vms { try vm.start() }
     let tally = try count(vms)
     for vm in vms { try vm.checkThatItRuns() }
+    // All before the first is waited for: while they run, each would wait its turn among them.
+    for vm in vms { try vm.askToStop() }
     return tally
   }
 

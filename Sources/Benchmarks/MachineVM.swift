@@ -74,5 +74,11 @@ struct MachineVM: BenchmarkVM {
     if case .stopped(let stop) = machine.state { throw .stopped("\(stop)") }
   }
 
+  func askToStop() throws(BenchmarkError) {
+    do throws(KickError) {
+      for vcpu in vcpus { _ = try vcpu.request(goal: .stop) }
+    } catch { throw .kick(error) }
+  }
+
   func destroy() { machine.destroy() }
 }

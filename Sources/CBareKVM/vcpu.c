@@ -145,11 +145,12 @@ static int mask_signal(struct barekvm_vcpu *vcpu) {
 }
 
 // `parked` against `requested`, here and in `request`: a store and a load on either side, all sequentially consistent.
-static void park(struct barekvm_vcpu *vcpu) {
+// `seen` is from before the goal was looked at: a request since then, which may have changed it, ends the sleep.
+static void park(struct barekvm_vcpu *vcpu, uint32_t seen) {
   clear_kick(vcpu);
   atomic_store(&vcpu->parked, true);
   acknowledge(vcpu, now_ns());
-  futex_wait(&vcpu->requested, atomic_load(&vcpu->served), NULL);
+  futex_wait(&vcpu->requested, seen, NULL);
   atomic_store(&vcpu->parked, false);
   acknowledge(vcpu, now_ns());
 }
@@ -166,10 +167,11 @@ static void *vcpu_main(void *argument) {
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
   }
   for (;;) {
+    uint32_t seen = atomic_load(&vcpu->requested);
     uint32_t goal = atomic_load_explicit(&vcpu->goal, memory_order_acquire);
     if (goal == END) return NULL;
     if (goal == RUN && !atomic_load(&vcpu->stopped)) run_guest(vcpu);
-    else park(vcpu);
+    else park(vcpu, seen);
   }
 }
 
@@ -260,6 +262,15 @@ static int await_parked(struct barekvm_vcpu *vcpu, uint32_t generation) {
     pthread_kill(vcpu->thread, KICK_SIGNAL);
   }
   return -ETIMEDOUT;
+}
+
+int barekvm_ask_to_park(struct barekvm_vm *vm) {
+  uint32_t generation;
+  for (int i = 0; i < vm->vcpus; i++) {
+    int error = set_goal(&vm->vcpu[i], PARK, &generation);
+    if (error) return error;
+  }
+  return 0;
 }
 
 int barekvm_park(struct barekvm_vm *vm) {

@@ -47,6 +47,9 @@ int barekvm_run(struct barekvm_vm *vm);
 /// Takes the vCPUs out of the guest and waits until their threads are parked: for ten seconds, then -ETIMEDOUT.
 int barekvm_park(struct barekvm_vm *vm);
 
+/// The same without waiting.
+int barekvm_ask_to_park(struct barekvm_vm *vm);
+
 struct barekvm_kick {
   uint64_t generation;
   uint64_t signal_ns; // from the request to the signal's handler; 0 where none ran for it
