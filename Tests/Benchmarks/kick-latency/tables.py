@@ -142,7 +142,7 @@ def host(report):
 def section(reports, name):
     if name == "qmp-pause":
         text = (reports / "qmp-pause.txt").read_text().rstrip()
-        return f"`Tests/Benchmarks/qmp-pause/run --vmpoold .build/release/vmpoold -- --log-level warning`\n\n```\n{text}\n```"
+        return f"`{(reports / 'qmp-pause.command').read_text().strip()}`\n\n```\n{text}\n```"
     if name == "host":
         return host(json.loads((reports / "mechanisms.json").read_text()))
     command = (reports / f"{name}.command").read_text().strip()
