@@ -18,6 +18,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public var refill: RefillDocument
   /// Whether it is left as it is: nothing made, replaced or taken away.
   public var paused: Bool
+  /// How often one of its running VMs is kicked to see how long that takes; null for never.
+  public var probeIntervalMS: Int?
   /// Who declared it: `api` or `file`.
   public var source: String
   /// How it stands.
@@ -26,7 +28,7 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   /// A pool.
   public init(
     name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
-    refill: RefillDocument, paused: Bool, source: String, status: PoolStatusDocument
+    refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, source: String, status: PoolStatusDocument
   ) {
     self.name = name
     self.image = image
@@ -37,6 +39,7 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.deadlineMS = deadlineMS
     self.refill = refill
     self.paused = paused
+    self.probeIntervalMS = probeIntervalMS
     self.source = source
     self.status = status
   }
@@ -47,7 +50,9 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     case ready
     case maxVMs = "max_vms"
     case deadlineMS = "deadline_ms"
-    case refill, paused, source, status
+    case refill, paused
+    case probeIntervalMS = "probe_interval_ms"
+    case source, status
   }
 }
 
@@ -190,11 +195,13 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   public var refill: RefillDocument?
   /// False when absent.
   public var paused: Bool?
+  /// 10 to 3 600 000; never when absent.
+  public var probeIntervalMS: Int?
 
   /// A declaration; nil stands for the default.
   public init(
     image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: ReadyRange, maxVMs: Int? = nil,
-    deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil
+    deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil, probeIntervalMS: Int? = nil
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -204,6 +211,7 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     self.deadlineMS = deadlineMS
     self.refill = refill
     self.paused = paused
+    self.probeIntervalMS = probeIntervalMS
   }
 
   enum CodingKeys: String, CodingKey {
@@ -213,5 +221,6 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     case maxVMs = "max_vms"
     case deadlineMS = "deadline_ms"
     case refill, paused
+    case probeIntervalMS = "probe_interval_ms"
   }
 }

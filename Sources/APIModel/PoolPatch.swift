@@ -9,6 +9,7 @@ public struct PoolPatch: Decodable, Sendable {
   private let deadlineMS: Change<Int>
   private let refill: Change<RefillPatch>
   private let paused: Change<Bool>
+  private let probeIntervalMS: Change<Int>
 
   /// What a patch says of one member.
   fileprivate enum Change<Value: Decodable & Sendable>: Sendable {
@@ -60,6 +61,7 @@ public struct PoolPatch: Decodable, Sendable {
     deadlineMS = try members.change(.deadlineMS)
     refill = try members.change(.refill)
     paused = try members.change(.paused)
+    probeIntervalMS = try members.change(.probeIntervalMS)
   }
 
   /// What comes of a declaration; where a member that it needs would be removed, the RFC 6901 pointer to that.
@@ -87,6 +89,7 @@ public struct PoolPatch: Decodable, Sendable {
     maxVMs.applied(to: &result.maxVMs)
     deadlineMS.applied(to: &result.deadlineMS)
     paused.applied(to: &result.paused)
+    probeIntervalMS.applied(to: &result.probeIntervalMS)
     switch refill {
     case .none: break
     case .remove: result.refill = nil

@@ -103,7 +103,9 @@ extension PoolDocument {
       ready: ReadyRange(min: ready.lowerBound, max: ready.upperBound), maxVMs: pool.specification.maxVMs,
       deadlineMS: vm.deadlineNS.map { Int($0 / 1_000_000) },
       refill: RefillDocument(concurrency: pool.specification.refillConcurrency),
-      paused: pool.specification.isPaused, source: source.rawValue, status: PoolStatusDocument(pool))
+      paused: pool.specification.isPaused,
+      probeIntervalMS: pool.specification.probeIntervalNS.map { Int($0 / 1_000_000) }, source: source.rawValue,
+      status: PoolStatusDocument(pool))
   }
 }
 

@@ -64,8 +64,12 @@ extension PoolSpecification {
     let concurrency = try document.refill?.concurrency.map { count throws(APIProblem) in
       try checked(count, default: count, in: 1...64, at: "/refill/concurrency")
     }
+    let probeIntervalMS = try document.probeIntervalMS.map { interval throws(APIProblem) in
+      try checked(interval, default: interval, in: 10...3_600_000, at: "/probe_interval_ms")
+    }
     self.init(
-      vm: vm, ready: low...high, maxVMs: maxVMs, refillConcurrency: concurrency, isPaused: document.paused ?? false)
+      vm: vm, ready: low...high, maxVMs: maxVMs, refillConcurrency: concurrency, isPaused: document.paused ?? false,
+      probeIntervalNS: probeIntervalMS.map { UInt64($0) * 1_000_000 })
   }
 }
 

@@ -37,6 +37,7 @@ public final class Fleet: Sendable {
     /// VMs being taken apart, whose counts are not folded into their pool yet.
     var leaving: [String: VM] = [:]
     var measurements: [Ledger.PoolKey: PoolMeasurements] = [:]
+    var probes: [Ledger.PoolKey: KickProbe] = [:]
     var leases: [String: Lease] = [:]
     var waiting: [UInt64: Waiting] = [:]
     var watches: [String: [UInt64: @Sendable (MachineState?) -> Bool]] = [:]
@@ -129,6 +130,7 @@ public final class Fleet: Sendable {
       return [{ [self] in messages.async { self.record(end, of: lease, by: .server) } }]
     case .gone(let key):
       tables.measurements[key] = nil
+      tables.probes[key] = nil
       let told = tables.gone.removeValue(forKey: key) ?? []
       return told.map { tell in { [messages] in messages.async(execute: tell) } }
     case .note(let pool, let note):

@@ -14,6 +14,7 @@ extension Fleet {
         let isNew = try tables.ledger.declare(name, specification, now: now)
         guard let book = tables.ledger.book(name) else { return .failure(.noSuchPool(name)) }
         if isNew { tables.measurements[book.key] = PoolMeasurements() }
+        setProbe(book.key, specification.probeIntervalNS, &tables)
         observe(.pool(name, isNew: isNew))
         return .success((Self.status(book, tables, now), isNew))
       } catch {

@@ -37,17 +37,20 @@ public struct PoolSpecification: Sendable, Equatable {
   public var refillConcurrency: Int?
   /// Left as it is: nothing is made for it, replaced or taken away. What is ready is still leased.
   public var isPaused: Bool
+  /// How often one of its running VMs is kicked to see how long that takes; nil for never.
+  public var probeIntervalNS: UInt64?
 
   /// A pool that keeps `ready` VMs of `vm` ready.
   public init(
     vm: VMSpecification, ready: ClosedRange<Int>, maxVMs: Int? = nil, refillConcurrency: Int? = nil,
-    isPaused: Bool = false
+    isPaused: Bool = false, probeIntervalNS: UInt64? = nil
   ) {
     self.vm = vm
     self.ready = ready
     self.maxVMs = maxVMs
     self.refillConcurrency = refillConcurrency
     self.isPaused = isPaused
+    self.probeIntervalNS = probeIntervalNS
   }
 
   /// A pool that keeps exactly `ready` VMs of `vm` ready.

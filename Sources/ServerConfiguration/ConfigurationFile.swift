@@ -12,6 +12,7 @@ import SystemPackage
 ///         deadline_ms: 60000
 ///         refill: {concurrency: 2}
 ///         paused: false
+///         probe_interval_ms: 1000
 ///
 /// Only a pool's `image` cannot be left out.
 public struct ConfigurationFile: Sendable, Equatable {
@@ -74,6 +75,7 @@ public struct ConfigurationFile: Sendable, Equatable {
 extension PoolDeclaration {
   private static let members = [
     "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
+    "probe_interval_ms",
   ]
 
   fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
@@ -87,6 +89,7 @@ extension PoolDeclaration {
     memoryMiB = pool.number("memory_mib", in: 1...1024, &mistakes)
     maxVMs = pool.number("max_vms", in: 1...100_000, &mistakes)
     deadlineMS = pool.number("deadline_ms", in: 1...86_400_000, &mistakes)
+    probeIntervalMS = pool.number("probe_interval_ms", in: 10...3_600_000, &mistakes)
     paused = pool.boolean("paused", &mistakes)
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)

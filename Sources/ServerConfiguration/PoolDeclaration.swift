@@ -26,6 +26,8 @@ public struct PoolDeclaration: Sendable, Equatable {
   public var refillConcurrency: Int?
   /// Whether refilling is stopped.
   public var paused: Bool?
+  /// 10 to 3600000.
+  public var probeIntervalMS: Int?
   /// Where its name stands, both from 1.
   public var position: ConfigurationMistake.Position
 }

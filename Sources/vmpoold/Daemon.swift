@@ -225,6 +225,6 @@ extension DeclarePoolDocument {
       image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
       ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
       deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
-      paused: pool.paused)
+      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS)
   }
 }

@@ -9,7 +9,7 @@ private let vm = VMDocument(
   consoleBytes: 3, stop: nil)
 private let pool = PoolDocument(
   name: "demo", image: "spin", vcpus: 1, memoryMiB: 2, ready: ReadyRange(2), maxVMs: nil, deadlineMS: nil,
-  refill: RefillDocument(), paused: false, source: "api",
+  refill: RefillDocument(), paused: false, probeIntervalMS: nil, source: "api",
   status: PoolStatusDocument(
     ready: 1, outdated: 0, leased: 0, creating: 1, retiring: 0, quarantined: 0, waiting: 0, running: 0, paused: 0,
     stopped: 0, draining: false, refill: RefillStatusDocument(state: "ok", lastError: "no memory")))

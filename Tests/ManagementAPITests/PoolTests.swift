@@ -1,4 +1,5 @@
 import APIModel
+import Foundation
 import PoolManager
 import Testing
 import VCPURuntime
@@ -26,6 +27,25 @@ import VCPURuntime
     #expect(harness.send("DELETE", "/v1/pools/web-1").status == 204)
     #expect(harness.send("GET", "/v1/pools/web-1").status == 404)
     #expect(try harness.send("GET", "/v1/vms").document(Page<VMDocument>.self).items.isEmpty)
+  }
+}
+
+@Suite(.enabled(if: RealKVM.isAvailable)) struct ProbeTests {
+  @Test func aProbedPoolMeasuresKicksThatNobodyAskedFor() throws {
+    let harness = try Harness()
+    harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":1}"#)
+    _ = try harness.wait(forReady: 1, in: "p")
+    #expect(harness.send("POST", "/v1/pools/p/leases").status == 201)
+    let count = #"vmpool_kick_latency_seconds_count{pool="p"}"#
+    #expect(harness.metrics()[count] == 0)
+    #expect(harness.send("PATCH", "/v1/pools/p", #"{"probe_interval_ms":10}"#).status == 200)
+    // Half a minute at most, and much less unless something is broken.
+    let end = Date().addingTimeInterval(30)
+    while harness.metrics()[count] ?? 0 < 3, Date() < end { usleep(1000) }
+    #expect(harness.metrics()[count] ?? 0 >= 3)
+    let off = try harness.send("PATCH", "/v1/pools/p", #"{"probe_interval_ms":null}"#).document(PoolDocument.self)
+    #expect(off.probeIntervalMS == nil)
+    #expect(harness.send("PATCH", "/v1/pools/p", #"{"probe_interval_ms":9}"#).problem?.pointer == "/probe_interval_ms")
   }
 }
 
