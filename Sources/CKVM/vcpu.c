@@ -42,6 +42,15 @@ void ckvm_vcpu_free(struct ckvm_vcpu *vcpu) {
   free(vcpu);
 }
 
+long ckvm_enter_in_advance(struct ckvm_vcpu *v) {
+  static const char no_reasons;
+  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
+  long result = v->entry->enter(v->fd, &no_reasons);
+  __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
+  return result;
+}
+
 long ckvm_complete(struct ckvm_vcpu *v, int signal) {
   if (signal)
     pthread_kill(pthread_self(), signal);
@@ -153,15 +162,19 @@ int ckvm_install_handler(int signal) {
 }
 #endif
 
-void ckvm_bind_thread(struct ckvm_vcpu *vcpu, int signal, bool unblock) {
+static void set_blocked(int how, int signal) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, signal);
-  pthread_sigmask(SIG_BLOCK, &set, NULL);
-  atomic_store_explicit(&bound, vcpu, memory_order_relaxed);
-  atomic_signal_fence(memory_order_seq_cst);
-  if (unblock) pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+  pthread_sigmask(how, &set, NULL);
 }
+
+void ckvm_bind_thread(struct ckvm_vcpu *vcpu, int signal) {
+  set_blocked(SIG_BLOCK, signal);
+  atomic_store_explicit(&bound, vcpu, memory_order_relaxed);
+}
+
+void ckvm_unblock(int signal) { set_blocked(SIG_UNBLOCK, signal); }
 
 bool ckvm_drain(int signal) {
   sigset_t set;

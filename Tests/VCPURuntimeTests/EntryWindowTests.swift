@@ -14,7 +14,7 @@ import Testing
   static let counterAddress: UInt64 = 0x20000
 
   private func held(_ mechanism: KickMechanism, _ body: (RunningVCPU) throws -> Void) throws {
-    let running = try RunningVCPU(.flat(Self.counter), mechanism: mechanism, isHeld: true)
+    let running = try RunningVCPU(.flat(Self.counter), mechanism: mechanism, path: .held)
     defer { running.close() }
     defer { held_entry_release() }
     try running.become(.run)

@@ -1,10 +1,12 @@
 import CHeldEntry
+import CKVM
 import Foundation
 import GuestImages
 import GuestMemory
 import KVM
 import LinuxSupport
 import Synchronization
+import Testing
 
 @testable import VCPURuntime
 
@@ -24,6 +26,22 @@ enum RealKVM {
 
 /// Half a minute from now: for waits that end much sooner unless something is broken.
 var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
+
+/// The way into the guest: the shipped one, or one that a test can hold or let fail (`CHeldEntry`).
+enum EntryPath {
+  case shipped, held, blind, failing, forgetful
+
+  // Safe: constants that live as long as the program.
+  @unsafe fileprivate var entry: UnsafePointer<ckvm_entry>? {
+    switch self {
+    case .shipped: nil
+    case .held: unsafe held_entry()
+    case .blind: unsafe blind_entry()
+    case .failing: unsafe failing_entry()
+    case .forgetful: unsafe forgetful_entry()
+    }
+  }
+}
 
 /// An exit handler that a test can hold up and look into.
 final class Recorder: ExitHandler {
@@ -57,10 +75,9 @@ final class RunningVCPU: Sendable {
     var memory: GuestMemoryRegion?
   }
 
-  /// `isHeld`: through the entry that can hold the thread in the window (`CHeldEntry`).
   init(
     _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
-    isHeld: Bool = false
+    path: EntryPath = .shipped
   ) throws {
     let memory = try GuestMemoryRegion(size: 2 << 20)
     let layout = try image.layout(memoryBytes: 2 << 20, vcpus: 1)
@@ -81,15 +98,16 @@ final class RunningVCPU: Sendable {
     try descriptor.load(BootState(mode: mode, registers: registers))
     // Safe: the entry is a constant that lives as long as the program.
     vcpu = unsafe try VCPU(
-      descriptor, index: 0, mechanism: mechanism, handler: handler, entry: isHeld ? held_entry() : nil)
+      descriptor, index: 0, mechanism: mechanism, handler: handler, entry: path.entry)
     parts = Mutex(Parts(vm: consume vm, memory: consume memory))
   }
 
   convenience init(
-    guest: String, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder()
+    guest: String, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
+    path: EntryPath = .shipped
   ) throws {
     guard let builtin = BuiltinGuest.named(guest) else { throw MissingGuest(name: guest) }
-    try self.init(.builtin(builtin), mechanism: mechanism, handler: handler)
+    try self.init(.builtin(builtin), mechanism: mechanism, handler: handler, path: path)
   }
 
   struct MissingGuest: Error { let name: String }
@@ -116,6 +134,15 @@ final class RunningVCPU: Sendable {
       } catch { return .failure(error) }
     }.get()
     return (bytes ?? []).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  /// Pauses it and holds its counts against the kernel's. Nobody else may kick it meanwhile.
+  func expectAgreementWithKernel(_ location: SourceLocation = #_sourceLocation) throws {
+    try become(.pause)
+    let counts = vcpu.counts
+    #expect(counts.eintrReturns == counts.kernelSignalExits + counts.entryExits, sourceLocation: location)
+    // Under the signal mask the kernel takes a signal that was pending at entry for one that came later.
+    if vcpu.mechanism == .signalMask { #expect(counts.entryExits == 0, sourceLocation: location) }
   }
 
   func close() {

@@ -205,6 +205,9 @@ static inline long ckvm_enter(struct ckvm_vcpu *v) {
   v->run->exit_reason = CKVM_NOT_WRITTEN;
   return v->entry->enter(v->fd, (const volatile char *)&v->request + 1);
 }
+/// KVM_RUN with immediate_exit set, and cleared after: the kernel does what it has put off until the first KVM_RUN, and
+/// returns -EINTR before the guest would run. Whatever the request word says.
+long ckvm_enter_in_advance(struct ckvm_vcpu *v);
 /// KVM_RUN without running the guest: completes what the last exit left unfinished. Returns -EINTR when nothing is
 /// left, 0 when a further access must be served first. `signal` 0: by immediate_exit; else by that signal, which is
 /// blocked outside KVM_RUN and sent to the calling thread.
@@ -282,9 +285,10 @@ static inline uint32_t ckvm_system_event(struct ckvm_vcpu *v) { return v->run->s
 
 /// Installs the handler of the kick signal, once a process.
 int ckvm_install_handler(int signal);
-/// Makes `vcpu` the one that the handler acts on when it runs on the calling thread. Blocks the kick signal around the
-/// change; `unblock` says whether it stays unblocked afterwards.
-void ckvm_bind_thread(struct ckvm_vcpu *_Nullable vcpu, int signal, bool unblock);
+/// Blocks the kick signal in the calling thread, and makes `vcpu` the one that the handler acts on when it runs there.
+void ckvm_bind_thread(struct ckvm_vcpu *_Nullable vcpu, int signal);
+/// Unblocks the kick signal in the calling thread.
+void ckvm_unblock(int signal);
 /// Consumes a pending kick signal that is blocked. Returns whether there was one.
 bool ckvm_drain(int signal);
 

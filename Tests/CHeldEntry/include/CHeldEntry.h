@@ -1,11 +1,14 @@
-// A way into the guest that can hold the vCPU's thread exactly where a kick is lost if only a signal is sent: past its
-// last check of the request word, before KVM_RUN. For tests alone; the shipped entry has none of it.
+// Ways into the guest, and system calls, that tests can hold up or let fail at a chosen place. For tests alone; what is
+// shipped has none of it.
 #pragma once
 #include "CKVM.h"
 
 #pragma clang assume_nonnull begin
 
-/// The entry to give to the vCPU under test.
+// ---- held.S: the entry window ----------------------------------------------------------------------------------
+
+/// As the shipped entry, but can hold the vCPU's thread exactly where a kick is lost if only a signal is sent: past its
+/// last check of the request word, before KVM_RUN.
 const struct ckvm_entry *held_entry(void);
 /// Holds every thread that passes its last check from now on.
 void held_entry_hold(void);
@@ -13,5 +16,41 @@ void held_entry_hold(void);
 void held_entry_release(void);
 /// Whether a thread stands in the window now.
 bool held_entry_is_holding(void);
+
+// ---- clear.c: between taking the flag away and taking the requests ---------------------------------------------
+
+/// As the shipped entry, but without the last check of the request word, which would save what a wrong order of the two
+/// loses; and its threads can be held where they take the flag away (`immediate_exit`: at the store that clears it) or
+/// drain the signal (`signal_mask`: before it is drained). One vCPU at a time.
+const struct ckvm_entry *blind_entry(void);
+/// Holds the thread of `vcpu` there when it has next left KVM_RUN.
+void clear_hold(struct ckvm_vcpu *vcpu);
+/// Lets it go on.
+void clear_release(void);
+/// Whether it stands there now.
+bool clear_is_holding(void);
+
+// ---- faults.c: what a kernel may answer ------------------------------------------------------------------------
+
+/// As the shipped entry, but the next KVM_RUNs of all its vCPUs fail.
+const struct ckvm_entry *failing_entry(void);
+/// How many, and with which error.
+void failing_entry_set(int error, uint32_t times);
+/// As the shipped entry on a kernel that makes a thread in a VM's first KVM_RUN, lacks commit 916b7f42b3b3 and has a
+/// kick arrive just then: if the kick signal could, this KVM_RUN and all that follow fail with ENOMEM. For one VM of one
+/// vCPU each.
+const struct ckvm_entry *forgetful_entry(void);
+
+/// KVM_CREATE_VM by the calling thread fails so many times from now on.
+void fail_create_vm(int error, uint32_t times);
+/// How many of those failures are still to come.
+uint32_t create_vm_failures_left(void);
+/// pthread_kill by the calling thread fails so many times from now on.
+void fail_pthread_kill(int error, uint32_t times);
+
+/// Counts the signals that are sent to `thread` from now on.
+void watch_signals(pthread_t thread);
+/// How many there were.
+uint64_t watched_signals(void);
 
 #pragma clang assume_nonnull end
