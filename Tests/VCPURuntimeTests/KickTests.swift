@@ -84,14 +84,11 @@ import Testing
     defer { running.close() }
     try running.become(.run)
     let answered = Atomic<Int>(0)
-    let shared = Atomic<Int>(0)
-    DispatchQueue.concurrentPerform(iterations: 16) { _ in
-      for _ in 0..<200 {
-        guard let outcome = try? running.vcpu.kick(timeoutNS: 30_000_000_000) else { continue }
+    startThreads(16) { _ in
+      for _ in 0..<200 where (try? running.vcpu.kick(timeoutNS: 30_000_000_000)) != nil {
         answered.add(1, ordering: .relaxed)
-        if outcome.coalesced { shared.add(1, ordering: .relaxed) }
       }
-    }
+    }.wait()
     #expect(answered.load(ordering: .relaxed) == 3_200)
     #expect(running.vcpu.counts.kicks.values.reduce(0, +) == 3_200)
     try running.expectAgreementWithKernel()

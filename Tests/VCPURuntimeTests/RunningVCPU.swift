@@ -1,5 +1,6 @@
 import CHeldEntry
 import CKVM
+import Dispatch
 import Foundation
 import GuestImages
 import GuestMemory
@@ -152,6 +153,20 @@ final class RunningVCPU: Sendable {
       parts.memory = nil
     }
   }
+}
+
+/// Starts threads of their own, so that all of them run at once: a concurrent queue has no more than there are
+/// processors. The group is left by each at its end.
+func startThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> DispatchGroup {
+  let group = DispatchGroup()
+  for number in 0..<count {
+    group.enter()
+    Thread.detachNewThread {
+      body(number)
+      group.leave()
+    }
+  }
+  return group
 }
 
 /// A generator whose seed is printed, and taken from VMPOOL_TEST_SEED to repeat a run.

@@ -1,0 +1,178 @@
+import CHeldEntry
+import CKVM
+import Dispatch
+import Glibc
+import GuestImages
+import KVM
+import LinuxSupport
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import VCPURuntime
+
+/// Faults of the kernel that it does not produce when asked to: put before it by `CHeldEntry`.
+@Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct InjectedFaultTests {
+  /// Pitfall 4: `pthread_kill` returns its error; who looks at errno believes that the signal is on its way.
+  @Test func aSignalThatCannotBeSentIsTold() throws {
+    let running = try RunningVCPU(guest: "spin")
+    defer { running.close() }
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    var refusal: KickError?
+    // A request that shares another's signal, or wakes, sends none.
+    while refusal == nil {
+      fail_pthread_kill(EAGAIN, 1)
+      do throws(KickError) {
+        _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
+      } catch { refusal = error }
+    }
+    fail_pthread_kill(0, 0)
+    #expect(refusal == .signalFailed(.resourceTemporarilyUnavailable))
+    // The signal that was refused is the one that the next kick shares: it is sent again.
+    let next = try running.vcpu.request()
+    #expect(next.coalesced && next.signalsSent == 0)
+    #expect(try running.vcpu.wait(for: next, untilNS: soon).signalsSent >= 1)
+    try running.expectAgreementWithKernel()
+  }
+
+  /// Pitfall 11: KVM_RUN is tried again after ENOMEM and EAGAIN …
+  @Test(arguments: KickMechanism.sound, [ENOMEM, EAGAIN]) func aRunThatFailsIsTriedAgain(
+    _ mechanism: KickMechanism, _ error: Int32
+  ) throws {
+    // ip_fixup needs the places in the shipped entry.
+    guard mechanism != .ipFixup else { return }
+    let recorder = Recorder()
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .failing)
+    defer { running.close() }
+    failing_entry_set(error, 7)
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    #expect(recorder.stops == [])
+    #expect(running.vcpu.counts.runErrors == 7)
+    try running.expectAgreementWithKernel()
+  }
+
+  /// … but not for ever: the vCPU has then crashed, says why, and still answers.
+  @Test(arguments: [KickMechanism.immediateExit, .signalMask]) func aRunThatFailsAgainAndAgainIsACrash(
+    _ mechanism: KickMechanism
+  ) throws {
+    let recorder = Recorder()
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .failing)
+    defer { running.close() }
+    failing_entry_set(ENOMEM, .max)
+    defer { failing_entry_set(0, 0) }
+    try running.become(.run)
+    while recorder.stops.isEmpty { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    #expect(recorder.stops == [.crashed("KVM_RUN failed: \(Errno.noMemory)")])
+    #expect(running.vcpu.counts.runErrors == 8)
+    #expect(running.vcpu.state == .halted)
+    #expect(try running.vcpu.kick(timeoutNS: 30_000_000_000).phase == .parked)
+  }
+
+  /// Pitfall 11: on a kernel that remembers that its first KVM_RUN was disturbed, trying again does not help. So the
+  /// kick signal must not be able to.
+  @Test(arguments: [KickMechanism.immediateExit, .signalMask]) func theFirstRunCannotBeDisturbedByAKick(
+    _ mechanism: KickMechanism
+  ) throws {
+    let recorder = Recorder()
+    let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .forgetful)
+    defer { running.close() }
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    #expect(recorder.stops == [])
+    #expect(running.vcpu.counts.runErrors == 0)
+    try running.expectAgreementWithKernel()
+  }
+
+  /// Pitfall 11: KVM_CREATE_VM is tried again after EINTR, but not for ever.
+  @Test func creatingAVMIsTriedAgainWhenASignalInterruptsIt() throws {
+    let system = try RealKVM.system.get()
+    fail_create_vm(EINTR, 7)
+    _ = try system.createVM()
+    #expect(create_vm_failures_left() == 0)
+    fail_create_vm(EINTR, 100)
+    #expect(throws: KVMError.self) { _ = try system.createVM() }
+    #expect(create_vm_failures_left() == 92)
+    // Any other error is told at once.
+    fail_create_vm(EMFILE, 2)
+    #expect(throws: KVMError.self) { _ = try system.createVM() }
+    #expect(create_vm_failures_left() == 1)
+    fail_create_vm(0, 0)
+  }
+
+  /// Pitfall 2: clear before read, made to matter. The thread is held before it drains the signal, a second kick comes,
+  /// and there is no last check that would see it: had the requests been read already, the kick would be lost.
+  @Test func signalMaskDrainsTheSignalBeforeItTakesTheRequests() throws {
+    try kickBetweenClearAndTake(.signalMask)
+  }
+
+  /// The same for the flag. In a process of its own: the store that clears it is caught by a fault handler.
+  @Test func immediateExitIsClearedBeforeTheRequestsAreTaken() async {
+    await #expect(processExitsWith: .success) {
+      try InjectedFaultTests().kickBetweenClearAndTake(.immediateExit)
+    }
+  }
+
+  private func kickBetweenClearAndTake(_ mechanism: KickMechanism) throws {
+    let running = try RunningVCPU(.flat(EntryWindowTests.counter), mechanism: mechanism, path: .blind)
+    defer { running.close() }
+    defer { clear_release() }
+    try running.become(.run)
+    for _ in 0..<100 {
+      // The guest counts, so the thread is in KVM_RUN.
+      let count = try running.word(at: EntryWindowTests.counterAddress)
+      while try running.word(at: EntryWindowTests.counterAddress) == count {}
+      // Safe: the control block lives as long as the vCPU.
+      unsafe clear_hold(running.vcpu.control)
+      let first = try running.vcpu.request(goal: .run)
+      while !clear_is_holding() {}
+      let second = try running.vcpu.request(goal: .run)
+      clear_release()
+      for ticket in [first, second] {
+        #expect(try running.vcpu.wait(for: ticket, untilNS: soon, resends: false).generation == ticket.generation)
+      }
+    }
+    try running.expectAgreementWithKernel()
+  }
+
+  /// Pitfall 5: a thread that has ended is never signalled, however many are still kicking it; they are told. In a
+  /// process of its own, where no other thread gets the same handle.
+  @Test func aThreadThatHasEndedIsNeverSignalled() async {
+    await #expect(processExitsWith: .success) {
+      let handle = Atomic<UInt>(0)
+      let recorder = Recorder { _, _ in
+        handle.store(UInt(pthread_self()), ordering: .releasing)
+        return .resume
+      }
+      let running = try RunningVCPU(guest: "pio", handler: recorder)
+      try running.become(.run)
+      while handle.load(ordering: .acquiring) == 0 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+      watch_signals(pthread_t(handle.load(ordering: .acquiring)))
+      while watched_signals() < 100 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+      let errors = Mutex<[KickError]>([])
+      let refused = Atomic<Int>(0)
+      let isOver = Atomic<Bool>(false)
+      let group = startThreads(16) { _ in
+        var isTold = false
+        while !isOver.load(ordering: .acquiring) {
+          do throws(KickError) {
+            _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
+          } catch {
+            if error != .ended { errors.withLock { $0.append(error) } }
+            if !isTold { refused.add(1, ordering: .relaxed) }
+            isTold = true
+          }
+        }
+      }
+      running.close()
+      let signals = watched_signals()
+      while refused.load(ordering: .relaxed) < 16 { sched_yield() }
+      #expect(watched_signals() == signals)
+      isOver.store(true, ordering: .releasing)
+      group.wait()
+      #expect(errors.withLock { $0 } == [])
+      #expect(watched_signals() == signals)
+    }
+  }
+}
