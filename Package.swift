@@ -131,6 +131,11 @@ let package = Package(
       "MachineRuntimeTests",
       ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
+      [
+        "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices", "LinuxSupport",
+        "ThreadSanitizerSupport",
+      ]),
+    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "ThreadSanitizerSupport"]),
     tests(
       "ManagementAPITests",
       [

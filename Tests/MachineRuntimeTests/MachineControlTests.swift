@@ -61,46 +61,6 @@ import VCPURuntime
     #expect(counts.exits["intr", default: 0] == counts.kernelSignalExits)
   }
 
-  /// Kicks, pause, resume and stop from sixteen threads at once, and in the end a destruction in the middle of it all.
-  @Test(arguments: KickMechanism.sound) func everybodyPullsAtOnce(_ mechanism: KickMechanism) throws {
-    for round in 0..<10 {
-      let machine = try RealVM.make(round % 2 == 0 ? "spin" : "pio", vcpus: 2, mechanism: mechanism)
-      try machine.start(untilNS: RealVM.soon)
-      let unexpected = Mutex<[MachineControlError]>([])
-      let group = DispatchGroup()
-      for thread in 0..<16 {
-        DispatchQueue.global().async(group: group) {
-          for step in 0..<20 {
-            do throws(MachineControlError) {
-              switch (thread + step) % 4 {
-              case 0: try machine.pause(untilNS: RealVM.soon)
-              case 1: try machine.resume(untilNS: RealVM.soon)
-              default: _ = try machine.requestKicks(vcpu: nil).wait(untilNS: RealVM.soon)
-              }
-            } catch {
-              switch error {
-              case .deleted, .invalidState: return
-              default: unexpected.withLock { $0.append(error) }
-              }
-            }
-          }
-        }
-      }
-      if round % 3 == 0 { machine.destroy() }
-      group.wait()
-      #expect(unexpected.withLock { $0 } == [])
-      if round % 3 != 0 {
-        try machine.resume(untilNS: RealVM.soon)
-        try machine.pause(untilNS: RealVM.soon)
-        #expect(machine.vcpuSnapshots.allSatisfy { $0.state == .paused })
-        let counts = machine.counts
-        let interrupted = counts.exits["intr", default: 0]
-        #expect(interrupted == counts.kernelSignalExits)
-        machine.destroy()
-      }
-    }
-  }
-
   /// A thousand create-kick-delete rounds leave descriptors and threads as they were, and memory nearly so. In a
   /// process of its own, where nobody else makes VMs.
   @Test func roundsOfCreateKickDeleteLeaveNothingBehind() async {
