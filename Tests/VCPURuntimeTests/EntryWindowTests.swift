@@ -20,25 +20,24 @@ import Testing
     try running.become(.run)
     for _ in 0..<100 {
       // The guest counts, so the thread is in KVM_RUN: not on its way there, where it would be held with this kick.
-      let count = try running.word(at: Self.counterAddress)
-      while try running.word(at: Self.counterAddress) == count {}
+      try running.waitUntilItCounts(at: Self.counterAddress)
       held_entry_hold()
       _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
-      while !held_entry_is_holding() {}
+      try waitUntil("the thread stands in the window") { held_entry_is_holding() }
       try body(running)
       held_entry_release()
     }
   }
 
-  private func waitForHandler(_ running: RunningVCPU) {
+  private func waitForHandler(_ running: RunningVCPU) throws {
     // Safe: the control block lives as long as the vCPU.
-    while unsafe !ckvm_handler_ran(running.vcpu.control) {}
+    try waitUntil("the handler runs") { unsafe ckvm_handler_ran(running.vcpu.control) }
   }
 
   @Test func immediateExitIsSavedByItsFlag() throws {
     try held(.immediateExit) { running in
       let ticket = try running.vcpu.request()
-      waitForHandler(running)
+      try waitForHandler(running)
       held_entry_release()
       let outcome = try running.vcpu.wait(for: ticket, untilNS: soon, resends: false)
       #expect(outcome.phase == .entry)
@@ -71,10 +70,10 @@ import Testing
   @Test func signalOnlyLosesTheKickEveryTime() throws {
     try held(.signalOnly) { running in
       let ticket = try running.vcpu.request()
-      waitForHandler(running)
+      try waitForHandler(running)
       let before = try running.word(at: Self.counterAddress)
       held_entry_release()
-      while try running.word(at: Self.counterAddress) < before + 1_000 {}
+      try waitUntil("the guest runs on") { try running.word(at: Self.counterAddress) >= before + 1_000 }
       #expect(throws: KickError.self) {
         try running.vcpu.wait(for: ticket, untilNS: MonotonicClock.now(), resends: false)
       }

@@ -92,7 +92,7 @@ import Testing
       }
       try running.become(.run)
       group.wait()
-      while try running.word(at: EntryWindowTests.counterAddress) == 0 { sched_yield() }
+      try waitUntil("the guest runs") { try running.word(at: EntryWindowTests.counterAddress) != 0 }
       #expect(failures.withLock { $0 } == [])
       #expect(recorder.stops == [])
       #expect(running.vcpu.counts.runErrors == 0)
@@ -110,7 +110,7 @@ import Testing
     let running = try RunningVCPU(guest: "pio", mechanism: mechanism, handler: recorder)
     defer { running.close() }
     try running.become(.run)
-    while thread.load(ordering: .acquiring) == 0 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    try waitUntil("the guest runs") { thread.load(ordering: .acquiring) != 0 }
     try running.become(.pause)
     let status = try String(
       contentsOfFile: "/proc/self/task/\(thread.load(ordering: .acquiring))/status", encoding: .utf8)
@@ -140,20 +140,16 @@ import Testing
       .flat(FlatImage(mode: .long64Ring3, code: code)), mechanism: mechanism, handler: recorder)
     defer { running.close() }
     try running.become(.run)
-    while thread.load(ordering: .acquiring) == 0 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    try waitUntil("the guest runs") { thread.load(ordering: .acquiring) != 0 }
     let handle = pthread_t(thread.load(ordering: .acquiring))
-    func waitUntilItCounts() throws {
-      let count = try running.word(at: 0x20000)
-      while try running.word(at: 0x20000) == count { sched_yield() }
-    }
     for _ in 0..<100 {
       try running.become(.pause)
       let answered = try running.become(.run)
-      try waitUntilItCounts()
+      try running.waitUntilItCounts(at: 0x20000)
       let before = running.vcpu.counts.spuriousReturns
       #expect(pthread_kill(handle, SIGUSR1) == 0)
-      while running.vcpu.counts.spuriousReturns == before { sched_yield() }
-      try waitUntilItCounts()
+      try waitUntil("it costs a return") { running.vcpu.counts.spuriousReturns > before }
+      try running.waitUntilItCounts(at: 0x20000)
       #expect(running.vcpu.state == .running)
       // Safe: the control block lives as long as the vCPU.
       #expect(unsafe ckvm_served_load(running.vcpu.control) >> 1 == answered.generation)
@@ -186,7 +182,7 @@ import Testing
     let group = startThreads(16) { _ in
       while (try? running.vcpu.kick(timeoutNS: 30_000_000_000)) != nil {}
     }
-    while served.load(ordering: .relaxed) < 500 { sched_yield() }
+    try waitUntil("500 exits are served") { served.load(ordering: .relaxed) >= 500 }
     running.close()
     group.wait()
     vcpu.withLock { $0 = nil }

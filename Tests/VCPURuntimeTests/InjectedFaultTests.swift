@@ -21,7 +21,7 @@ import Testing
     _ = try running.kickInGuest()
     var refusal: KickError?
     // A request that shares another's signal, or wakes, sends none.
-    while refusal == nil {
+    for _ in 0..<1_000 where refusal == nil {
       fail_pthread_kill(EAGAIN, 1)
       do throws(KickError) {
         _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
@@ -63,7 +63,7 @@ import Testing
     failing_entry_set(ENOMEM, .max)
     defer { failing_entry_set(0, 0) }
     try running.become(.run)
-    while recorder.stops.isEmpty { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    try waitUntil("the vCPU has crashed") { !recorder.stops.isEmpty }
     #expect(recorder.stops == [.crashed("KVM_RUN failed: \(Errno.noMemory)")])
     #expect(running.vcpu.counts.runErrors == 8)
     #expect(running.vcpu.state == .halted)
@@ -121,12 +121,11 @@ import Testing
     try running.become(.run)
     for _ in 0..<100 {
       // The guest counts, so the thread is in KVM_RUN.
-      let count = try running.word(at: EntryWindowTests.counterAddress)
-      while try running.word(at: EntryWindowTests.counterAddress) == count {}
+      try running.waitUntilItCounts(at: EntryWindowTests.counterAddress)
       // Safe: the control block lives as long as the vCPU.
       unsafe clear_hold(running.vcpu.control)
       let first = try running.vcpu.request(goal: .run)
-      while !clear_is_holding() {}
+      try waitUntil("the thread stands there") { clear_is_holding() }
       let second = try running.vcpu.request(goal: .run)
       clear_release()
       for ticket in [first, second] {
@@ -147,7 +146,7 @@ import Testing
       }
       let running = try RunningVCPU(guest: "pio", handler: recorder)
       try running.become(.run)
-      while handle.load(ordering: .acquiring) == 0 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+      try waitUntil("the guest runs") { handle.load(ordering: .acquiring) != 0 }
       watch_signals(pthread_t(handle.load(ordering: .acquiring)))
       while watched_signals() < 100 { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
       let errors = Mutex<[KickError]>([])
@@ -167,7 +166,7 @@ import Testing
       }
       running.close()
       let signals = watched_signals()
-      while refused.load(ordering: .relaxed) < 16 { sched_yield() }
+      try waitUntil("all are told") { refused.load(ordering: .relaxed) == 16 }
       #expect(watched_signals() == signals)
       isOver.store(true, ordering: .releasing)
       group.wait()

@@ -176,7 +176,7 @@ import Testing
     let running = try RunningVCPU(.flat(FlatImage(mode: .long64Ring3, code: code)), handler: recorder)
     defer { running.close() }
     try running.become(.run)
-    while recorder.stops.isEmpty { _ = try running.vcpu.kick(timeoutNS: 30_000_000_000) }
+    try waitUntil("the guest ends") { !recorder.stops.isEmpty }
     #expect(recorder.stops == [expected])
     #expect(running.vcpu.state == .halted)
   }

@@ -121,10 +121,19 @@ final class RunningVCPU: Sendable {
 
   /// Kicks until one lands in the guest, so that the guest is known to have run.
   func kickInGuest() throws -> KickOutcome {
-    while true {
+    var landed: KickOutcome?
+    try waitUntil("a kick lands in the guest") {
       let outcome = try vcpu.kick(timeoutNS: 30_000_000_000)
-      if outcome.phase == .guest { return outcome }
+      if outcome.phase == .guest { landed = outcome }
+      return landed != nil
     }
+    return try #require(landed)
+  }
+
+  /// Waits until the 64-bit word of guest memory at `address` changes: until the guest, which counts there, runs.
+  func waitUntilItCounts(at address: UInt64) throws {
+    let count = try word(at: address)
+    try waitUntil("the guest counts") { try word(at: address) != count }
   }
 
   /// The 64-bit word of guest memory at `address`.
@@ -152,6 +161,15 @@ final class RunningVCPU: Sendable {
       parts.vm = nil
       parts.memory = nil
     }
+  }
+}
+
+/// Looks again and again until something is so, which takes no time to speak of unless it never will be.
+func waitUntil(_ what: Comment, _ isSo: () throws -> Bool) throws {
+  let deadline = MonotonicClock.now() + 120_000_000_000
+  while try !isSo() {
+    try #require(MonotonicClock.now() < deadline, what)
+    sched_yield()
   }
 }
 
