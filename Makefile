@@ -32,8 +32,11 @@ bench: build
 	$$($(BUILD) --show-bin-path)/vmpool bench exits
 	$$($(BUILD) --show-bin-path)/vmpool bench create
 
-# What takes too long for every change.
+# What takes too long for every change. KICKS: how many of each mechanism.
+KICKS ?= 10000000
 soak: build
+	swift build --build-tests
+	VMPOOL_STRESS_KICKS=$(KICKS) swift test --skip-build --filter KickStressTests
 	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 Tests/System/run leaks schema
 
 install: build

@@ -42,7 +42,10 @@ static long enter(int fd, const volatile void *reasons) {
   is_blind = true;
   long result;
   register long third __asm__("rdx") = 0;
-  __asm__ volatile("syscall" : "=a"(result) : "0"(SYS_ioctl), "D"(fd), "S"(KVM_RUN), "r"(third) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "0"(SYS_ioctl), "D"(fd), "S"(KVM_RUN), "r"(third)
+                   : "rcx", "r11", "memory");
   struct ckvm_vcpu *v = atomic_load(&target);
   if (atomic_load(&wanted) && v && v->fd == fd && v->mechanism == CKVM_IMMEDIATE_EXIT) {
     struct sigaction action = {.sa_sigaction = stored, .sa_flags = SA_SIGINFO};
@@ -64,6 +67,5 @@ const struct ckvm_entry *blind_entry(void) { return &entry; }
 // Stands before the C library's in everything that is linked with this.
 int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
   if (is_blind && atomic_load(&wanted)) stand();
-  int result = (int)syscall(SYS_rt_sigtimedwait, set, info, timeout, 8);
-  return result;
+  return (int)syscall(SYS_rt_sigtimedwait, set, info, timeout, 8);
 }

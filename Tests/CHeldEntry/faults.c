@@ -81,7 +81,10 @@ int pthread_kill(pthread_t thread, int signal) {
   }
   if (atomic_load(&is_watching) && pthread_equal(thread, watched)) atomic_fetch_add(&signals, 1);
   int (*call)(pthread_t, int) = atomic_load_explicit(&real, memory_order_relaxed);
-  // dlsym's result is the same for everybody, so it does not matter who stores it.
-  if (!call) atomic_store_explicit(&real, call = (int (*)(pthread_t, int))dlsym(RTLD_NEXT, "pthread_kill"), memory_order_relaxed);
+  if (!call) {
+    // dlsym's result is the same for everybody, so it does not matter who stores it.
+    call = (int (*)(pthread_t, int))dlsym(RTLD_NEXT, "pthread_kill");
+    atomic_store_explicit(&real, call, memory_order_relaxed);
+  }
   return call(thread, signal);
 }

@@ -8,10 +8,9 @@ import Testing
 
 @testable import VCPURuntime
 
-/// The kick protocol on the real KVM. The numbers in the names' comments are those of the pitfalls that each test
-/// guards against: what goes wrong is named with the rule that prevents it.
+/// The kick protocol on the real KVM. Pitfalls, here and in the other suites, are numbered as in KickProtocol.md.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct KickTests {
-  /// Flag without signal cannot stop a running guest; signal without flag is lost in the entry window.
+  /// Pitfall 1: flag without signal cannot stop a running guest; signal without flag is lost in the entry window.
   @Test(arguments: KickMechanism.sound) func everyKickOfASpinningGuestIsAcknowledged(_ mechanism: KickMechanism)
     throws
   {
@@ -28,7 +27,8 @@ import Testing
     try running.expectAgreementWithKernel()
   }
 
-  /// Where a kick landed is known: the kernel's own count tells guest from entry, and a parked vCPU needs no signal.
+  /// Pitfall 9: where a kick landed is known: the kernel's own count tells guest from entry, and a parked vCPU needs no
+  /// signal.
   @Test(arguments: KickMechanism.sound) func phasesAreWhatHappened(_ mechanism: KickMechanism) throws {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
     defer { running.close() }
@@ -48,8 +48,8 @@ import Testing
     #expect(try running.vcpu.kick(timeoutNS: 30_000_000_000).phase == .parked)
   }
 
-  /// Acknowledged by generation: a late answer does not acknowledge the next kick. A vCPU held up in user space gives
-  /// a typed error at the deadline, the signal is sent again meanwhile, and the phase is told as host.
+  /// Pitfall 3: acknowledged by generation: a late answer does not acknowledge the next kick. A vCPU held up in user
+  /// space gives a typed error at the deadline, the signal is sent again meanwhile, and the phase is told as host.
   @Test func aKickThatIsNotAnsweredTimesOutAndItsLateAnswerIsNotTakenForTheNext() throws {
     let entered = DispatchSemaphore(value: 0)
     let release = DispatchSemaphore(value: 0)
@@ -78,7 +78,7 @@ import Testing
     #expect(try running.vcpu.wait(for: late, untilNS: soon).generation == late.generation)
   }
 
-  /// Coalescing: many kickers, one signal at a time, and each of them answered.
+  /// Pitfall 4: coalescing: many kickers, one signal at a time, and each of them answered.
   @Test(arguments: KickMechanism.sound) func sixteenKickersAreAllAnswered(_ mechanism: KickMechanism) throws {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
     defer { running.close() }
@@ -94,7 +94,7 @@ import Testing
     try running.expectAgreementWithKernel()
   }
 
-  /// Kicks in a storm still let the guest make progress.
+  /// Pitfall 13: kicks in a storm still let the guest make progress.
   @Test func aGuestGoesOnCountingInAStormOfKicks() throws {
     let running = try RunningVCPU(guest: "spin")
     defer { running.close() }
@@ -121,8 +121,8 @@ import Testing
     #expect(zip(counts, counts.dropFirst()).allSatisfy { $0 < $1 }, "\(counts)")
   }
 
-  /// An unfinished access is completed before registers are read: the port read's value is in RAX, the instruction
-  /// pointer stands behind the instruction, and the next pause finds the state unchanged.
+  /// Pitfall 10: an unfinished access is completed before registers are read: the port read's value is in RAX, the
+  /// instruction pointer stands behind the instruction, and the next pause finds the state unchanged.
   @Test(arguments: KickMechanism.sound) func pauseCompletesAPortReadBeforeRegistersAreRead(
     _ mechanism: KickMechanism
   )
@@ -148,7 +148,7 @@ import Testing
     #expect(running.vcpu.state == .running)
   }
 
-  /// A vCPU that has ended refuses requests and is never signalled again, whoever still holds it.
+  /// Pitfall 5: a vCPU that has ended refuses requests and is never signalled again, whoever still holds it.
   @Test func anEndedVCPURefusesKicksWhileOthersAreStillKickingIt() throws {
     for _ in 0..<50 {
       let recorder = Recorder()

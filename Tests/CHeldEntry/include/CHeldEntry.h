@@ -36,9 +36,9 @@ bool clear_is_holding(void);
 const struct ckvm_entry *failing_entry(void);
 /// How many, and with which error.
 void failing_entry_set(int error, uint32_t times);
-/// As the shipped entry on a kernel that makes a thread in a VM's first KVM_RUN, lacks commit 916b7f42b3b3 and has a
-/// kick arrive just then: if the kick signal could, this KVM_RUN and all that follow fail with ENOMEM. For one VM of one
-/// vCPU each.
+/// As the shipped entry on a kernel that makes a thread in a VM's first KVM_RUN and lacks commit 916b7f42b3b3, with a
+/// kick just then: if the kick signal can get through, that KVM_RUN and all that follow fail with ENOMEM. For VMs of one
+/// vCPU.
 const struct ckvm_entry *forgetful_entry(void);
 
 /// KVM_CREATE_VM by the calling thread fails so many times from now on.
