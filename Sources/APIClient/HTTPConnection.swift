@@ -27,6 +27,37 @@ import CCurl
   func send(
     method: String, target: String, headers: [HTTPField], body: [UInt8]?, timeout: Duration
   ) throws(APIError) -> HTTPResponse {
+    try prepare(method: method, target: target, headers: headers, timeout: timeout)
+    setMethod(method, hasBody: body != nil)
+    if let body { setBody(body) }
+    let answer = Answer()
+    let code = perform(headers, sendsBody: body != nil, answer)
+    return try response(code, answer)
+  }
+
+  /// Sends a GET and hands over the body of a successful answer of that content type as it comes, until it ends or `body`
+  /// returns false. Any other answer is returned, whole. Throws when no byte came for as long as `silence`.
+  func stream(
+    target: String, headers: [HTTPField], type: String, silence: Duration, _ body: ([UInt8]) -> Bool
+  ) throws(APIError) -> HTTPResponse? {
+    try prepare(method: "GET", target: target, headers: headers, timeout: nil)
+    setMethod("GET", hasBody: false)
+    set(CURLOPT_LOW_SPEED_LIMIT, 1)
+    set(CURLOPT_LOW_SPEED_TIME, Int(silence.components.seconds))
+    let answer = Answer()
+    let code = withoutActuallyEscaping(body) { body in
+      answer.sink = Answer.Sink(type: type, take: body)
+      // Nobody calls it after the transfer.
+      defer { answer.sink?.take = { _ in false } }
+      return perform(headers, sendsBody: false, answer)
+    }
+    if answer.sink?.isSatisfied == true { return nil }
+    let response = try response(code, answer)
+    return answer.isStreamed ? nil : response
+  }
+
+  /// A request without its method and its body; a timeout of nil is none.
+  private func prepare(method: String, target: String, headers: [HTTPField], timeout: Duration?) throws(APIError) {
     for text in [method, target] + headers.flatMap({ [$0.name, $0.value] }) {
       // What libcurl would pass through, or cut short.
       guard !text.utf8.contains(where: { $0 == 0 || $0 == 0x0A || $0 == 0x0D }) else {
@@ -35,22 +66,21 @@ import CCurl
     }
     // Safe: resetting keeps the connection and drops every pointer of the request before.
     unsafe curl_easy_reset(handle)
-    let answer = Answer()
     setConnectionOptions(timeout: timeout)
     set(CURLOPT_REQUEST_TARGET, target)
-    setMethod(method, hasBody: body != nil)
-    if let body { setBody(body) }
-    let fields = FieldList(headers, sendsBody: body != nil)
-    let code = withExtendedLifetime((fields, answer)) {
+  }
+
+  private func perform(_ headers: [HTTPField], sendsBody: Bool, _ answer: Answer) -> CURLcode {
+    let fields = FieldList(headers, sendsBody: sendsBody)
+    return withExtendedLifetime((fields, answer)) {
       unsafe answer.attach(to: handle)
       // Safe: `fields` and `answer` live until the transfer is over, and the next reset drops the pointers to them.
       unsafe _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, fields.head)
       return unsafe curl_easy_perform(handle)
     }
-    return try response(code, answer)
   }
 
-  private func setConnectionOptions(timeout: Duration) {
+  private func setConnectionOptions(timeout: Duration?) {
     set(CURLOPT_URL, endpoint.baseURL + "/")
     if case .unix(let path) = endpoint { set(CURLOPT_UNIX_SOCKET_PATH, path) }
     // The environment's proxies are not for this; neither are signals, nor a server's redirections.
@@ -58,6 +88,8 @@ import CCurl
     set(CURLOPT_NOSIGNAL, 1)
     set(CURLOPT_FOLLOWLOCATION, 0)
     set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
+    set(CURLOPT_CONNECTTIMEOUT_MS, 5000)
+    guard let timeout else { return }
     // Zero would mean no limit at all.
     let (seconds, attoseconds) = min(max(timeout, .milliseconds(1)), .seconds(86_400)).components
     let milliseconds = Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
@@ -145,9 +177,40 @@ private let curlIsReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CU
 
 /// Where libcurl's callbacks put the answer, on the thread that sends.
 private final class Answer {
+  /// Where the body of a successful answer of a certain type goes, piece by piece.
+  struct Sink {
+    var type: String
+    var take: ([UInt8]) -> Bool
+    /// It wants no more.
+    var isSatisfied = false
+  }
+
+  var status = 0
   var headers: [HTTPField] = []
   var body: [UInt8] = []
   var isTooLarge = false
+  var sink: Sink?
+
+  /// The body goes to the sink.
+  var isStreamed: Bool {
+    guard let sink, status == 200 else { return false }
+    let type = headers.first { $0.name.lowercased() == "content-type" }?.value
+    return type?.split(separator: ";").first?.lowercased() == sink.type
+  }
+
+  /// False ends the transfer.
+  func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    if isStreamed, let sink {
+      // Safe: the bytes are copied.
+      let goesOn = unsafe sink.take(Array(bytes))
+      self.sink?.isSatisfied = !goesOn
+      return goesOn
+    }
+    isTooLarge = body.count + bytes.count > HTTPConnection.bodyLimit
+    // Safe: the bytes are copied.
+    if !isTooLarge { unsafe body.append(contentsOf: bytes) }
+    return !isTooLarge
+  }
 
   /// The handle's transfers write here from now on; the caller keeps this object alive for as long.
   func attach(to handle: UnsafeMutableRawPointer) {
@@ -163,6 +226,7 @@ private final class Answer {
     // A status line begins a new head: what came before belongs to an interim answer.
     if line.hasPrefix("HTTP/") {
       headers = []
+      status = line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
       return
     }
     guard let colon = line.firstIndex(of: ":") else { return }
@@ -178,12 +242,7 @@ private func receiveBody(
   guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   // Safe: `context` is the answer attached to this handle, and libcurl lends `size * count` bytes for this call.
   let answer = unsafe Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
-  guard answer.body.count + size * count <= HTTPConnection.bodyLimit else {
-    answer.isTooLarge = true
-    return 0
-  }
-  unsafe answer.body.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: size * count))
-  return size * count
+  return unsafe answer.take(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
 }
 
 private func receiveHeader(

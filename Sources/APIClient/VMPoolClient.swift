@@ -10,7 +10,7 @@ public final class VMPoolClient {
   public let endpoint: Endpoint
   /// How long a request may take. A kick is given its own timeout in addition.
   public var timeout: Duration
-  private let connection: HTTPConnection
+  let connection: HTTPConnection
 
   /// A client of the server at that endpoint; nothing is sent yet.
   public init(endpoint: Endpoint, timeout: Duration = .seconds(30)) throws(APIError) {
@@ -227,7 +227,7 @@ public final class VMPoolClient {
     throw Self.refusal(response, "\(method) \(path)")
   }
 
-  private static func refusal(_ response: HTTPResponse, _ request: String) -> APIError {
+  static func refusal(_ response: HTTPResponse, _ request: String) -> APIError {
     let type = response.header("Content-Type")?.split(separator: ";").first?.lowercased()
     guard response.status >= 400, type == "application/problem+json" else {
       return .protocolViolation("\(request) answered \(response.status) without saying why")

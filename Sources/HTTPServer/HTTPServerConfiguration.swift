@@ -13,7 +13,7 @@ public struct HTTPServerConfiguration: Sendable {
   /// Bytes per connection for the request's head and buffers; at least 4096. libmicrohttpd clears them all for every
   /// request, which is felt when they fill the processor's first cache.
   public var connectionMemoryLimit = 16 << 10
-  /// Bytes of a stream that may wait for its client, beyond what the kernel has taken; whoever lets more of them wait is
+  /// Bytes of a stream that may wait for its client, beyond the hundred KiB that the kernel takes; whoever lets more of them wait is
   /// cut off.
   public var streamBacklogLimit = 256 << 10
   /// Threads per listen address.

@@ -44,6 +44,7 @@ struct ListenSocket: ~Copyable {
     try check(flags, "fcntl", .inherited(fd: fd))
     try check(fcntl(fd, F_SETFL, flags | O_NONBLOCK), "fcntl", .inherited(fd: fd))
     try check(fcntl(fd, F_SETFD, FD_CLOEXEC), "fcntl", .inherited(fd: fd))
+    keepWatch(fd)
     return fd
   }
 
@@ -76,6 +77,7 @@ struct ListenSocket: ~Copyable {
     do throws(HTTPServerError) {
       try set(fd, SOL_SOCKET, SO_REUSEADDR, address)
       if family == AF_INET6 { try set(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, address) }
+      keepWatch(fd)
       // Safe: address and length come from getaddrinfo(3) together.
       try check(unsafe bind(fd, candidate.ai_addr, candidate.ai_addrlen), "bind", address)
       try check(listen(fd, SOMAXCONN), "listen", address)
@@ -145,6 +147,19 @@ struct ListenSocket: ~Copyable {
     var on: Int32 = 1
     // Safe: the option is an int and so is `on`.
     try check(unsafe setsockopt(fd, level, name, &on, socklen_t(MemoryLayout<Int32>.size)), "setsockopt", address)
+  }
+
+  /// Has the kernel find out within a minute or so that a client's machine or the network to it has gone, and close the
+  /// connection: those it accepts here inherit that. A socket that knows nothing of it is a local one.
+  private static func keepWatch(_ fd: Int32) {
+    for (level, name, value) in [
+      (SOL_SOCKET, SO_KEEPALIVE, 1), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30), (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10),
+      (Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, 60_000),
+    ] as [(Int32, Int32, Int32)] {
+      var value = value
+      // Safe: each option is an int and so is `value`.
+      unsafe setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
   }
 
   private static func option(_ fd: Int32, _ name: Int32) -> Int32? {

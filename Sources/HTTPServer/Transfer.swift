@@ -121,6 +121,10 @@ final class Transfer: Watcher {
 
   /// The head is queued.
   func begin() {
+    // Left alone, the kernel would keep megabytes for a client that does not read.
+    var size: Int32 = 64 << 10
+    // Safe: the option is an int and so is `size`.
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
     state.withLock { state in
       state.token = thread.watch.add(descriptor, self)
       // Nobody would ever notice that the client has gone.

@@ -24,7 +24,7 @@ struct VMPoolCommand: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       HostCommand.self, ImagesCommand.self, PoolsCommand.self, VMsCommand.self, VCPUsCommand.self, KickCommand.self,
-      RegistersCommand.self, ConsoleCommand.self, MetricsCommand.self, BenchCommand.self,
+      RegistersCommand.self, ConsoleCommand.self, EventsCommand.self, MetricsCommand.self, BenchCommand.self,
     ])
 
   @OptionGroup var server: ServerOptions

@@ -14,7 +14,8 @@ import Testing
     ["vms", "create", "--flat", "f", "--mode", "long64_ring3", "--load-address", "0x1000", "--entry", "0x1004"],
     ["vms", "delete", "a", "b"], ["kick", "vm-1", "--all"], ["kick", "vm-1", "--vcpu", "0", "--timeout-ms", "5"],
     ["registers", "vm-1", "--vcpu", "1"], ["console", "vm-1", "--from-now"], ["metrics", "--vcpus"],
-    ["images", "spin"], ["host", "--timeout", "3"],
+    ["events"], ["events", "--pool", "demo", "--vm", "vm-1", "--json", "--since", "a-1"], ["images", "spin"],
+    ["host", "--timeout", "3"],
   ])
   func understands(arguments: [String]) throws {
     let command = try VMPoolCommand.parseAsRoot(arguments)

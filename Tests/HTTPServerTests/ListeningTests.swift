@@ -21,6 +21,28 @@ extension HTTPServerTests {
       #expect(unsafe access(path, F_OK) != 0)
     }
 
+    /// What becomes of a client whose machine has gone without a word, the kernel finds out.
+    @Test func connectionsAreKeptWatchOver() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      #expect(try client.exchange(get).status == 200)
+      guard case .tcp(_, let port) = server.server.boundAddresses[0] else { return }
+      let accepted = (Int32(0)..<1024).filter { fd in
+        guard case .ip(_, port)? = unsafe SocketName(of: fd, with: getsockname) else { return false }
+        return unsafe SocketName(of: fd, with: getpeername) != nil
+      }
+      #expect(accepted.count == 1)
+      for (level, name, wanted) in [
+        (SOL_SOCKET, SO_KEEPALIVE, 1), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30), (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10),
+        (Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, 60_000),
+      ] as [(Int32, Int32, Int32)] {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        #expect(unsafe getsockopt(accepted.first ?? -1, level, name, &value, &size) == 0)
+        #expect(value == wanted)
+      }
+    }
+
     @Test func staleUnixSocketsAreReplacedLiveOnesAreNot() throws {
       let directory = try TemporaryDirectory()
       let path = directory.path + "/s"

@@ -117,9 +117,9 @@ extension HTTPServerTests {
       stream.whenClosed(server.handler.noting("closed"))
       let piece = [UInt8](repeating: 0x61, count: 10_000)
       var sent = 0
-      while stream.send(piece), sent < 100_000 { sent += 1 }
+      while stream.send(piece), sent < 1000 { sent += 1 }
       #expect(sent >= 10, "as much as the backlog holds must be taken")
-      #expect(sent < 100_000, "the kernel cannot have taken a gigabyte")
+      #expect(sent < 1000, "the kernel must not have taken ten megabytes")
       #expect(!stream.send([1]))
       #expect(try server.handler.left(1) == ["closed"])
       #expect(try server.handler.records(1)[0].aborted)

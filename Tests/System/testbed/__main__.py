@@ -16,6 +16,7 @@ GROUPS = [
     "bad_input",
     "smuggling",
     "slow_clients",
+    "events",
     "listeners",
     "browsers",
     "starvation",

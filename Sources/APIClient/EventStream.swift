@@ -1,0 +1,73 @@
+public import APIModel
+import JSONCodec
+
+/// Where a client is in the stream of events.
+public struct EventPosition: Sendable, Equatable {
+  /// The last event it has seen, or has been told of; nil: the stream begins now.
+  public var lastEventID: String?
+  /// How soon to come back after the connection broke.
+  public var retry: Duration = .seconds(1)
+  /// Whether the server has answered since this was last set to false.
+  public var hasBegun = false
+
+  /// A place in the stream.
+  public init(lastEventID: String? = nil) { self.lastEventID = lastEventID }
+}
+
+extension VMPoolClient {
+  /// How long a stream may be silent before it is taken for dead: four of the server's heartbeats.
+  static let patience: Duration = .seconds(60)
+
+  /// `GET /v1/events`: hands over events as they come, only those of the pool and the VM where given, until the server
+  /// ends the stream or `body` returns false. `position` says where to begin, and in the end, also when this throws,
+  /// where to go on. An event of type `reset` says that some were missed.
+  ///
+  /// Throws `unreachable` when the connection breaks or falls silent.
+  public func events(
+    from position: inout EventPosition, pool: String? = nil, vm: String? = nil,
+    _ body: (_ event: EventDocument, _ raw: ServerSentEvent) -> Bool
+  ) throws(APIError) {
+    var query: [HTTPField] = []
+    if let pool { query.append(HTTPField("pool", pool)) }
+    if let vm { query.append(HTTPField("vm", vm)) }
+    let fields = position.lastEventID.map { [HTTPField("Last-Event-ID", $0)] } ?? []
+    var reading = Reading(parser: EventStreamParser(lastEventID: position.lastEventID ?? ""))
+    defer { reading.save(to: &position) }
+    let refusal = try connection.stream(
+      target: RequestTarget.text(path: "/v1/events", query: query),
+      headers: fields + [HTTPField("Accept", "text/event-stream")], type: "text/event-stream", silence: Self.patience
+    ) { reading.take($0, body) }
+    if let violation = reading.violation { throw .protocolViolation(violation) }
+    if let refusal { throw Self.refusal(refusal, "GET /v1/events") }
+  }
+
+  /// What a stream has brought so far.
+  private struct Reading {
+    var parser: EventStreamParser
+    var hasBegun = false
+    var violation: String?
+
+    /// False when no more is wanted.
+    mutating func take(_ bytes: [UInt8], _ body: (EventDocument, ServerSentEvent) -> Bool) -> Bool {
+      hasBegun = true
+      for byte in bytes {
+        guard let raw = parser.take(byte) else { continue }
+        do {
+          let event = try JSON.decode(EventDocument.self, from: Array(raw.data.utf8), unknownMembers: .ignore)
+          guard body(event, raw) else { return false }
+        } catch {
+          violation = "GET /v1/events sent something unexpected: \(error)"
+          return false
+        }
+      }
+      if parser.isTooLarge { violation = "GET /v1/events sent an event of more than a megabyte" }
+      return violation == nil
+    }
+
+    func save(to position: inout EventPosition) {
+      if !parser.lastEventID.isEmpty { position.lastEventID = parser.lastEventID }
+      if let milliseconds = parser.retryMS { position.retry = .milliseconds(min(milliseconds, 60_000)) }
+      if hasBegun { position.hasBegun = true }
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import APIClient
+import APIModel
+import ArgumentParser
+import Glibc
+
+struct EventsCommand: ServerCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "events", abstract: "Print what happens to VMs, leases and pools, a line each, until interrupted.",
+    discussion: """
+      After a lost connection it comes back and goes on where it was; what it says about that is on stderr. A line with \
+      reset means that events were missed: read again what you keep.
+      With --json a line is the server's document, with the event's id as a further member, for --since.
+      """)
+
+  @OptionGroup var server: ServerOptions
+
+  @Option(help: "Only events of this pool, its VMs and its leases.")
+  var pool: String?
+
+  @Option(help: "Only events of this VM.")
+  var vm: String?
+
+  @Flag(help: "Print each event as JSON.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Begin after this event, as far as the server remembers.", valueName: "id"))
+  var since: String?
+
+  func run(_ client: VMPoolClient) throws {
+    var position = EventPosition(lastEventID: since)
+    var hasBegunOnce = false
+    var backoff = Backoff()
+    var outputIsOpen = true
+    while true {
+      position.hasBegun = false
+      let problem: String
+      do throws(APIError) {
+        try client.events(from: &position, pool: pool, vm: vm) { event, raw in
+          outputIsOpen = writeAll(Array((json ? Self.json(raw) : Self.line(event)).utf8))
+          return outputIsOpen
+        }
+        problem = "the server ended the stream"
+      } catch {
+        hasBegunOnce = hasBegunOnce || position.hasBegun
+        guard hasBegunOnce, Self.mayPass(error) else { throw error }
+        problem = error.description
+      }
+      guard outputIsOpen else { throw ExitCode(1) }
+      hasBegunOnce = true
+      let pause = backoff.next(hasBegun: position.hasBegun, from: position.retry)
+      complain("\(problem); trying again in \(pause)")
+      Self.sleep(pause)
+    }
+  }
+
+  /// Whether it is worth trying again: not what the server will refuse for ever.
+  static func mayPass(_ error: APIError) -> Bool {
+    switch error {
+    case .unreachable: true
+    case .problem(let problem): problem.status >= 500
+    case .protocolViolation: false
+    }
+  }
+
+  static func line(_ event: EventDocument) -> String {
+    let named = [("pool", event.pool), ("vm", event.vm), ("lease", event.lease)].compactMap { name, value in
+      value.map { "\(name)=\($0)" }
+    }
+    return printable(([event.at, event.type] + named + [event.detail].compactMap(\.self)).joined(separator: " ")) + "\n"
+  }
+
+  /// The document, as it came, and its id. The server's ids need no escapes; one that does is none of ours.
+  static func json(_ raw: ServerSentEvent) -> String {
+    let id = raw.id.filter { $0.isLetter || $0.isNumber || $0 == "-" }
+    return "{\"id\":\"\(id)\"," + raw.data.drop { $0 != "{" }.dropFirst() + "\n"
+  }
+
+  private static func sleep(_ pause: Duration) {
+    let (seconds, attoseconds) = pause.components
+    var time = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+    // Safe: one structure is read. A signal that does not end the program may end the pause.
+    unsafe nanosleep(&time, nil)
+  }
+}
+
+/// How long to wait before the next attempt: as long as the server asks for, and twice as long after every failure, up to
+/// half a minute.
+struct Backoff {
+  private var failures = 0
+
+  /// `hasBegun`: the attempt before had got through.
+  mutating func next(hasBegun: Bool, from first: Duration) -> Duration {
+    failures = hasBegun ? 0 : min(failures + 1, 10)
+    return min(max(first, .milliseconds(100)) * (1 << failures), .seconds(30))
+  }
+}
