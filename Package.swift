@@ -129,13 +129,11 @@ let package = Package(
       ]),
     tests(
       "MachineRuntimeTests",
-      ["MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "Devices", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
       [
         "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
-    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "ThreadSanitizerSupport"]),
+    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
     tests(
       "ManagementAPITests",
       [

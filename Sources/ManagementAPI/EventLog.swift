@@ -41,7 +41,7 @@ public final class EventLog: Sendable {
   private let state: Mutex<State>
   private let seats: EventSeats
   /// Events go out from here, in order.
-  private let queue = DispatchQueue(label: "vmpool.api.events")
+  let queue = DispatchQueue(label: "vmpool.api.events")
 
   /// A log without events.
   public init(_ configuration: Configuration = Configuration()) {

@@ -64,8 +64,10 @@ extension HTTPServerTests {
     @Test func pipelinedRequestsAreNoDeparture() throws {
       let server = try TestServer()
       let client = try server.client()
-      try client.send(watched("a") + plain)
+      try client.send(watched("a"))
       let responder = try server.handler.responders(1)[0]
+      // Read together with the first one, it would not be there to be seen.
+      try client.send(plain)
       // Another's leaving shows that the watch had its chance to take the second request for one.
       let other = try server.client()
       try other.send(watched("other"))
@@ -124,6 +126,15 @@ extension HTTPServerTests {
     private static func own(_ responder: HTTPResponder) {
       responder.whenClientLeaves { withExtendedLifetime(responder) {} }
       responder.complete(TestHandler.text("owned"))
+    }
+
+    @Test func closuresMayOwnTheOnlyResponder() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("GET /owned HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try server.handler.left(1) == ["owned"])
+      server.server.stop()
+      #expect(try client.response().status == 503)
     }
 
     @Test func stopTellsNobody() throws {

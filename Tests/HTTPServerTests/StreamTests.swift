@@ -127,6 +127,26 @@ extension HTTPServerTests {
       #expect(try !client.rest().suffix(5).elementsEqual(Array("0\r\n\r\n".utf8)))
     }
 
+    /// The connection's thread waits for the client, and is told all the same.
+    @Test func clientsThatReadNothingAreCutOff() throws {
+      let server = try TestServer {
+        $0.streamBacklogLimit = 1000; $0.requestDeadline = 1
+      }
+      let client = try server.client()
+      try client.send(get("/long-stream"))
+      let stream = try server.handler.streams(1)[0]
+      stream.whenClosed(server.handler.noting("closed"))
+      var waiting = -1
+      while waiting != stream.transfer.waiting {
+        waiting = stream.transfer.waiting
+        // For as long as it takes another connection to meet its deadline.
+        #expect(try server.client().rest().isEmpty)
+      }
+      #expect(waiting > 7 << 20)
+      #expect(!stream.send([UInt8](repeating: 0, count: 1001)))
+      #expect(try server.handler.left(1) == ["closed"])
+    }
+
     @Test func onePieceLargerThanTheBacklogCutsTheStream() throws {
       let server = try TestServer { $0.streamBacklogLimit = 1000 }
       let client = try server.client()

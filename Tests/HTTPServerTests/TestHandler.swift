@@ -46,6 +46,11 @@ final class TestHandler: HTTPHandler {
         self.parked.withLock { $0.append(responder) }
         self.changed.give()
       }
+    case "owned":
+      return .later { responder in
+        responder.whenClientLeaves { withExtendedLifetime(responder) {} }
+        self.noting("owned")()
+      }
     case "stream":
       var head = HTTPResponse(status: 200, headers: [("Content-Type", "text/plain")])
       head.label = "a stream"

@@ -13,13 +13,18 @@ final class EventServer {
   var api: APIHandler { harness.api }
   let service: HTTPService
   private let port: UInt16
+  private let gate: GatedHandler
 
   var log: EventLog { api.events }
 
-  init(_ events: EventLog.Configuration = .init()) throws {
+  /// `beforeStream` is called with the log when an answer is decided on and has not begun.
+  init(
+    _ events: EventLog.Configuration = .init(), beforeStream: @escaping @Sendable (EventLog) -> Void = { _ in }
+  ) throws {
     harness = Harness(factory: StubFactory(), events: events)
+    gate = GatedHandler(harness.api, beforeStream)
     service = try HTTPService(
-      configuration: HTTPServerConfiguration(listen: [.tcp(host: "127.0.0.1", port: 0)]), handler: harness.api)
+      configuration: HTTPServerConfiguration(listen: [.tcp(host: "127.0.0.1", port: 0)]), handler: gate)
     try service.start()
     guard case .tcp(_, let port) = service.boundAddresses[0] else { throw Failure(what: "no port") }
     self.port = port
@@ -46,6 +51,29 @@ final class EventServer {
       if Date() > end { throw Failure(what: "it does not come about") }
       usleep(1000)
     }
+  }
+}
+
+/// The API, with something happening between its decision and what follows from it.
+private final class GatedHandler: HTTPHandler {
+  private let api: APIHandler
+  private let beforeStream: @Sendable (EventLog) -> Void
+
+  init(_ api: APIHandler, _ beforeStream: @escaping @Sendable (EventLog) -> Void) {
+    self.api = api
+    self.beforeStream = beforeStream
+  }
+
+  func admit(_ head: HTTPRequestHead) -> HTTPResponse? { api.admit(head) }
+  func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
+    api.response(to: refusal, requestID: requestID)
+  }
+  func completed(_ record: HTTPAccessRecord) { api.completed(record) }
+
+  func respond(to request: HTTPRequest) -> HTTPReply {
+    let reply = api.respond(to: request)
+    if case .stream = reply { beforeStream(api.events) }
+    return reply
   }
 }
 

@@ -152,6 +152,35 @@ import Testing
     #expect(try server.listen("?last_event_id=\(late.lastID)&timeout_ms=1").detailsToTheEnd().isEmpty)
   }
 
+  /// Events that are sent to others between a subscriber's first bytes and its place in the list.
+  @Test func nothingIsLostInBetween() throws {
+    let server = try EventServer { log in
+      if log.subscribers == 1 { return }
+      log.publish(.now("pool.changed", detail: "between"))
+      // Everything before this on the queue, the sending among it, is done.
+      log.queue.sync {}
+    }
+    let first = try server.listen()
+    let second = try server.listen()
+    publish(server, 1...1)
+    #expect(try second.details(2) == ["between", "1"])
+    #expect(try first.details(2) == ["between", "1"])
+  }
+
+  /// Events that are in a subscriber's first bytes and have yet to be sent to others.
+  @Test func nothingComesTwice() throws {
+    let server = try EventServer()
+    let first = try server.listen()
+    let id = first.lastID
+    server.log.queue.suspend()
+    publish(server, 1...3)
+    let second = try server.listen("?last_event_id=\(id)")
+    server.log.queue.resume()
+    publish(server, 4...4)
+    #expect(try second.details(4) == ["1", "2", "3", "4"])
+    #expect(try first.details(4) == ["1", "2", "3", "4"])
+  }
+
   @Test func anotherRunOfTheServer() throws {
     let (first, second) = (try EventServer(), try EventServer())
     let id = try first.listen().lastID
