@@ -4,7 +4,9 @@
 // library, which is not instrumented, and hand the lock over inside the kernel (FUTEX_LOCK_PI): the sanitizer sees neither
 // the release nor the acquisition, and takes every contended critical section for a race. So the slow paths are called
 // through here, with a releasing and an acquiring access of the lock's word around them that change nothing. Without
-// the sanitizer this file is empty.
+// the sanitizer there is nothing of it.
+#include "ThreadSanitizerSupport.h"
+
 #if __has_feature(thread_sanitizer)
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,6 +36,8 @@ SWIFT void unlock_slow(SELF lock) {
   (void)__atomic_fetch_add((uint32_t *)lock, 0, __ATOMIC_RELEASE);
   ((SWIFT void (*)(SELF))call)(lock);
 }
+
+bool is_thread_sanitizer(void) { return true; }
 #else
-typedef int not_built_with_the_thread_sanitizer;
+bool is_thread_sanitizer(void) { return false; }
 #endif
