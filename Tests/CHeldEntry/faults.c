@@ -11,7 +11,7 @@ static _Atomic int run_error;
 static _Atomic uint32_t run_failures;
 
 static long run(int fd, const volatile void *reasons) {
-  if (*(const volatile char *)reasons) return CKVM_ABORTED;
+  if (__atomic_load_n((const volatile char *)reasons, __ATOMIC_RELAXED)) return CKVM_ABORTED;
   return syscall(SYS_ioctl, fd, KVM_RUN, 0) < 0 ? -errno : 0;
 }
 

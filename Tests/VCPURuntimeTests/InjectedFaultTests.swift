@@ -8,6 +8,7 @@ import LinuxSupport
 import Synchronization
 import SystemPackage
 import Testing
+import ThreadSanitizerSupport
 
 @testable import VCPURuntime
 
@@ -29,10 +30,10 @@ import Testing
     }
     fail_pthread_kill(0, 0)
     #expect(refusal == .signalFailed(.resourceTemporarilyUnavailable))
-    // The signal that was refused is the one that the next kick shares: it is sent again.
+    // The next one shares the signal that was refused, unless the thread has seen the request by itself: it is answered
+    // since the signal is sent again.
     let next = try running.vcpu.request()
-    #expect(next.coalesced && next.signalsSent == 0)
-    #expect(try running.vcpu.wait(for: next, untilNS: soon).signalsSent >= 1)
+    #expect(try running.vcpu.wait(for: next, untilNS: soon).generation == next.generation)
     try running.expectAgreementWithKernel()
   }
 
@@ -108,7 +109,11 @@ import Testing
   }
 
   /// The same for the flag. In a process of its own: the store that clears it is caught by a fault handler.
-  @Test func immediateExitIsClearedBeforeTheRequestsAreTaken() async {
+  @Test(
+    .disabled(
+      if: is_thread_sanitizer(),
+      "it hangs there: the sanitizer calls fault handlers from its own, and this one does not return at once"))
+  func immediateExitIsClearedBeforeTheRequestsAreTaken() async {
     await #expect(processExitsWith: .success) {
       try InjectedFaultTests().kickBetweenClearAndTake(.immediateExit)
     }
