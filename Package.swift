@@ -104,7 +104,8 @@ let package = Package(
     .executableTarget(
       name: "vmpool",
       dependencies: [
-        "APIClient", "APIModel", "JSONCodec", "Benchmarks", "VCPURuntime", "LinuxSupport", argumentParser,
+        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "VCPURuntime", "LinuxSupport",
+        argumentParser,
       ],
       swiftSettings: strict),
 
@@ -114,7 +115,7 @@ let package = Package(
     tests("LinuxSupportTests", ["LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
-    tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", argumentParser]),
+    tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),

@@ -2,7 +2,6 @@ import APIClient
 import APIModel
 import ArgumentParser
 import FoundationEssentials
-import Glibc
 
 extension VMsCommand {
   struct Create: DocumentCommand {
@@ -18,7 +17,7 @@ extension VMsCommand {
     @Option(help: "A built-in image; `vmpool images` lists them.")
     var image: String?
 
-    @Option(help: ArgumentHelp("A file of raw machine code.", valueName: "file"), completion: .file())
+    @Option(help: ArgumentHelp("A file of raw machine code, or - for stdin.", valueName: "file"), completion: .file())
     var flat: String?
 
     @Option(help: "The processor mode the code of --flat starts in.")
@@ -39,8 +38,9 @@ extension VMsCommand {
     @Flag(help: "Leave it ready instead of starting it.")
     var noStart = false
 
-    @Option(help: ArgumentHelp("Stop it when it has run for so many milliseconds.", valueName: "ms"))
-    var deadline: Int?
+    @Option(
+      help: ArgumentHelp("Stop it when it has run for so long, \(DurationArgument.form).", valueName: "duration"))
+    var deadline: DurationArgument?
 
     func validate() throws {
       guard (image == nil) != (flat == nil) else { throw ValidationError("Give either --image or --flat.") }
@@ -52,38 +52,16 @@ extension VMsCommand {
 
     func run(_ client: VMPoolClient) throws {
       let request = CreateVMDocument(
-        image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart, deadlineMS: deadline)
+        image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart,
+        deadlineMS: deadline?.milliseconds)
       try show(client.createVM(request)) { table([$0]).text }
     }
 
     private func flatImage() throws -> FlatImageDocument? {
       guard let flat, let mode else { return nil }
-      guard let code = contents(of: flat) else {
-        // Safe: the text is copied before anything could replace it; the program has one thread.
-        complain("\(flat) cannot be read: \(unsafe String(cString: strerror(errno)))")
-        throw ExitCode(66)
-      }
+      let code = try contents(of: flat)
       return FlatImageDocument(
         mode: mode.rawValue, loadAddress: loadAddress, entry: entry, code: Data(code).base64EncodedString())
     }
-  }
-}
-
-/// The bytes of a file; nil, with `errno` set, when it cannot be read.
-private func contents(of path: String) -> [UInt8]? {
-  // Safe: the string is passed as a C string for the call.
-  let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
-  guard file >= 0 else { return nil }
-  defer { close(file) }
-  var bytes: [UInt8] = []
-  while true {
-    // Safe: the buffer has room for as much as is asked for, and the count is what was filled.
-    var result = 0
-    bytes += unsafe [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
-      result = unsafe read(file, buffer.baseAddress, 65536)
-      count = max(0, result)
-    }
-    if result < 0 { return nil }
-    if result == 0 { return bytes }
   }
 }

@@ -13,16 +13,16 @@ struct ServerOptions: ParsableArguments {
     completion: .list(["http://127.0.0.1:8080", "unix:/run/vmpool/vmpool.sock"]))
   var server: String?
 
-  @Option(help: ArgumentHelp("Seconds to wait for an answer.", valueName: "seconds"))
-  var timeout = 30
+  @Option(help: ArgumentHelp("How long to wait for an answer, \(DurationArgument.form).", valueName: "duration"))
+  var timeout = DurationArgument.seconds(30)
 
   func validate() throws {
-    guard 1...3600 ~= timeout else { throw ValidationError("--timeout is 1 to 3600 seconds.") }
+    guard 1...3_600_000 ~= timeout.milliseconds else { throw ValidationError("--timeout is more than 0, at most 1h.") }
     // The environment is looked at only when a server is spoken to.
     if server != nil { _ = try endpoint() }
   }
 
-  func client() throws -> VMPoolClient { try VMPoolClient(endpoint: endpoint(), timeout: .seconds(timeout)) }
+  func client() throws -> VMPoolClient { try VMPoolClient(endpoint: endpoint(), timeout: timeout.duration) }
 
   private func endpoint() throws -> Endpoint {
     let text = server ?? environment("VMPOOL_SERVER") ?? "http://127.0.0.1:8080"
@@ -112,7 +112,13 @@ extension APIError {
   /// What the program exits with; `vmpool --help` lists them.
   var exitCode: ExitCode {
     switch self {
-    case .problem(let problem): ExitCode(problem.status == 404 ? 2 : 1)
+    case .problem(let problem):
+      switch problem.status {
+      // What is no more is not there, either.
+      case 404, 410: ExitCode(2)
+      case 429: ExitCode(75)
+      default: ExitCode(1)
+      }
     case .unreachable: ExitCode(69)
     case .protocolViolation: ExitCode(76)
     }
@@ -123,8 +129,11 @@ extension APIError {
 func report(_ error: APIError) { complain(error.description) }
 
 /// A line on stderr.
-func complain(_ line: String) {
-  let bytes = Array("vmpool: \(printable(line))\n".utf8)
+func complain(_ line: String) { tell("vmpool: \(printable(line))\n") }
+
+/// A text on stderr.
+func tell(_ text: String) {
+  let bytes = Array(text.utf8)
   // Safe: the buffer outlives the call. There is nobody left to tell if stderr cannot be written.
   _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

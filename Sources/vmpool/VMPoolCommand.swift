@@ -10,13 +10,17 @@ struct VMPoolCommand: ParsableCommand {
       EXIT STATUS
         0   done
         1   the server refused; its reason is on stderr
-        2   there is no such VM, vCPU, image or pool
+        2   there is no such VM, vCPU, image, pool or lease (any more)
         64  the command line is wrong
         66  a file cannot be read
         69  the server cannot be reached
+        74  stdout cannot be written
+        75  no VM of the pool was ready in time: try again
         76  what answered does not speak vmpool's API
-        130 the console was left by a signal
+        124 what --wait-for waits for did not come in time
+        128+n  signal n ended the program, such as 130 for Ctrl-C
       `vmpool console` ends with the guest's own exit code when the guest exits, and with 1 when it stops otherwise.
+      `vmpool run --help` lists those of a run.
 
       COMPLETION
         vmpool --generate-completion-script bash|zsh|fish
@@ -24,7 +28,9 @@ struct VMPoolCommand: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       HostCommand.self, ImagesCommand.self, PoolsCommand.self, VMsCommand.self, VCPUsCommand.self, KickCommand.self,
-      RegistersCommand.self, ConsoleCommand.self, EventsCommand.self, MetricsCommand.self, BenchCommand.self,
+      RegistersCommand.self, ConsoleCommand.self, EventsCommand.self, LeaseCommand.self, LeasesCommand.self,
+      ExtendCommand.self,
+      ReleaseCommand.self, RunCommand.self, MetricsCommand.self, BenchCommand.self,
     ])
 
   @OptionGroup var server: ServerOptions

@@ -31,7 +31,12 @@ struct VMsCommand: ParsableCommand {
   }
 
   struct Show: DocumentCommand {
-    static let configuration = CommandConfiguration(abstract: "Show one VM.")
+    static let configuration = CommandConfiguration(
+      abstract: "Show one VM, now or when it has come to a state.",
+      discussion: """
+        With --wait-for it is shown when it is in that state, when it has stopped, or when --timeout is over. Ends \
+        with 1 when it stopped instead, and with 124 when the time was over.
+        """)
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
@@ -39,7 +44,23 @@ struct VMsCommand: ParsableCommand {
     @Argument(help: "The VM's id.")
     var vm: String
 
-    func run(_ client: VMPoolClient) throws { try show(client.vm(vm)) { table([$0]).text } }
+    @Option(help: "Wait until it is in this state, for as long as --timeout says.")
+    var waitFor: State?
+
+    func validate() throws {
+      if waitFor != nil && server.timeout.milliseconds > 600_000 {
+        throw ValidationError("--timeout is at most 10m with --wait-for.")
+      }
+    }
+
+    func run(_ client: VMPoolClient) throws {
+      guard let waitFor else { return try show(client.vm(vm)) { table([$0]).text } }
+      let document = try client.vm(vm, waitFor: waitFor.rawValue, timeoutMS: server.timeout.milliseconds)
+      try show(document) { table([$0]).text }
+      if document.state == waitFor.rawValue { return }
+      complain("\(vm) is \(document.state), not \(waitFor)")
+      throw ExitCode(document.state == "stopped" ? 1 : 124)
+    }
   }
 
   struct Start: VMTransition {

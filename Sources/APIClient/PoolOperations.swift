@@ -1,0 +1,63 @@
+import APIModel
+
+extension VMPoolClient {
+  /// What a change of a pool depends upon.
+  public enum PoolCondition: Sendable, Equatable {
+    /// Nothing.
+    case none
+    /// Its declaration is still that of this ETag; else `/problems/precondition-failed`.
+    case unchanged(since: String)
+    /// There is no such pool; else `/problems/precondition-failed`.
+    case absent
+
+    fileprivate var headers: [HTTPField] {
+      switch self {
+      case .none: []
+      case .unchanged(let tag): [HTTPField("If-Match", tag)]
+      case .absent: [HTTPField("If-None-Match", "*")]
+      }
+    }
+  }
+
+  /// `GET /v1/pools`, every page.
+  public func pools() throws(APIError) -> [PoolDocument] { try allPages("/v1/pools") }
+
+  /// `GET /v1/pools/{pool}`.
+  public func pool(_ name: String) throws(APIError) -> PoolDocument { try taggedPool(name).pool }
+
+  /// `GET /v1/pools/{pool}`, and the ETag of its declaration; nil where it has none any more, being deleted.
+  public func taggedPool(_ name: String) throws(APIError) -> (pool: PoolDocument, tag: String?) {
+    let response = try checked("GET", poolPath(name))
+    return (try decoded(response, "GET \(poolPath(name))"), response.header("ETag"))
+  }
+
+  /// `PUT /v1/pools/{pool}`: a new pool, or a new declaration of one.
+  public func putPool(
+    _ name: String, _ declaration: DeclarePoolDocument, if condition: PoolCondition = .none
+  ) throws(APIError) -> PoolDocument {
+    try document("PUT", poolPath(name), headers: condition.headers, body: try encoded(declaration))
+  }
+
+  /// `PATCH /v1/pools/{pool}`: changes some members of its declaration.
+  public func patchPool(
+    _ name: String, _ changes: PoolChanges, if condition: PoolCondition = .none
+  ) throws(APIError) -> PoolDocument {
+    try document(
+      "PATCH", poolPath(name), headers: condition.headers, contentType: "application/merge-patch+json",
+      body: try encoded(changes))
+  }
+
+  /// `DELETE /v1/pools/{pool}`, with all its VMs; `force` ends its leases, too. Without it, the pool as it waits for
+  /// their end; nil when it is gone.
+  @discardableResult
+  public func deletePool(
+    _ name: String, force: Bool = false, if condition: PoolCondition = .none
+  ) throws(APIError) -> PoolDocument? {
+    let query = force ? [HTTPField("force", "true")] : []
+    let response = try checked("DELETE", poolPath(name), query: query, headers: condition.headers)
+    if response.status != 202 { return nil }
+    return try decoded(response, "DELETE \(poolPath(name))")
+  }
+
+  func poolPath(_ name: String, _ rest: String = "") -> String { "/v1/pools/\(RequestTarget.encoded(name))\(rest)" }
+}

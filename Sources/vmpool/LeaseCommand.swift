@@ -1,0 +1,60 @@
+import APIClient
+import APIModel
+import ArgumentParser
+
+struct LeaseCommand: DocumentCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "lease", abstract: "Take a VM out of a pool, for a time.",
+    discussion: """
+      Extend the lease before it expires (`vmpool extend`), and release it when you are done (`vmpool release`): the \
+      server takes the VM apart then, and makes another. Durations are \(DurationArgument.form).
+      Ends with 75 when no VM was ready in time.
+      """)
+
+  @OptionGroup var server: ServerOptions
+  @OptionGroup var output: OutputOptions
+
+  @Argument(help: "The pool's name.")
+  var pool: String
+
+  @Option(help: ArgumentHelp("How long the lease lasts unless it is extended; 60s when absent.", valueName: "duration"))
+  var ttl: DurationArgument?
+
+  @Option(help: ArgumentHelp("How long to wait for a VM when none is ready; 0 when absent.", valueName: "duration"))
+  var wait: DurationArgument?
+
+  @Flag(help: "Leave the VM ready instead of starting it.")
+  var noStart = false
+
+  @Option(help: ArgumentHelp("Something to know the lease by; may be given several times.", valueName: "name=value"))
+  var label: [Label] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Repeat the command with the same key when you did not get its answer: it leases one VM, not two.",
+      valueName: "key"))
+  var idempotencyKey: String?
+
+  func validate() throws {
+    guard Set(label.map(\.name)).count == label.count else { throw ValidationError("A --label is given twice.") }
+  }
+
+  func run(_ client: VMPoolClient) throws {
+    let labels = Dictionary(uniqueKeysWithValues: label.map { ($0.name, $0.value) })
+    let request = LeaseRequestDocument(
+      ttlMS: ttl?.milliseconds, waitMS: wait?.milliseconds, start: !noStart, labels: labels)
+    try show(client.lease(from: pool, request, idempotencyKey: idempotencyKey)) { LeasesCommand.table([$0]).text }
+  }
+}
+
+/// `name=value`.
+struct Label: ExpressibleByArgument, Equatable {
+  var name: String
+  var value: String
+
+  init?(argument: String) {
+    guard let sign = argument.firstIndex(of: "="), sign > argument.startIndex else { return nil }
+    name = String(argument[..<sign])
+    value = String(argument[argument.index(after: sign)...])
+  }
+}

@@ -1,0 +1,153 @@
+import APIClient
+import APIModel
+import ServerConfiguration
+
+/// A pool's declaration with every default filled in, so that two of them can be compared.
+struct PoolSettings: Equatable {
+  var image: String
+  var vcpus: Int
+  var memoryMiB: Int
+  var ready: ReadyRange
+  var maxVMs: Int?
+  var deadlineMS: Int?
+  var refillConcurrency: Int?
+  var paused: Bool
+
+  init(_ pool: PoolDocument) {
+    image = pool.image
+    vcpus = pool.vcpus
+    memoryMiB = pool.memoryMiB
+    ready = pool.ready
+    maxVMs = pool.maxVMs
+    deadlineMS = pool.deadlineMS
+    refillConcurrency = pool.refill.concurrency
+    paused = pool.paused
+  }
+
+  init(_ pool: PoolDeclaration) {
+    image = pool.image
+    vcpus = pool.vcpus ?? 1
+    memoryMiB = pool.memoryMiB ?? 2
+    ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1)
+    maxVMs = pool.maxVMs
+    deadlineMS = pool.deadlineMS
+    refillConcurrency = pool.refillConcurrency
+    paused = pool.paused ?? false
+  }
+
+  var document: DeclarePoolDocument {
+    DeclarePoolDocument(
+      image: image, vcpus: vcpus, memoryMiB: memoryMiB, ready: ready, maxVMs: maxVMs, deadlineMS: deadlineMS,
+      refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused)
+  }
+
+  /// Each member as a configuration file writes it.
+  var members: [(name: String, value: String)] {
+    func orNone(_ number: Int?) -> String { number.map { "\($0)" } ?? "none" }
+    return [
+      ("image", image), ("vcpus", "\(vcpus)"), ("memory_mib", "\(memoryMiB)"),
+      ("ready", ready.min == ready.max ? "\(ready.min)" : "{min: \(ready.min), max: \(ready.max)}"),
+      ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
+      ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
+    ]
+  }
+}
+
+/// What makes a server's pools be those of a file.
+struct PoolPlan {
+  /// A pool as the server has it, and the ETag of that.
+  typealias Present = (pool: PoolDocument, tag: String?)
+
+  enum Action: String, Encodable {
+    case create, change, keep, delete
+    /// The server's own configuration file says otherwise.
+    case refuse
+  }
+
+  /// A member that changes; `from` is nil where the pool is new.
+  struct Change: Encodable, Equatable {
+    var member: String
+    var from: String?
+    var to: String
+  }
+
+  struct Step {
+    var name: String
+    var action: Action
+    var changes: [Change] = []
+    /// What is to be declared.
+    var settings: PoolSettings?
+    var condition = VMPoolClient.PoolCondition.none
+    /// Leases that a deletion waits for.
+    var leased = 0
+  }
+
+  /// In the order of the file; then what is to be deleted, by name.
+  let steps: [Step]
+
+  /// `present` are the server's pools; with `prune`, those go that the file does not have and its own does not, either.
+  init(_ wanted: [PoolDeclaration], present: [Present], prune: Bool) {
+    // One that is being deleted is there no more: should it still be in the way, the server will say so.
+    let present = present.filter { !$0.pool.status.draining }
+    let byName = Dictionary(present.map { ($0.pool.name, $0) }) { first, _ in first }
+    let names = Set(wanted.map(\.name))
+    let surplus = present.filter { prune && $0.pool.source == "api" && !names.contains($0.pool.name) }
+    steps =
+      wanted.map { Self.step($0.name, PoolSettings($0), byName[$0.name]) }
+      + surplus.sorted { $0.pool.name < $1.pool.name }.map {
+        Step(
+          name: $0.pool.name, action: .delete, condition: Self.condition($0.tag), leased: $0.pool.status.leased)
+      }
+  }
+
+  private static func step(_ name: String, _ wanted: PoolSettings, _ present: Present?) -> Step {
+    guard let present else {
+      let changes = wanted.members.map { Change(member: $0.name, from: nil, to: $0.value) }
+      return Step(name: name, action: .create, changes: changes, settings: wanted, condition: .absent)
+    }
+    let changes = zip(PoolSettings(present.pool).members, wanted.members).compactMap { old, new in
+      old.value == new.value ? nil : Change(member: new.name, from: old.value, to: new.value)
+    }
+    if changes.isEmpty { return Step(name: name, action: .keep) }
+    return Step(
+      name: name, action: present.pool.source == "file" ? .refuse : .change, changes: changes, settings: wanted,
+      condition: condition(present.tag))
+  }
+
+  private static func condition(_ tag: String?) -> VMPoolClient.PoolCondition {
+    tag.map { .unchanged(since: $0) } ?? .none
+  }
+
+  /// Whether there is nothing to do.
+  var isEmpty: Bool { steps.allSatisfy { $0.action == .keep } }
+
+  /// A line for each pool, and one for each member that changes.
+  var text: String {
+    steps.flatMap { [$0.heading] + $0.changes.map(\.line) }.map(printable).joined(separator: "\n")
+  }
+}
+
+extension PoolPlan.Step: Encodable {
+  fileprivate var heading: String {
+    switch action {
+    case .create: "+ \(name): new"
+    case .change: "~ \(name): changed"
+    case .keep: "= \(name): unchanged"
+    case .delete: "- \(name): deleted" + (leased > 0 ? ", when its leases have ended: there are \(leased)" : "")
+    case .refuse: "! \(name): declared in the server's configuration file; change it there"
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var members = encoder.container(keyedBy: CodingKeys.self)
+    try members.encode(name, forKey: .name)
+    try members.encode(action, forKey: .action)
+    try members.encode(changes, forKey: .changes)
+  }
+
+  private enum CodingKeys: CodingKey { case name, action, changes }
+}
+
+extension PoolPlan.Change {
+  fileprivate var line: String { "    \(member): " + (from.map { "\($0) → " } ?? "") + to }
+}
