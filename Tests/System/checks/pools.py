@@ -18,7 +18,7 @@ def demo():
         client = daemon.client()
         becomes(2, "ready VMs", lambda: ready(client, "demo"))
         pool = client.get("/v1/pools").json["items"][0]
-        wanted = ("demo", "spin", 1, 2, 2)
+        wanted = ("demo", "spin", 1, 2, {"min": 2, "max": 2})
         equal(tuple(pool[name] for name in ("name", "image", "vcpus", "memory_mib", "ready")), wanted, "the pool")
         daemon.expect_idle(client, "ready VMs")
 
@@ -82,7 +82,9 @@ def limit():
         client = daemon.client()
         client.put("/v1/pools/many", {"image": "spin", "ready": 5})
         becomes(3, "ready VMs", lambda: ready(client, "many"))
-        becomes(True, "an error is told", lambda: bool(client.get("/v1/pools/many").json["status"]["last_error"]))
+        refill = lambda: client.get("/v1/pools/many").json["status"]["refill"]
+        becomes("limited", "the state of the refill", lambda: refill()["state"])
+        expect("3 VMs" in refill()["last_error"], lambda: f"the limit is not named: {refill()}")
         answer = client.post("/v1/vms", {"image": "spin"})
         equal((answer.status, answer.json["type"]), (503, "/problems/resources-exhausted"), "one VM too many")
         expect(int(answer.headers["Retry-After"]) >= 1, "no Retry-After")

@@ -22,6 +22,7 @@ def schemathesis():
         document = directory / "openapi.yaml"
         document.write_bytes(daemon.client().get("/openapi.yaml").body)
         configuration = processes.ROOT / "Tests/System/schemathesis.toml"
+        environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(configuration.with_name("schemathesis_hooks.py"))}
         command = [
             processes.PYTHON, "-m", "schemathesis.cli", "--config-file", configuration, "run", document,
             "--url", daemon.url, "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
@@ -29,7 +30,7 @@ def schemathesis():
             "--no-color", "--suppress-health-check", "all",
         ]
         with open(directory / "output", "wb") as output:
-            process = processes.start(command, cwd=directory, stdout=output, stderr=output)
+            process = processes.start(command, cwd=directory, env=environment, stdout=output, stderr=output)
         with Client(daemon.address, 60) as client:
             keeper = Keeper(client)
             while process.poll() is None:
@@ -51,10 +52,10 @@ def count_operations(document):
 
 
 class Keeper:
-    """Keeps the machine usable: what schemathesis makes and forgets is stopped soon and deleted in the end, large pools
-    before the server has filled them with all the VMs it may have."""
+    """Keeps the machine usable: what schemathesis makes and forgets is stopped soon and deleted in the end, leases are
+    released, and large pools deleted before the server has filled them with all the VMs it may have."""
 
-    STOP_AFTER, SHRINK_AFTER, DELETE_AFTER = 1, 3, 30
+    STOP_AFTER, SHRINK_AFTER, RELEASE_AFTER, DELETE_AFTER = 1, 3, 5, 30
     LARGE = 50
 
     def __init__(self, client):
@@ -70,9 +71,12 @@ class Keeper:
                 self.client.delete(path)
             elif age > self.STOP_AFTER and vm["state"] == "running":
                 self.client.post(f"{path}/stop")
+        for lease in self.client.get("/v1/leases?limit=1000").json["items"]:
+            if now - self.seen.setdefault(lease["lease"], now) > self.RELEASE_AFTER:
+                self.client.delete("/v1/leases/" + lease["lease"])
         for pool in self.client.get("/v1/pools?limit=1000").json["items"]:
             age = now - self.seen.setdefault(pool["name"], now)
-            limit = self.SHRINK_AFTER if pool["ready"] > self.LARGE else self.DELETE_AFTER
+            limit = self.SHRINK_AFTER if pool["ready"]["max"] > self.LARGE else self.DELETE_AFTER
             if age > limit and pool["name"] != "demo":
-                self.client.delete("/v1/pools/" + pool["name"])
+                self.client.delete(f"/v1/pools/{pool['name']}?force=true")
                 del self.seen[pool["name"]]

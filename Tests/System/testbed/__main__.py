@@ -13,6 +13,7 @@ GROUPS = [
     "lifecycle",
     "console",
     "pools",
+    "leases",
     "bad_input",
     "smuggling",
     "slow_clients",

@@ -185,7 +185,8 @@ class Daemon:
 
 
 def is_filled(pool):
-    return pool["status"]["creating"] == 0 and pool["status"]["ready"] == pool["ready"]
+    status = pool["status"]
+    return status["creating"] == status["retiring"] == 0 and status["ready"] == pool["ready"]["max"]
 
 
 def parsed(text):

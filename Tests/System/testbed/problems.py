@@ -15,14 +15,27 @@ STATUS = {
     "pool-not-found": 404,
     "method-not-allowed": 405,
     "request-timeout": 408,
+    "lease-not-found": 404,
     "wrong-state": 409,
+    "stale-fence": 409,
+    "pool-draining": 409,
+    "declared-in-file": 409,
+    "idempotency-key-in-use": 409,
+    "lease-released": 410,
+    "lease-expired": 410,
+    "lease-lost": 410,
+    "precondition-failed": 412,
     "payload-too-large": 413,
     "unsupported-media-type": 415,
+    "idempotency-key-reused": 422,
+    "pool-exhausted": 429,
     "draining": 503,
     "resources-exhausted": 503,
+    "storage-failed": 503,
     "kick-timeout": 504,
+    "vm-quarantined": 504,
 }
-MEMBERS = {"type", "title", "status", "detail", "request_id", "pointer", "state"}
+MEMBERS = {"type", "title", "status", "detail", "request_id", "pointer", "state", "waiting"}
 
 
 def expect_problem(answer, kinds, what):
