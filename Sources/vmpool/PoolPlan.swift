@@ -5,13 +5,13 @@ import ServerConfiguration
 /// A pool's declaration with every default filled in, so that two of them can be compared.
 struct PoolSettings: Equatable {
   var image: String
-  var vcpus: Int
-  var memoryMiB: Int
-  var ready: ReadyRange
+  var vcpus = 1
+  var memoryMiB = 2
+  var ready = ReadyRange(1)
   var maxVMs: Int?
   var deadlineMS: Int?
   var refillConcurrency: Int?
-  var paused: Bool
+  var paused = false
 
   init(_ pool: PoolDocument) {
     image = pool.image
@@ -26,13 +26,23 @@ struct PoolSettings: Equatable {
 
   init(_ pool: PoolDeclaration) {
     image = pool.image
-    vcpus = pool.vcpus ?? 1
-    memoryMiB = pool.memoryMiB ?? 2
-    ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1)
+    vcpus = pool.vcpus ?? vcpus
+    memoryMiB = pool.memoryMiB ?? memoryMiB
+    ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ready
     maxVMs = pool.maxVMs
     deadlineMS = pool.deadlineMS
     refillConcurrency = pool.refillConcurrency
-    paused = pool.paused ?? false
+    paused = pool.paused ?? paused
+  }
+
+  private init(image: String) { self.image = image }
+
+  /// The members that are not as they are when left out, and the two that everybody wants to see.
+  var telling: [(name: String, value: String)] {
+    let standard = PoolSettings(image: image)
+    return zip(members, standard.members).compactMap { own, other in
+      own.value == other.value && !["image", "ready"].contains(own.name) ? nil : own
+    }
   }
 
   var document: DeclarePoolDocument {
@@ -102,7 +112,7 @@ struct PoolPlan {
 
   private static func step(_ name: String, _ wanted: PoolSettings, _ present: Present?) -> Step {
     guard let present else {
-      let changes = wanted.members.map { Change(member: $0.name, from: nil, to: $0.value) }
+      let changes = wanted.telling.map { Change(member: $0.name, from: nil, to: $0.value) }
       return Step(name: name, action: .create, changes: changes, settings: wanted, condition: .absent)
     }
     let changes = zip(PoolSettings(present.pool).members, wanted.members).compactMap { old, new in

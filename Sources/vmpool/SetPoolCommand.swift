@@ -100,15 +100,11 @@ struct ReadyArgument: ExpressibleByArgument, Equatable {
   var range: ReadyRange
 
   init?(argument: String) {
-    let numbers = argument.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
-    switch numbers.count {
-    case 1: range = numbers[0].map { ReadyRange($0) } ?? ReadyRange(-1)
-    case 2:
-      guard let min = numbers[0], let max = numbers[1] else { return nil }
-      range = ReadyRange(min: min, max: max)
-    default: return nil
-    }
-    guard 0...range.max ~= range.min else { return nil }
+    let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+    let numbers = parts.compactMap { Int($0) }
+    guard 1...2 ~= parts.count, numbers.count == parts.count else { return nil }
+    range = ReadyRange(min: numbers[0], max: numbers[numbers.count - 1])
+    guard range.min >= 0, range.min <= range.max else { return nil }
   }
 }
 

@@ -13,6 +13,12 @@ private let pool = PoolDocument(
   status: PoolStatusDocument(
     ready: 1, outdated: 0, leased: 0, creating: 1, retiring: 0, quarantined: 0, waiting: 0, running: 0, paused: 0,
     stopped: 0, draining: false, refill: RefillStatusDocument(state: "ok", lastError: "no memory")))
+private let lease = LeaseDocument(
+  lease: "lease-1", pool: "demo", vm: id, fence: 7, labels: ["a": "b"], grantedAt: "2025-01-31T12:00:00.000Z",
+  expiresAt: "2025-01-31T12:01:00.000Z", maxExpiresAt: "2025-02-01T12:00:00.000Z")
+private let outcome = RunDocument(
+  vm: id, outcome: "exited", exitCode: 3, detail: nil, console: "hello\n", consoleBase64: nil, consoleBytes: 6,
+  exits: ["io": 6], durationNS: 1234)
 private let kick = KickDocument(
   vm: id, vcpu: 1, generation: 9, mechanism: "immediate_exit", phase: "parked", coalesced: false, signalsSent: 0,
   latencyNS: 28412, signalLatencyNS: nil)
@@ -25,27 +31,31 @@ private func json<Document: Encodable>(_ document: Document) throws -> String {
 struct OperationCase: Sendable, CustomTestStringConvertible {
   var request: String
   var body: String?
+  var type: String
+  /// Header fields that it must send.
+  var headers: [String: String]
   var answer: ScriptedServer.Answer
   var isUnderstood: @Sendable (VMPoolClient) throws -> Bool
 
   var testDescription: String { request }
 
   init(
-    _ request: String, body: String? = nil, _ answer: String,
+    _ request: String, body: String? = nil, type: String = "application/json", headers: [String: String] = [:],
+    status: Int = 200, answerHeaders: [String] = [], _ answer: String,
     _ isUnderstood: @escaping @Sendable (VMPoolClient) throws -> Bool
   ) {
     self.request = request
     self.body = body
-    self.answer = .http(200, answer)
+    self.type = type
+    self.headers = headers
+    self.answer = .http(status, headers: answerHeaders, answer)
     self.isUnderstood = isUnderstood
   }
 
   static func all() throws -> [OperationCase] {
     let vmJSON = try json(vm)
-    let poolJSON = try json(pool)
     let kickJSON = try json(kick)
     let creation = CreateVMDocument(image: "spin", vcpus: 3, start: false)
-    let declaration = DeclarePoolDocument(image: "spin", ready: ReadyRange(2))
     return [
       .init("POST /v1/vms", body: try json(creation), vmJSON) {
         try $0.createVM(creation) == vm
@@ -71,26 +81,141 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       .init("POST /v1/vms/\(id)/vcpus/1/kick", body: #"{"timeout_ms":5}"#, kickJSON) {
         try $0.kick(vcpu: 1, of: id, timeoutMS: 5) == kick
       },
-      .init("GET /v1/pools?limit=1000", #"{"items":[\#(poolJSON)],"next_page_token":null}"#) {
-        try $0.pools() == [pool]
-      },
-      .init("GET /v1/pools/demo", poolJSON) { try $0.pool("demo") == pool },
-      .init("PUT /v1/pools/demo", body: try json(declaration), poolJSON) {
-        try $0.putPool("demo", declaration) == pool
-      },
-      .init("DELETE /v1/pools/demo", "") {
-        try $0.deletePool("demo")
-        return true
-      },
       .init("GET /metrics", "x 1\n") { try $0.metrics() == "x 1\n" },
       .init("GET /metrics/vcpus", "y 2\n") { try $0.vcpuMetrics() == "y 2\n" },
       .init("GET /openapi.yaml", "openapi: 3.1.0\n") { try $0.openAPI() == "openapi: 3.1.0\n" },
     ]
   }
+
+  static func ofPools() throws -> [OperationCase] {
+    let poolJSON = try json(pool)
+    let declaration = DeclarePoolDocument(image: "spin", ready: ReadyRange(2))
+    let body = try json(declaration)
+    return [
+      .init("GET /v1/pools?limit=1000", #"{"items":[\#(poolJSON)],"next_page_token":null}"#) {
+        try $0.pools() == [pool]
+      },
+      .init("GET /v1/pools/demo", poolJSON) { try $0.pool("demo") == pool },
+      .init("GET /v1/pools/demo", answerHeaders: [#"ETag: "7""#], poolJSON) {
+        try $0.taggedPool("demo") == (pool, #""7""#)
+      },
+      .init("GET /v1/pools/demo", poolJSON) { try $0.taggedPool("demo").tag == nil },
+      .init("PUT /v1/pools/demo", body: body, headers: ["If-Match": "", "If-None-Match": ""], poolJSON) {
+        try $0.putPool("demo", declaration) == pool
+      },
+      .init("PUT /v1/pools/demo", body: body, headers: ["If-Match": #""7""#, "If-None-Match": ""], poolJSON) {
+        try $0.putPool("demo", declaration, if: .unchanged(since: #""7""#)) == pool
+      },
+      .init(
+        "PUT /v1/pools/demo", body: body, headers: ["If-None-Match": "*", "If-Match": ""], status: 201, poolJSON
+      ) {
+        try $0.putPool("demo", declaration, if: .absent) == pool
+      },
+      .init("DELETE /v1/pools/demo", "") { try $0.deletePool("demo") == nil },
+      .init("DELETE /v1/pools/demo?force=true", headers: ["If-Match": #""7""#], "") {
+        try $0.deletePool("demo", force: true, if: .unchanged(since: #""7""#)) == nil
+      },
+      .init("DELETE /v1/pools/demo", status: 202, poolJSON) { try $0.deletePool("demo") == pool },
+    ]
+  }
+
+  /// What a patch says, and nothing else.
+  static func ofPatches() throws -> [OperationCase] {
+    typealias Case = (body: String, change: @Sendable (inout PoolChanges) -> Void)
+    let cases: [Case] = [
+      ("{}", { _ in }),
+      (#"{"image":"echo"}"#, { $0.image = "echo" }),
+      (#"{"vcpus":2,"memory_mib":4}"#, { ($0.vcpus, $0.memoryMiB) = (2, 4) }),
+      (#"{"ready":{"min":1,"max":3}}"#, { $0.ready = ReadyRange(min: 1, max: 3) }),
+      (#"{"max_vms":9,"deadline_ms":5}"#, { ($0.maxVMs, $0.deadlineMS) = (.value(9), .value(5)) }),
+      (#"{"max_vms":null,"deadline_ms":null}"#, { ($0.maxVMs, $0.deadlineMS) = (.standard, .standard) }),
+      (#"{"refill":{"concurrency":2}}"#, { $0.refillConcurrency = .value(2) }),
+      (#"{"refill":{"concurrency":null}}"#, { $0.refillConcurrency = .standard }),
+      (#"{"paused":false}"#, { $0.paused = false }),
+    ]
+    let poolJSON = try json(pool)
+    return cases.map { body, change in
+      .init("PATCH /v1/pools/demo", body: body, type: "application/merge-patch+json", poolJSON) {
+        var changes = PoolChanges()
+        change(&changes)
+        return try $0.patchPool("demo", changes) == pool
+      }
+    }
+  }
+
+  static func ofLeases() throws -> [OperationCase] {
+    let (leaseJSON, vmJSON, outcomeJSON) = (try json(lease), try json(vm), try json(outcome))
+    let request = LeaseRequestDocument(ttlMS: 5, waitMS: 6, start: false, labels: ["a": "b"])
+    let input = RunRequestDocument(inputBase64: "aGk=", deadlineMS: 7)
+    return [
+      .init("POST /v1/pools/demo/leases", body: try json(request), headers: ["Idempotency-Key": ""], leaseJSON) {
+        try $0.lease(from: "demo", request) == lease
+      },
+      .init(
+        "POST /v1/pools/demo/leases", body: try json(LeaseRequestDocument()), headers: ["Idempotency-Key": "k"],
+        leaseJSON
+      ) {
+        try $0.lease(from: "demo", idempotencyKey: "k") == lease
+      },
+      .init("GET /v1/leases?limit=1000", #"{"items":[\#(leaseJSON)],"next_page_token":null}"#) {
+        try $0.leases() == [lease]
+      },
+      .init("GET /v1/leases?pool=demo&limit=1000", #"{"items":[],"next_page_token":null}"#) {
+        try $0.leases(pool: "demo").isEmpty
+      },
+      .init("GET /v1/leases/lease-1", leaseJSON) { try $0.lease("lease-1") == lease },
+      .init("PATCH /v1/leases/lease-1", body: #"{"ttl_ms":9}"#, leaseJSON) {
+        try $0.extendLease("lease-1", ttlMS: 9) == lease
+      },
+      .init("DELETE /v1/leases/a%2Fb", "") {
+        try $0.releaseLease("a/b")
+        return true
+      },
+      .init("POST /v1/pools/demo/run", body: try json(input), headers: ["Idempotency-Key": "k"], outcomeJSON) {
+        try $0.run(in: "demo", input, idempotencyKey: "k") == outcome
+      },
+      .init("GET /v1/vms/\(id)?wait_for=stopped&timeout_ms=5", headers: ["Lease-Fence": "7"], vmJSON) {
+        try $0.vm(id, waitFor: "stopped", timeoutMS: 5, fence: 7) == vm
+      },
+    ]
+  }
+
+  /// All that can be done under a lease.
+  static func underALease() throws -> [OperationCase] {
+    let vmJSON = try json(vm)
+    func fenced(
+      _ request: String, _ body: String?, _ answer: String, type: String = "application/json",
+      _ isUnderstood: @escaping @Sendable (VMPoolClient) throws -> Bool
+    ) -> OperationCase {
+      .init(request, body: body, type: type, headers: ["Lease-Fence": "\(UInt64.max)"], answer, isUnderstood)
+    }
+    return [
+      fenced("GET /v1/vms/\(id)", nil, vmJSON) { try $0.vm(id, fence: .max) == vm },
+      fenced("POST /v1/vms/\(id)/start", "", vmJSON) { try $0.startVM(id, fence: .max) == vm },
+      fenced("POST /v1/vms/\(id)/pause", "", vmJSON) { try $0.pauseVM(id, fence: .max) == vm },
+      fenced("POST /v1/vms/\(id)/resume", "", vmJSON) { try $0.resumeVM(id, fence: .max) == vm },
+      fenced("POST /v1/vms/\(id)/stop", "", vmJSON) { try $0.stopVM(id, fence: .max) == vm },
+      fenced("POST /v1/vms/\(id)/vcpus/1/kick", try json(KickRequestDocument()), try json(kick)) {
+        try $0.kick(vcpu: 1, of: id, fence: .max) == kick
+      },
+      fenced("POST /v1/vms/\(id)/kick", try json(KickRequestDocument()), #"{"vm":"\#(id)","kicks":[]}"#) {
+        try $0.kickAll(of: id, fence: .max).kicks.isEmpty
+      },
+      fenced("POST /v1/vms/\(id)/console", "x", #"{"accepted":1}"#, type: "application/octet-stream") {
+        try $0.writeConsole(of: id, Array("x".utf8), fence: .max) == 1
+      },
+      fenced("DELETE /v1/vms/\(id)", nil, "") {
+        try $0.deleteVM(id, fence: .max)
+        return true
+      },
+    ]
+  }
 }
 
 @Suite struct OperationTests {
-  @Test(arguments: try OperationCase.all())
+  @Test(
+    arguments: try OperationCase.all() + OperationCase.ofPools() + OperationCase.ofPatches() + OperationCase.ofLeases()
+      + OperationCase.underALease())
   func sendsAndUnderstands(operation: OperationCase) throws {
     try withServer([operation.answer]) { client, server throws in
       #expect(try operation.isUnderstood(client))
@@ -98,7 +223,8 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       #expect(request.line == "\(operation.request) HTTP/1.1")
       #expect(String(decoding: request.body, as: UTF8.self) == operation.body ?? "")
       #expect((request.header("Content-Length") != nil) == (operation.body != nil))
-      #expect(request.header("Content-Type") == (operation.body ?? "" == "" ? nil : "application/json"))
+      #expect(request.header("Content-Type") == (operation.body ?? "" == "" ? nil : operation.type))
+      for (name, value) in operation.headers { #expect(request.header(name) ?? "" == value, "\(name)") }
     }
   }
 

@@ -10,12 +10,21 @@ import Testing
     ["vms"], ["vms", "list", "--pool", "demo", "--state", "paused", "--json"], ["pools", "--json"],
     ["--server", "unix:/run/x", "vms", "show", "vm-1"], ["vms", "--server", "h:1", "list"],
     ["pools", "set", "p", "--image", "spin", "--ready", "3", "--vcpus", "2", "--memory", "64"],
-    ["vms", "create", "--image", "spin", "--no-start", "--deadline", "1000"],
+    ["vms", "create", "--image", "spin", "--no-start", "--deadline", "1500ms"],
     ["vms", "create", "--flat", "f", "--mode", "long64_ring3", "--load-address", "0x1000", "--entry", "0x1004"],
     ["vms", "delete", "a", "b"], ["kick", "vm-1", "--all"], ["kick", "vm-1", "--vcpu", "0", "--timeout-ms", "5"],
     ["registers", "vm-1", "--vcpu", "1"], ["console", "vm-1", "--from-now"], ["metrics", "--vcpus"],
-    ["events"], ["events", "--pool", "demo", "--vm", "vm-1", "--json", "--since", "a-1"], ["images", "spin"],
-    ["host", "--timeout", "3"],
+    ["events"], ["events", "--pool", "demo", "--vm", "vm-1", "--json", "--since", "a-1"],
+    ["images", "spin"], ["host", "--timeout", "3"], ["host", "--timeout", "1h"],
+    ["vms", "show", "vm-1", "--wait-for", "stopped", "--timeout", "30s"],
+    ["lease", "p"], ["lease", "p", "--ttl", "5m", "--wait", "2s", "--no-start", "--label", "a=b", "--label", "c="],
+    ["leases"], ["leases", "--pool", "p", "--json"], ["leases", "lease-1"], ["extend", "lease-1", "--ttl", "90"],
+    ["release", "lease-1", "lease-2"], ["run", "p", "--input", "-", "--deadline", "250ms", "--wait", "0", "--json"],
+    ["pools", "set", "p", "--image", "spin", "--ready", "1:3", "--max-vms", "9", "--deadline", "1m", "--paused"],
+    ["pools", "patch", "p", "--no-paused"], ["pools", "patch", "p", "--max-vms", "none", "--deadline", "none"],
+    ["pools", "patch", "p", "--refill-concurrency", "2", "--ready", "4", "--image", "echo"],
+    ["pools", "apply", "-f", "x.yaml", "--prune", "--dry-run", "--yes"], ["pools", "apply", "--file", "-", "--json"],
+    ["pools", "delete", "p", "--force"],
   ])
   func understands(arguments: [String]) throws {
     let command = try VMPoolCommand.parseAsRoot(arguments)
@@ -28,7 +37,12 @@ import Testing
     ["vms", "create", "--image", "a", "--entry", "0x1"], ["vms", "create", "--flat", "f", "--mode", "real32"],
     ["vms", "list", "--state", "lost"], ["kick", "vm-1", "--all", "--vcpu", "0"], ["kick"], ["vms", "start"],
     ["pools", "set", "p", "--image", "spin"], ["host", "--server", "https://x"], ["host", "--timeout", "0"],
-    ["nonsense"],
+    ["nonsense"], ["host", "--timeout", "61m"], ["vms", "show", "vm-1", "--wait-for", "stopped", "--timeout", "11m"],
+    ["vms", "show", "vm-1", "--wait-for", "gone"], ["lease"], ["lease", "p", "--ttl", "soon"],
+    ["lease", "p", "--label", "a=1", "--label", "a=2"], ["lease", "p", "--label", "=b"], ["release"], ["run"],
+    ["leases", "lease-1", "--pool", "p"], ["run", "p", "--deadline", "-1s"], ["pools", "patch", "p"],
+    ["pools", "patch", "p", "--ready", "none"], ["pools", "set", "p", "--image", "spin", "--ready", "3:1"],
+    ["pools", "apply"],
   ])
   func refuses(arguments: [String]) {
     #expect {
@@ -48,6 +62,8 @@ import Testing
   @Test func mapsErrorsToExitStatuses() {
     func problem(_ status: Int) -> APIError { .problem(Problem(type: "t", title: "t", status: status, detail: "d")) }
     #expect(problem(404).exitCode.rawValue == 2)
+    #expect(problem(410).exitCode.rawValue == 2)
+    #expect(problem(429).exitCode.rawValue == 75)
     #expect(problem(400).exitCode.rawValue == 1)
     #expect(problem(503).exitCode.rawValue == 1)
     #expect(APIError.unreachable(endpoint: "e", reason: "r").exitCode.rawValue == 69)
@@ -66,5 +82,14 @@ import Testing
     ] as [(StopDocument?, Int32)])
   func endsAConsoleAsTheGuestEnds(stop: StopDocument?, status: Int32) {
     #expect(ConsoleCommand.exitCode(stop).rawValue == status)
+  }
+
+  @Test(
+    arguments: [
+      ("exited", 0, 0), ("exited", 7, 7), ("exited", 256, 0), ("halted", nil, 0), ("deadline", nil, 124),
+      ("crashed", nil, 125), ("killed", nil, 137), (nil, nil, 137),
+    ] as [(String?, Int?, Int32)])
+  func endsARunAsTheGuestEnds(outcome: String?, code: Int?, status: Int32) {
+    #expect(RunCommand.exitCode(outcome, code).rawValue == status)
   }
 }

@@ -1,0 +1,68 @@
+import APIClient
+import APIModel
+import Testing
+
+@testable import vmpool
+
+@Suite struct ArgumentTests {
+  @Test(arguments: [
+    ("0", 0), ("5", 5000), ("5s", 5000), ("1.5", 1500), ("1.5s", 1500), ("0.001s", 1), ("250ms", 250), ("0ms", 0),
+    ("2m", 120_000), ("0.5m", 30_000), ("24h", 86_400_000), ("1.50s", 1500), ("999999999999ms", 999_999_999_999),
+  ])
+  func readsDurations(text: String, milliseconds: Int) {
+    #expect(DurationArgument(argument: text)?.milliseconds == milliseconds)
+  }
+
+  @Test(arguments: [
+    "", "s", "ms", ".", ".5s", "5.s", "-5s", "+5s", "5 s", "5S", "5d", "1h30m", "1e3", "0x10", "1.2.3s", "0.5ms",
+    "0.0001s", "5us", "٥s", "9999999999999", "∞",
+  ])
+  func refusesWhatIsNoDuration(text: String) {
+    #expect(DurationArgument(argument: text) == nil)
+  }
+
+  @Test func saysDurationsAsTheyAreRead() {
+    for (milliseconds, text) in [(0, "0s"), (1, "1ms"), (1500, "1500ms"), (10_000, "10s")] {
+      let duration = DurationArgument(milliseconds: milliseconds)
+      #expect(duration.description == text)
+      #expect(DurationArgument(argument: text) == duration)
+    }
+  }
+
+  @Test func readsLabels() {
+    #expect(Label(argument: "a=b")?.name == "a")
+    #expect(Label(argument: "a=b=c")?.value == "b=c")
+    #expect(Label(argument: "a=")?.value == "")
+    #expect(Label(argument: "=b") == nil)
+    #expect(Label(argument: "a") == nil)
+  }
+
+  @Test(
+    arguments: [
+      ("0", ReadyRange(0)), ("3", ReadyRange(3)), ("1:3", ReadyRange(min: 1, max: 3)), ("2:2", ReadyRange(2)),
+      ("3:1", nil), ("-1", nil), ("", nil), (":", nil), ("1:", nil), (":2", nil), ("1:2:3", nil), ("none", nil),
+      ("-2:-1", nil),
+    ] as [(String, ReadyRange?)])
+  func readsHowManyAreReady(text: String, range: ReadyRange?) {
+    #expect(ReadyArgument(argument: text)?.range == range)
+  }
+
+  @Test func readsNone() {
+    #expect(OrNone<Int>(argument: "none") == OrNone<Int>.none)
+    #expect(OrNone<Int>(argument: "3")?.value == 3)
+    #expect(OrNone<Int>(argument: "three") == nil)
+    #expect(OrNone<DurationArgument>(argument: "2s")?.newValue(\.milliseconds) == .value(2000))
+    #expect(OrNone<DurationArgument>(argument: "none")?.newValue(\.milliseconds) == .standard)
+  }
+
+  @Test func patchesWhatIsSaid() throws {
+    let words = ["pools", "patch", "p", "--ready", "1:2", "--max-vms", "none", "--deadline", "3s", "--no-paused"]
+    let command = try #require(VMPoolCommand.parseAsRoot(words) as? PoolsCommand.Patch)
+    var changes = PoolChanges()
+    changes.ready = ReadyRange(min: 1, max: 2)
+    changes.maxVMs = .standard
+    changes.deadlineMS = .value(3000)
+    changes.paused = false
+    #expect(command.changes == changes)
+  }
+}
