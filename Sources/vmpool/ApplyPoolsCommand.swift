@@ -38,7 +38,8 @@ extension PoolsCommand {
     var yes = false
 
     func run(_ client: VMPoolClient) throws {
-      let plan = PoolPlan(try declarations(), present: try present(client), prune: prune)
+      let wanted = try declarations()
+      let plan = PoolPlan(wanted, present: try present(wanted, client), prune: prune)
       if output.json || !plan.steps.isEmpty { try show(PlanDocument(pools: plan.steps)) { _ in plan.text } }
       if plan.steps.contains(where: { $0.action == .refuse }) { throw ExitCode(1) }
       if plan.isEmpty || dryRun { return }
@@ -56,8 +57,9 @@ extension PoolsCommand {
       }
     }
 
-    private func present(_ client: VMPoolClient) throws -> [PoolPlan.Present] {
-      try client.pools().compactMap { pool in
+    /// The server's pools, as far as they matter.
+    private func present(_ wanted: [PoolDeclaration], _ client: VMPoolClient) throws -> [PoolPlan.Present] {
+      try client.pools().filter { pool in prune || wanted.contains { $0.name == pool.name } }.compactMap { pool in
         do {
           return try client.taggedPool(pool.name)
         } catch APIError.problem(let problem) where problem.status == 404 {

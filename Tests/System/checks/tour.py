@@ -1,4 +1,5 @@
 """The README's tour: every command a newcomer is told to type, typed."""
+import os
 import re
 import socket
 
@@ -58,7 +59,8 @@ def take(text):
     script = ["set -euo pipefail"]
     for number, (commands, _) in enumerate(every):
         script.append(f"{{\n{commands}\n}} >{directory}/{number}")
-    result = processes.run(["bash"], input="\n".join(script) + "\n", cwd=processes.ROOT)
+    environment = {**os.environ, "PATH": f"{processes.BINARIES}:{os.environ['PATH']}"}
+    result = processes.run(["bash"], input="\n".join(script) + "\n", cwd=processes.ROOT, env=environment)
     for number, (commands, pattern) in enumerate(every):
         output = directory / str(number)
         last = not (directory / str(number + 1)).exists()
