@@ -60,8 +60,7 @@ struct ConsoleSession {
       let state = try client.vm(vm, waitFor: "stopped", timeoutMS: stdinIsOpen ? 0 : wait, fence: fence)
       let isStopped = state.state == "stopped"
       let sent = isStopped ? false : try sendInput()
-      let count = try passOutput()
-      guard let count else { return .outputClosed }
+      guard let count = try passOutput() else { return .outputClosed }
       if count > 0 || sent {
         pause = Self.pauses.lowerBound
       } else if isStopped {
