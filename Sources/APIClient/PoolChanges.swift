@@ -26,6 +26,8 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
   public var refillConcurrency: NewValue<Int>?
   /// Whether it is left as it is.
   public var paused: Bool?
+  /// How often one of its running VMs is kicked, to see how long that takes.
+  public var probeIntervalMS: NewValue<Int>?
 
   /// No change.
   public init() {}
@@ -46,6 +48,7 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     case .value(let count): try members.encode(RefillDocument(concurrency: count), forKey: .refill)
     }
     if let paused { try members.encode(paused, forKey: .paused) }
+    try Self.encode(probeIntervalMS, .probeIntervalMS, &members)
   }
 
   private static func encode(
@@ -65,5 +68,6 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     case maxVMs = "max_vms"
     case deadlineMS = "deadline_ms"
     case refill, paused
+    case probeIntervalMS = "probe_interval_ms"
   }
 }

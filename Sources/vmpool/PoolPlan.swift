@@ -12,6 +12,7 @@ struct PoolSettings: Equatable {
   var deadlineMS: Int?
   var refillConcurrency: Int?
   var paused = false
+  var probeIntervalMS: Int?
 
   init(_ pool: PoolDocument) {
     image = pool.image
@@ -22,6 +23,7 @@ struct PoolSettings: Equatable {
     deadlineMS = pool.deadlineMS
     refillConcurrency = pool.refill.concurrency
     paused = pool.paused
+    probeIntervalMS = pool.probeIntervalMS
   }
 
   init(_ pool: PoolDeclaration) {
@@ -33,6 +35,7 @@ struct PoolSettings: Equatable {
     deadlineMS = pool.deadlineMS
     refillConcurrency = pool.refillConcurrency
     paused = pool.paused ?? paused
+    probeIntervalMS = pool.probeIntervalMS
   }
 
   private init(image: String) { self.image = image }
@@ -48,7 +51,8 @@ struct PoolSettings: Equatable {
   var document: DeclarePoolDocument {
     DeclarePoolDocument(
       image: image, vcpus: vcpus, memoryMiB: memoryMiB, ready: ready, maxVMs: maxVMs, deadlineMS: deadlineMS,
-      refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused)
+      refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
+      probeIntervalMS: probeIntervalMS)
   }
 
   /// Each member as a configuration file writes it.
@@ -59,6 +63,7 @@ struct PoolSettings: Equatable {
       ("ready", ready.min == ready.max ? "\(ready.min)" : "{min: \(ready.min), max: \(ready.max)}"),
       ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
       ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
+      ("probe_interval_ms", orNone(probeIntervalMS)),
     ]
   }
 }

@@ -26,7 +26,8 @@ extension PoolsCommand {
       let declaration = DeclarePoolDocument(
         image: image, vcpus: options.vcpus, memoryMiB: options.memory, ready: ready.range,
         maxVMs: options.maxVms?.value, deadlineMS: options.deadline?.value?.milliseconds,
-        refill: options.refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: options.paused)
+        refill: options.refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: options.paused,
+        probeIntervalMS: options.probeInterval?.value?.milliseconds)
       try show(client.putPool(name, declaration)) { table([$0]).text }
     }
   }
@@ -65,6 +66,7 @@ extension PoolsCommand {
       changes.deadlineMS = options.deadline?.newValue(\.milliseconds)
       changes.refillConcurrency = options.refillConcurrency?.newValue { $0 }
       changes.paused = options.paused
+      changes.probeIntervalMS = options.probeInterval?.newValue(\.milliseconds)
       return changes
     }
   }
@@ -91,6 +93,11 @@ struct PoolOptions: ParsableArguments {
 
   @Flag(inversion: .prefixedNo, help: "Leave the pool as it is: make, replace and take away nothing.")
   var paused: Bool?
+
+  @Option(
+    help: ArgumentHelp(
+      "Kick one of its running VMs this often, to see how long that takes; or none.", valueName: "duration"))
+  var probeInterval: OrNone<DurationArgument>?
 }
 
 /// A number of VMs, or two: `2` or `2:8`.

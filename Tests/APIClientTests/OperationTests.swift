@@ -132,6 +132,8 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       (#"{"refill":{"concurrency":2}}"#, { $0.refillConcurrency = .value(2) }),
       (#"{"refill":{"concurrency":null}}"#, { $0.refillConcurrency = .standard }),
       (#"{"paused":false}"#, { $0.paused = false }),
+      (#"{"probe_interval_ms":20}"#, { $0.probeIntervalMS = .value(20) }),
+      (#"{"probe_interval_ms":null}"#, { $0.probeIntervalMS = .standard }),
     ]
     let poolJSON = try json(pool)
     return cases.map { body, change in

@@ -22,6 +22,7 @@ import Testing
     ["release", "lease-1", "lease-2"], ["run", "p", "--input", "-", "--deadline", "250ms", "--wait", "0", "--json"],
     ["pools", "set", "p", "--image", "spin", "--ready", "1:3", "--max-vms", "9", "--deadline", "1m", "--paused"],
     ["pools", "patch", "p", "--no-paused"], ["pools", "patch", "p", "--max-vms", "none", "--deadline", "none"],
+    ["pools", "patch", "p", "--probe-interval", "500ms"],
     ["pools", "patch", "p", "--refill-concurrency", "2", "--ready", "4", "--image", "echo"],
     ["pools", "apply", "-f", "x.yaml", "--prune", "--dry-run", "--yes"], ["pools", "apply", "--file", "-", "--json"],
     ["pools", "delete", "p", "--force"],

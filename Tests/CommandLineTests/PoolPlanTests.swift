@@ -16,7 +16,7 @@ import Testing
   ) -> PoolPlan.Present {
     var pool = PoolDocument(
       name: name, image: "spin", vcpus: 1, memoryMiB: 2, ready: ReadyRange(1), maxVMs: nil, deadlineMS: nil,
-      refill: RefillDocument(), paused: false, source: "api",
+      refill: RefillDocument(), paused: false, probeIntervalMS: nil, source: "api",
       status: PoolStatusDocument(
         ready: 1, outdated: 0, leased: 0, creating: 0, retiring: 0, quarantined: 0, waiting: 0, running: 0, paused: 0,
         stopped: 0, draining: false, refill: RefillStatusDocument(state: "ok")))
@@ -55,6 +55,7 @@ import Testing
     ("{image: spin, max_vms: 5}", "max_vms: none → 5"), ("{image: spin, deadline_ms: 5}", "deadline_ms: none → 5"),
     ("{image: spin, refill: {concurrency: 3}}", "refill.concurrency: none → 3"),
     ("{image: spin, paused: true}", "paused: false → true"),
+    ("{image: spin, probe_interval_ms: 20}", "probe_interval_ms: none → 20"),
   ])
   func tellsEveryMemberThatChanges(pool: String, line: String) throws {
     let wanted = try Self.pools("pools: {a: \(pool)}")
@@ -67,8 +68,17 @@ import Testing
       ($0.image, $0.vcpus, $0.memoryMiB) = (document.image, document.vcpus ?? 0, document.memoryMiB ?? 0)
       ($0.ready, $0.maxVMs, $0.deadlineMS) = (document.ready, document.maxVMs, document.deadlineMS)
       ($0.refill, $0.paused) = (document.refill ?? RefillDocument(), document.paused ?? true)
+      $0.probeIntervalMS = document.probeIntervalMS
     }
     #expect(PoolPlan(wanted, present: [after], prune: false).isEmpty)
+  }
+
+  /// What is not compared would be lost when a pool is declared anew.
+  @Test func knowsEveryMemberThatAFileCanHave() throws {
+    let declaration = try #require(try Self.pools("pools: {a: {image: spin}}").first)
+    func members(_ value: Any) -> Set<String> { Set(Mirror(reflecting: value).children.compactMap(\.label)) }
+    #expect(members(PoolSettings(declaration)) == members(declaration).subtracting(["name", "position"]))
+    #expect(PoolSettings(declaration).members.count == members(PoolSettings(declaration)).count)
   }
 
   @Test func takesALimitBack() throws {
