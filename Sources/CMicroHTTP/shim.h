@@ -2,7 +2,9 @@
 #pragma once
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -106,6 +108,13 @@ static inline int cmicrohttp_watch_add(int epoll, int fd, uint64_t number) {
 }
 
 static inline void cmicrohttp_watch_remove(int epoll, int fd) { (void)epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); }
+
+/// Whether the peer of a stream socket has closed, half-closed or reset it.
+static inline bool cmicrohttp_has_left(int fd) {
+  // The kernel's number is the same for both; poll's own name for it wants _GNU_SOURCE.
+  struct pollfd look = {.fd = fd, .events = EPOLLRDHUP};
+  return poll(&look, 1, 0) == 1;
+}
 
 /// Waits for reports and stores the numbers of at most 64; how many, or -1.
 static inline int cmicrohttp_watch_wait(int epoll, uint64_t *_Nullable numbers, int capacity) {

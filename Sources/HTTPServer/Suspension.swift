@@ -1,3 +1,4 @@
+import CMicroHTTP
 import Synchronization
 
 /// A request that waits for its answer: the one thing that other threads than the connection's own may touch.
@@ -45,10 +46,17 @@ final class Suspension: Watcher {
   /// The answer that has ended the suspension; nil when the client left first. On the connection's own thread.
   func takeAnswer() -> HTTPResponse? { state.withLock { $0.answer.take() } }
 
-  /// The first answer counts; false for any other. From any thread.
+  /// The first answer counts; false for any other, and where the client was gone before it. From any thread.
   @discardableResult
   func complete(_ response: HTTPResponse) -> Bool {
-    settle { $0.answer = response }.isFirst
+    let settled = settle { state in
+      // The watch may not have come round to it: what leaves now would be written for nobody, and counted as sent.
+      state.hasLeft = state.token != nil && cmicrohttp_has_left(descriptor)
+      if !state.hasLeft { state.answer = response }
+      return !state.hasLeft
+    }
+    if settled.isFirst, !settled.isAnswered { settled.whenLeft?() }
+    return settled.isFirst && settled.isAnswered
   }
 
   /// Answers for a handler that never will. From any thread.
@@ -71,22 +79,28 @@ final class Suspension: Watcher {
   }
 
   func clientLeft() {
-    let settled = settle { $0.hasLeft = true }
+    let settled = settle { state in
+      state.hasLeft = true
+      return false
+    }
     if settled.isFirst { settled.whenLeft?() }
   }
 
-  private func settle(_ how: (inout State) -> Void) -> (isFirst: Bool, whenLeft: (@Sendable () -> Void)?) {
+  /// Settles it unless that was done; `how` tells whether there is an answer to be sent.
+  private func settle(
+    _ how: (inout State) -> Bool
+  ) -> (isFirst: Bool, isAnswered: Bool, whenLeft: (@Sendable () -> Void)?) {
     state.withLock { state in
-      guard !state.isSettled else { return (false, nil) }
+      guard !state.isSettled else { return (false, false, nil) }
       state.isSettled = true
-      how(&state)
+      let isAnswered = how(&state)
       if let token = state.token.take() { thread.watch.remove(descriptor, token) }
       // Alive: libmicrohttpd frees no suspended connection, and it is resumed under this lock, once.
       if let connection = state.connection.take() {
         connection.resume()
         thread.wake()
       }
-      return (true, state.whenLeft.take())
+      return (true, isAnswered, state.whenLeft.take())
     }
   }
 
