@@ -14,6 +14,7 @@ GROUPS = [
     "console",
     "pools",
     "leases",
+    "state",
     "bad_input",
     "smuggling",
     "slow_clients",
