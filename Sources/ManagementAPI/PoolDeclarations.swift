@@ -48,8 +48,9 @@ public final class PoolDeclarations: Sendable {
 
   /// What a conditional request asks for (RFC 9110, 13.1).
   struct Condition: Sendable {
-    var ifMatch: String?
-    var ifNoneMatch: String?
+    /// Entity tags, or `*` alone.
+    var ifMatch: [String]?
+    var ifNoneMatch: [String]?
 
     func check(_ entry: Entry?, _ name: String) throws(APIProblem) {
       if let ifMatch, !Self.matches(ifMatch, entry) {
@@ -61,12 +62,9 @@ public final class PoolDeclarations: Sendable {
       }
     }
 
-    private static func matches(_ field: String, _ entry: Entry?) -> Bool {
+    private static func matches(_ tags: [String], _ entry: Entry?) -> Bool {
       guard let entry else { return false }
-      return field.split(separator: ",").contains {
-        let tag = $0.trimmingPrefix { $0 == " " }
-        return tag == "*" || tag.prefix { $0 != " " } == entry.tag
-      }
+      return tags == ["*"] || tags.contains(entry.tag)
     }
   }
 

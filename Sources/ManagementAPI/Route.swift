@@ -55,7 +55,7 @@ struct Call: Sendable {
   /// The fence of the lease that the client believes to hold; nil where it presents none.
   func fence() throws(APIProblem) -> UInt64? {
     guard let text = header("Lease-Fence") else { return nil }
-    guard (1...20).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+    guard (1...19).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
       let fence = UInt64(text)
     else {
       throw APIProblem(
