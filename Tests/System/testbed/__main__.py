@@ -15,6 +15,7 @@ GROUPS = [
     "pools",
     "leases",
     "state",
+    "state_directory",
     "bad_input",
     "smuggling",
     "slow_clients",

@@ -1,0 +1,189 @@
+"""State directories that cannot be used, and those that cease to be usable: a clear error, and nothing overwritten."""
+import contextlib
+import hashlib
+import pathlib
+import sqlite3
+
+from testbed import problems, processes
+from testbed.checks import Skipped, becomes, check, equal, eventually, expect
+from testbed.daemon import Daemon, refusal
+from testbed.pools import declare, filled, lease, path
+
+
+def refused(directory, *words):
+    """What a server says that must not start with that directory."""
+    code, said = refusal("--listen", "127.0.0.1:0", "--state-dir", directory)
+    equal(code, 73, f"the exit status: {said}")
+    for word in (str(directory), *words):
+        expect(word in said, lambda: f"{word} is not in: {said}")
+    expect(len(said.splitlines()) == 1, lambda: f"more than a line: {said}")
+    return said
+
+
+def used(directory):
+    """Makes a state directory with some history; a lease that was lost with its server."""
+    with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
+        client = daemon.client()
+        declare(client, "kept", ready=2)
+        return lease(client, "kept")
+
+
+def contents(directory):
+    """The files and what is in them, but for the lock, which says who has it."""
+    files = sorted(file for file in pathlib.Path(directory).rglob("*") if file.is_file() and file.suffix != ".lock")
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@contextlib.contextmanager
+def file_system(size):
+    """A small file system of its own."""
+    directory = processes.scratch_directory("mount")
+    mounted = processes.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "vmpool-test", directory])
+    if mounted.returncode != 0:
+        raise Skipped(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        processes.run(["umount", directory])
+
+
+def fill(directory):
+    """Takes every byte there is; the file that has them."""
+    hog = directory / "hog"
+    with hog.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (1 << 16, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+    return hog
+
+
+@check("a damaged database is refused, and left as it is")
+def damaged():
+    directory = processes.scratch_directory("damaged") / "state"
+    used(directory)
+    database = directory / "vmpool.db"
+    whole = database.read_bytes()
+    middle = len(whole) // 2
+    damages = {
+        "empty": b"",
+        "text": b"This is not a database.\n" * 100,
+        "another header": b"SQLite format 4\0" + whole[16:],
+        "random bytes": hashlib.sha256(b"").digest() * (len(whole) // 32),
+        "a page of zeros at the beginning": bytes(1024) + whole[1024:],
+        "a byte short": whole[:-1],
+        "cut in half": whole[:middle - middle % 1024],
+        "pages of ones": whole[:1024] + b"\1" * (len(whole) - 1024),
+    }
+    for what, data in damages.items():
+        database.write_bytes(data)
+        before = contents(directory)
+        said = refused(directory, "damaged")
+        expect("backup" in said or "move it away" in said, lambda: f"{what}: it does not say what to do: {said}")
+        equal(contents(directory), before, f"the files after {what}")
+    database.write_bytes(whole)
+    with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
+        filled(daemon.client(), "kept")
+    return f"{len(damages)} kinds of damage"
+
+
+@check("a database of a later release, or of another program, is refused, and left as it is")
+def foreign():
+    directory = processes.scratch_directory("foreign") / "state"
+    used(directory)
+    for pragma, words in (("user_version = 99", ("version 99", "not touched")), ("application_id = 7", ("vmpool",))):
+        copy = processes.scratch_directory("foreign")
+        (copy / "vmpool.db").write_bytes((directory / "vmpool.db").read_bytes())
+        with contextlib.closing(sqlite3.connect(copy / "vmpool.db")) as database:
+            database.execute(f"PRAGMA {pragma}")
+            database.commit()
+        for left in copy.glob("vmpool.db-*"):
+            left.unlink()
+        before = contents(copy)
+        refused(copy, *words)
+        equal(contents(copy), before, f"the files with {pragma}")
+
+
+@check("what is no directory, and one that cannot be written, is refused")
+def unwritable():
+    scratch = processes.scratch_directory("unwritable")
+    (scratch / "file").write_text("mine")
+    refused(scratch / "file")
+    equal((scratch / "file").read_text(), "mine", "the file")
+    refused(scratch / "no" / "where")
+    with file_system("4m") as directory:
+        held = used(directory / "state")
+        equal(processes.run(["mount", "-o", "remount,ro", directory]).returncode, 0, "remounting")
+        before = contents(directory / "state")
+        refused(directory / "state", "Read-only file system")
+        refused(directory / "new", "Read-only file system")
+        equal(contents(directory / "state"), before, "the files")
+        processes.run(["mount", "-o", "remount,rw", directory])
+        with Daemon("--no-demo-pool", "--state-dir", directory / "state") as daemon:
+            problems.expect_problem(daemon.client().get(path(held)), "lease-lost", "a lease of before")
+
+
+@check("a full file system is refused at the start, and left as it is")
+def full():
+    with file_system("1m") as directory:
+        held = used(directory / "state")
+        hog = fill(directory)
+        before = contents(directory / "state")
+        said = refused(directory / "state")
+        expect("room" in said or "No space" in said, lambda: f"it says: {said}")
+        equal(contents(directory / "state").get("vmpool.db"), before["vmpool.db"], "the database")
+        said = refused(directory / "new")
+        hog.unlink()
+        with Daemon("--no-demo-pool", "--state-dir", directory / "state") as daemon:
+            client = daemon.client()
+            filled(client, "kept")
+            problems.expect_problem(client.get(path(held)), "lease-lost", "a lease of before")
+        with Daemon("--no-demo-pool", "--state-dir", directory / "new") as daemon:
+            equal(daemon.client().get("/v1/pools").json["items"], [], "the pools of a new directory")
+        return said
+
+
+@check("a file system that fills up refuses changes, hands nothing out, and the server goes on")
+def filling():
+    with file_system("2m") as directory, Daemon("--no-demo-pool", "--state-dir", directory / "state") as daemon:
+        client = daemon.client()
+        declare(client, "full", ready=3)
+        kept, ended = lease(client, "full"), lease(client, "full")
+        brief = lease(client, "full", wait_ms=10_000, ttl_ms=600_000)
+        filled(client, "full")
+        hog = fill(directory)
+
+        def fails(method, address, body=None, headers=None):
+            answer = client(method, address, body, headers)
+            problems.expect_problem(answer, "storage-failed", f"{method} {address} on a full disk")
+            expect(int(answer.headers["Retry-After"]) >= 1, "no Retry-After")
+
+        # A page or two may be left in what the log has taken already.
+        eventually("the disk is full", lambda: client.post("/v1/pools/full/leases", {"ttl_ms": 600_000}).status == 503)
+        mine = {one["lease"] for one in client.get("/v1/leases").json["items"]}
+        for _ in range(20):
+            fails("POST", "/v1/pools/full/leases", {})
+            filled(client, "full")
+        equal({one["lease"] for one in client.get("/v1/leases").json["items"]}, mine, "the leases there are")
+        fails("POST", "/v1/pools/full/leases", {}, {"Idempotency-Key": "full"})
+        fails("PUT", "/v1/pools/more", {"image": "spin", "ready": 1})
+        fails("PATCH", "/v1/pools/full", {"ready": 1})
+        fails("DELETE", "/v1/pools/full")
+        equal([pool["name"] for pool in client.get("/v1/pools").json["items"]], ["full"], "the pools")
+        equal(client.get("/v1/pools/full").json["ready"]["max"], 3, "its declaration")
+        # Nobody keeps what was given back, whether or not that can be written down.
+        equal(client.delete(path(ended)).status, 204, "releasing on a full disk")
+        equal(client.get("/v1/vms/" + ended["vm"]).status, 404, "its VM")
+        problems.expect_problem(client.get(path(ended)), "lease-released", "the released lease on a full disk")
+        equal(client("PATCH", path(brief), {"ttl_ms": 1}).status in (200, 503), True, "the end of another")
+        becomes(410, "a lease that expires on a full disk", lambda: client.get(path(brief)).status)
+        equal(client.get(path(kept)).status, 200, "the lease that is held")
+        for address in ("/livez", "/readyz", "/v1/vms", "/metrics", "/v1/pools"):
+            equal(client.get(address).status, 200, address)
+
+        hog.unlink()
+        becomes(201, "a lease once there is room", lambda: client.post("/v1/pools/full/leases", {}).status)
+        equal(client("PATCH", "/v1/pools/full", {"ready": 1}).status, 200, "a change once there is room")
+        equal(client.delete("/v1/pools/full?force=true").status, 204, "deleting the pool")
+        equal(client.get("/v1/vms").json["items"], [], "the VMs left")
+        expect(not [name for name in daemon.descriptors() if "kvm-v" in name], "descriptors of VMs are left")
