@@ -39,6 +39,8 @@ public final class Fleet: Sendable {
     var measurements: [Ledger.PoolKey: PoolMeasurements] = [:]
     var probes: [Ledger.PoolKey: KickProbe] = [:]
     var leases: [String: Lease] = [:]
+    /// Leases that have ended, until that is recorded.
+    var ending: [String: Ending] = [:]
     var waiting: [UInt64: Waiting] = [:]
     var watches: [String: [UInt64: @Sendable (MachineState?) -> Bool]] = [:]
     var gone: [Ledger.PoolKey: [@Sendable () -> Void]] = [:]
@@ -48,6 +50,14 @@ public final class Fleet: Sendable {
     var nextToken: UInt64 = 1
     /// When the clock rings; nil when it is not set.
     var alarmNS: UInt64?
+  }
+
+  struct Ending {
+    let lease: Lease
+    let end: LeaseEnd
+    let origin: Origin
+    /// It could not be recorded.
+    var hasFailed = false
   }
 
   struct Waiting {
@@ -126,8 +136,8 @@ public final class Fleet: Sendable {
       return [{ [self] in retirement.async { _ = self.takeApart(vm) } }]
     case .ended(let holding, let end):
       guard let lease = tables.leases[holding.id] else { return [] }
-      forget(lease, end, &tables)
-      return [{ [self] in messages.async { self.record(end, of: lease, by: .server) } }]
+      forget(lease, end, by: .server, &tables)
+      return [{ [self] in messages.async { self.recordEnd(of: lease.id) } }]
     case .gone(let key):
       tables.measurements[key] = nil
       tables.probes[key] = nil

@@ -58,10 +58,12 @@ extension Fleet {
       try journal?.granted(lease, by: request.origin)
     } catch {
       _ = end(lease.id, .notRecorded, by: .server)
+      // Had it ended before, there is nothing whose end could be recorded.
+      step { tables, _ in tables.ending[lease.id] = nil }
       return .failure(.notRecorded(error))
     }
-    // It may have ended while it was recorded; then it is the end that was recorded too early.
-    if look({ $0.leases[lease.id] == nil }) { record(.expired, of: lease, by: .server) }
+    // It may have ended while it was recorded; then its end may have come too early for that.
+    recordEnd(of: lease.id)
     // A start that is not acknowledged in time has been asked for all the same: the VM's state tells.
     if request.start { try? lease.vm.machine.start(untilNS: MonotonicClock.now() + 1_000_000_000) }
     return .success(lease)
@@ -105,20 +107,26 @@ extension Fleet {
   public func end(_ id: String, _ end: LeaseEnd, by origin: Origin) -> Bool {
     let ended = step { tables, now -> Lease? in
       guard tables.ledger.end(id, now: now) != nil, let lease = tables.leases[id] else { return nil }
-      forget(lease, end, &tables)
+      forget(lease, end, by: origin, &tables)
       return lease
     }
     guard let ended else { return false }
-    record(end, of: ended, by: origin)
+    recordEnd(of: ended.id)
+    recordLateEnds()
     return true
   }
 
   /// How a lease ended that is no more; nil where it is not known, or never was.
-  public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? { try journal?.end(of: id) }
+  public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? {
+    // In this order: it is recorded before it is taken out of the table.
+    if let ending = look({ $0.ending[id] }) { return ending.end }
+    return try journal?.end(of: id)
+  }
 
   /// Takes a lease that has ended out of the tables.
-  func forget(_ lease: Lease, _ end: LeaseEnd, _ tables: inout Tables) {
+  func forget(_ lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     tables.leases[lease.id] = nil
+    tables.ending[lease.id] = Ending(lease: lease, end: end, origin: origin)
     lease.vm.setLease(nil)
     lease.vm.measurements.leases.count(end)
     tables.pastHoldings.append(lease.vm.id)
@@ -126,13 +134,27 @@ extension Fleet {
     observe(.ended(lease, end))
   }
 
-  func record(_ end: LeaseEnd, of lease: Lease, by origin: Origin) {
+  /// Records the end of a lease, if it has ended and that was not done; false where it could not be.
+  @discardableResult
+  func recordEnd(of id: String) -> Bool {
+    guard let ending = look({ $0.ending[id] }) else { return true }
     do throws(JournalFailure) {
-      try journal?.ended(lease.id, end, by: origin)
+      try journal?.ended(id, ending.end, by: ending.origin)
+      step { tables, _ in tables.ending[id] = nil }
+      return true
     } catch {
-      // It has ended all the same. Should the server end before a record of that can be made, the lease will be said
-      // to have been lost with it.
+      // It has ended all the same, and is said to. Should the server end before a record of that can be made, the lease
+      // will be said to have been lost with it.
+      step { tables, _ in tables.ending[id]?.hasFailed = true }
       observe(.journal(error))
+      return false
+    }
+  }
+
+  /// Tries again what could not be recorded, until that fails again.
+  private func recordLateEnds() {
+    for id in look({ tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) }) {
+      guard recordEnd(of: id) else { return }
     }
   }
 
