@@ -30,8 +30,13 @@ def used(directory):
 
 def contents(directory):
     """The files and what is in them, but for the lock, which says who has it."""
-    files = sorted(file for file in pathlib.Path(directory).rglob("*") if file.is_file() and file.suffix != ".lock")
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    files = {file.name: file.read_bytes() for file in pathlib.Path(directory).rglob("*") if file.is_file()}
+    # Nor for what SQLite makes to look at a database: an index, and a log with nothing in it.
+    return {
+        name: hashlib.sha256(data).hexdigest()
+        for name, data in files.items()
+        if not name.endswith((".lock", "-shm")) and not (name.endswith("-wal") and not data)
+    }
 
 
 @contextlib.contextmanager
