@@ -6,7 +6,7 @@ import VCPURuntime
 enum PoolFamilies {
   /// The value of `pool` for VMs created by hand; no declared pool can have this name.
   static let byHand = "_none"
-  private static let states = ["creating", "ready", "running", "paused", "stopped", "quarantined"]
+  private static let states = ["creating", "ready", "taken", "running", "paused", "stopped", "quarantined"]
 
   static func families(_ pools: [PoolMetrics]) -> [MetricFamily] {
     [
@@ -29,6 +29,9 @@ enum PoolFamilies {
       gauge(
         "vmpool_pool_waiting", "Clients waiting for a lease of the pool.",
         declared(pools).map { sample([label($0)], UInt64($0.waiting)) }),
+      gauge(
+        "vmpool_pool_refill_failures", "Attempts to make a VM for the pool that have failed since one succeeded.",
+        declared(pools).map { sample([label($0)], UInt64($0.refillFailures)) }),
       counter(
         "vmpool_leases_total", "Requests for leases, and leases, by what became of them.",
         declared(pools).flatMap(leases)),

@@ -28,12 +28,19 @@ extension Fleet {
       var counts = look.retired
       for vm in look.vms { counts += vm.machine.counts }
       var states = Self.countByState(look.vms)
+      if let book = look.book {
+        // A VM that was handed over and is not started has the state, and is not to be had.
+        let unstarted = states["ready"] ?? 0
+        let stock = min(book.ready.count + book.outdated.count, unstarted)
+        states["ready"] = stock
+        states["taken"] = unstarted - stock
+      }
       states["creating"] = look.book.map { $0.creating + $0.creatingOutdated } ?? 0
       states["quarantined"] = look.book?.quarantined ?? 0
       return PoolMetrics(
         pool: look.book?.name, target: look.book?.specification.ready.upperBound, vms: states,
-        leased: look.book?.leased ?? 0, waiting: look.book?.queue.count ?? 0, counts: counts,
-        measurements: look.measurements)
+        leased: look.book?.leased ?? 0, waiting: look.book?.queue.count ?? 0,
+        refillFailures: look.book?.backoff.failures ?? 0, counts: counts, measurements: look.measurements)
     }
   }
 }

@@ -34,12 +34,14 @@ public struct PoolMetrics: Sendable {
   public let pool: String?
   /// How many VMs it ought to keep ready; nil for VMs created by hand.
   public let target: Int?
-  /// VMs by state, `creating` among them.
+  /// VMs by state; `creating`, `quarantined` and, handed over but not started, `taken` among them.
   public let vms: [String: Int]
   /// VMs that somebody has a lease of.
   public let leased: Int
   /// Clients waiting for a lease.
   public let waiting: Int
+  /// Attempts to make a VM that have failed since one succeeded.
+  public let refillFailures: Int
   /// Counts of all its VMs, deleted ones included.
   public let counts: VCPUCounts
   /// Latencies and durations.
