@@ -75,10 +75,11 @@ public final class PoolDeclarations: Sendable {
   ) throws(APIProblem) -> (pool: PoolStatus, entry: Entry, isNew: Bool) {
     try guarded.withLock { state throws(APIProblem) in
       let old = state.entries[name]
-      try condition.check(old, name)
       if old?.source == .file { throw .declaredInFile(name) }
       let document = try change(old?.document)
       let specification = try PoolSpecification(document)
+      // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
+      try condition.check(old, name)
       let entry = Entry(document: document, source: .api, revision: state.nextRevision)
       // First what the fleet may refuse, then what lasts: a declaration that was refused must not come back.
       let (pool, isNew) = try translating { () throws(FleetError) in try fleet.declare(name, specification) }
@@ -125,8 +126,10 @@ public final class PoolDeclarations: Sendable {
   ) throws(APIProblem) -> Bool {
     try guarded.withLock { state throws(APIProblem) in
       let old = state.entries[name]
-      try condition.check(old, name)
       if old?.source == .file { throw .declaredInFile(name) }
+      // Without a declaration it may still be there, and wait for its last lease to end.
+      if old == nil { _ = try translating { () throws(FleetError) in try fleet.pool(name) } }
+      try condition.check(old, name)
       if old != nil {
         do throws(JournalFailure) {
           try journal?.deleted(name, by: origin)
