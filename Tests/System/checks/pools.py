@@ -148,7 +148,12 @@ def conditions():
         listed = client("PATCH", pool, {}, {"If-Match": f'"0", {tags[-1]}'})
         equal(listed.status, 200, "one tag of several")
         equal(client("DELETE", pool, headers={"If-Match": listed.headers["ETag"]}).status, 204, "deleting it")
-        refused("PATCH", {}, If_Match="*")
+        for method in ("PATCH", "DELETE"):
+            answer = client(method, pool, {}, {"If-Match": "*"})
+            problems.expect_problem(answer, "pool-not-found", f"{method} of what is gone")
+        for wrong in ("", "1", '"1', "*, *", "W/*", '"1",,"2"'):
+            answer = client("PUT", pool, document, {"If-None-Match": wrong})
+            problems.expect_problem(answer, "bad-request", f"If-None-Match: {wrong}")
         again = client.put(pool, document)
         expect(again.headers["ETag"] not in tags, "a pool declared anew has a tag of old")
 

@@ -154,7 +154,7 @@ def promises():
         metrics = Exposition.of(client)
         count = lambda result: int(metrics.total("vmpool_leases_total", result=result))
         equal(count("granted"), register.granted, "leases granted, as counted on both sides")
-        ends = {end: count(end) for end in ("released", "expired", "vm_deleted", "abandoned")}
+        ends = {end: count(end) for end in ("released", "expired", "lost", "abandoned")}
         equal(sum(ends.values()), register.granted, f"leases ended: {ends}")
         daemon.expect_unchanged({**before, "vms": daemon.holdings()["vms"]}, f"64 clients, seed {SEED}")
         return f"seed {SEED}: {register.granted} hand-overs, {looks} looks"
