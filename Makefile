@@ -44,6 +44,8 @@ install: build
 	install -D -m 755 $$($(BUILD) --show-bin-path)/vmpool $(DESTDIR)/usr/bin/vmpool
 	install -D -m 644 deploy/systemd/vmpoold.service $(DESTDIR)/usr/lib/systemd/system/vmpoold.service
 	install -D -m 644 deploy/systemd/vmpoold.socket $(DESTDIR)/usr/lib/systemd/system/vmpoold.socket
+	[ -e $(DESTDIR)/etc/vmpool/vmpoold.yaml ] || \
+	  install -D -m 644 deploy/systemd/vmpoold.yaml $(DESTDIR)/etc/vmpool/vmpoold.yaml
 	install -D -m 644 deploy/systemd/vmpool.sysusers $(DESTDIR)/usr/lib/sysusers.d/vmpool.conf
 
 clean:
