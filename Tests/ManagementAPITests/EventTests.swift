@@ -139,6 +139,8 @@ import Testing
     _ = try stream.details(3)
     let id = stream.lastID
     publish(server, 4...6)
+    // They have gone out: the history is so short that what has yet to go out could fall out of it.
+    _ = try stream.details(3)
     let header = byQuery ? "" : "Last-Event-ID: \(id)\r\n"
     let back = try server.listen(byQuery ? "?last_event_id=\(id)" : "?last_event_id=old-1", header)
     #expect(try back.details(3) == ["4", "5", "6"])
