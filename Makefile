@@ -37,7 +37,8 @@ KICKS ?= 10000000
 soak: build
 	swift build --build-tests
 	VMPOOL_STRESS_KICKS=$(KICKS) swift test --skip-build --filter KickStressTests
-	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 Tests/System/run leaks schema
+	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 VMPOOL_KILLS=200 VMPOOL_TURNS=500 Tests/System/run \
+	  leaks schema state promises
 
 install: build
 	install -D -m 755 $$($(BUILD) --show-bin-path)/vmpoold $(DESTDIR)/usr/bin/vmpoold
