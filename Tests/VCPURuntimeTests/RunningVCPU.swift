@@ -125,6 +125,7 @@ final class RunningVCPU: Sendable {
     try waitUntil("a kick lands in the guest") {
       let outcome = try vcpu.kick(timeoutNS: 30_000_000_000)
       if outcome.phase == .guest { landed = outcome }
+      try #require(vcpu.state != .halted, "the guest has ended")
       return landed != nil
     }
     return try #require(landed)
