@@ -72,7 +72,7 @@ def declare(client, name, times=1):
 
 @check("who comes back goes on where it was, or is told to read again")
 def resuming():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         with Listener(daemon.address).begin() as listener:
             declare(client, "one", 2)
@@ -93,7 +93,7 @@ def resuming():
             equal([event["type"] for event in listener.rest()], ["reset"], "beyond what is remembered")
             last = listener.last_id
         address = "%s:%d" % daemon.address
-    with Daemon(listen=(address,)) as daemon:
+    with Daemon("--no-demo-pool", listen=(address,)) as daemon:
         with Listener(daemon.address, last_id=last) as listener:
             equal(listener.types(1), ["reset"], "after a new start of the server")
             declare(daemon.client(), "five")
@@ -113,7 +113,7 @@ def heartbeat():
 
 @check("a client that does not read is dropped, and keeps nobody waiting")
 def slow():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         before = daemon.holdings()
         client = daemon.client()
         client.get("/livez")
@@ -148,7 +148,7 @@ def streams(daemon):
 
 @check("those who leave make room for others")
 def leaving():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         before = daemon.holdings()
         for _ in range(20):
             # Nothing is sent to those who have left before: the server notices by itself.
@@ -183,7 +183,7 @@ def seated(daemon):
 
 @check("a stop ends streams in good time, idle, busy and slow ones")
 def stopping():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         idle = [Listener(daemon.address).begin() for _ in range(20)]
         slow = [connect(daemon.address) for _ in range(5)]
@@ -207,7 +207,7 @@ def stopping():
 
 @check("parameters that make no sense, HEAD, and other methods")
 def refusals():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         for query in ("pool=A", "vm=x", "limit=0", "limit=1000001", "timeout_ms=0", "types=vm", "pool=a&pool=b"):
             problems.expect_problem(client.get("/v1/events?" + query), "invalid-parameter", query)
@@ -219,7 +219,7 @@ def refusals():
 
 @check("vmpool events prints them, and goes on after the server was gone")
 def command_line():
-    with Daemon() as daemon:
+    with Daemon("--no-demo-pool") as daemon:
         address = "%s:%d" % daemon.address
         command = [processes.BINARIES / "vmpool", "events", "--json", "--server", address]
         log = processes.scratch_directory("events") / "stderr"
@@ -234,7 +234,7 @@ def command_line():
             equal((first["type"], first["pool"]), ("pool.declared", "one"), "the first line")
             daemon.stop()
             eventually("it says so", lambda: "trying again in" in log.read_text())
-            with Daemon(listen=(address,)) as again:
+            with Daemon("--no-demo-pool", listen=(address,)) as again:
                 equal(json.loads(process.stdout.readline())["type"], "reset", "the first line from the new server")
                 declare(again.client(), "two")
                 equal(json.loads(process.stdout.readline())["pool"], "two", "the next one")
