@@ -54,9 +54,20 @@ struct LogLine {
     unsafe clock_gettime(CLOCK_REALTIME, &now)
     let time = RFC3339.text(milliseconds: Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000)
     switch format {
-    case .text: put("\(time) \(level) \(message.escapedControls)")
+    // Piece by piece, here and below: a request waits for its line, and putting strings together costs more than all
+    // the rest of it.
+    case .text:
+      put(time)
+      put(" ")
+      put(level)
+      put(" ")
+      put(message.escapedControls)
     case .json:
-      put("{\"time\":\"\(time)\",\"level\":\"\(level)\",\"message\":")
+      put("{\"time\":\"")
+      put(time)
+      put("\",\"level\":\"")
+      put(level)
+      put("\",\"message\":")
       putQuoted(message)
     }
   }
@@ -72,27 +83,31 @@ struct LogLine {
 
   mutating func add(_ name: String, number: UInt64) {
     putName(name)
-    put(String(number))
+    put(number, digits: 1)
   }
 
   /// A number with three decimals.
   mutating func add(_ name: String, thousandths: UInt64) {
     let (whole, rest) = thousandths.quotientAndRemainder(dividingBy: 1000)
     putName(name)
-    put("\(whole).")
-    put(String(repeating: "0", count: rest < 10 ? 2 : rest < 100 ? 1 : 0))
-    put(String(rest))
+    put(whole, digits: 1)
+    put(".")
+    put(rest, digits: 3)
   }
 
   /// Ends the line and sends it off.
   consuming func write() {
     if format == .json { put("}") }
-    writeLine(to: 2, bytes)
+    bytes.append(0x0A)
+    writeBytes(to: 2, bytes)
   }
 
   private mutating func putName(_ name: String) {
     switch format {
-    case .text: put(" \(name)=")
+    case .text:
+      put(" ")
+      put(name)
+      put("=")
     case .json:
       put(",")
       putQuoted(name)
@@ -101,6 +116,17 @@ struct LogLine {
   }
 
   private mutating func put(_ text: String) { bytes += text.utf8 }
+
+  /// In decimal, with zeros in front where there are fewer digits.
+  private mutating func put(_ number: UInt64, digits: Int) {
+    let start = bytes.count
+    var rest = number
+    repeat {
+      bytes.append(0x30 + UInt8(rest % 10))
+      rest /= 10
+    } while rest > 0 || bytes.count - start < digits
+    bytes[start...].reverse()
+  }
 
   /// A JSON string, which serves in both formats.
   private mutating func putQuoted(_ text: String) {
@@ -134,13 +160,12 @@ extension String {
 }
 
 /// Writes a line with one write(2). What cannot be written is lost: there is nowhere to say so.
-func writeLine(to descriptor: Int32, _ bytes: [UInt8]) {
-  let line = bytes + [0x0A]
-  // Safe: the buffer is the whole array.
-  while unsafe write(descriptor, line, line.count) < 0, errno == EINTR {}
-}
+func writeLine(to descriptor: Int32, _ text: String) { writeBytes(to: descriptor, Array(text.utf8) + [0x0A]) }
 
-func writeLine(to descriptor: Int32, _ text: String) { writeLine(to: descriptor, Array(text.utf8)) }
+private func writeBytes(to descriptor: Int32, _ bytes: [UInt8]) {
+  // Safe: the buffer is the whole array.
+  while unsafe write(descriptor, bytes, bytes.count) < 0, errno == EINTR {}
+}
 
 /// swift-log's way to the writer.
 struct LineLogHandler: LogHandler {
