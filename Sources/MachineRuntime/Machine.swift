@@ -132,8 +132,9 @@ public final class Machine: Sendable {
 
   /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
   public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    try control(.start, "start", untilNS: deadlineNS)
+    // First: a start that is not acknowledged in time is a start all the same, and one that is refused came too late.
     if let limit = configuration.deadlineNS { self.limit(toNS: limit) }
+    try control(.start, "start", untilNS: deadlineNS)
   }
 
   /// Stops it (as `deadline`) in `delayNS`, if that was not settled before. Before `start` it takes the place of what

@@ -181,12 +181,6 @@ public final class PoolDeclarations: Sendable {
       _ = try? fleet.deletePool(name, force: false)
     }
     for (name, document) in pools {
-      if let entry = entry(name), entry.source == .api {
-        errors.append(
-          DeclarationError(pool: name, detail: "it was declared over the API, which holds; delete one of the two"))
-        continue
-      }
-      if let entry = entry(name), entry.source == .file, entry.document == document { continue }
       do throws(DeclarationError) {
         try enter(name, document, .file, revision: nil)
       } catch {
@@ -202,6 +196,12 @@ public final class PoolDeclarations: Sendable {
     do throws(APIProblem) {
       let specification = try PoolSpecification(document)
       try guarded.withLock { state throws(APIProblem) in
+        if let old = state.entries[name] {
+          guard old.source == source else {
+            throw APIProblem(.declaredInFile, "it was declared over the API, which holds; delete one of the two")
+          }
+          if old.document == document { return }
+        }
         try translating { () throws(FleetError) in _ = try fleet.declare(name, specification) }
         let number = revision ?? state.nextRevision
         state.nextRevision = max(state.nextRevision, number + 1)

@@ -82,4 +82,14 @@ import VCPURuntime
     try machine.start(untilNS: RealVM.soon)
     #expect(changes.waitForStop() == .deadline)
   }
+
+  /// Whoever starts it need not have the time to see it start.
+  @Test func deadlineHoldsForAStartThatNobodyWaitsFor() throws {
+    let changes = Changes()
+    let machine = try RealVM.make("spin", vcpus: 2, deadlineNS: 20_000_000, changes: changes)
+    defer { machine.destroy() }
+    // It may be acknowledged at once, or not.
+    try? machine.start(untilNS: 0)
+    #expect(changes.waitForStop() == .deadline)
+  }
 }
