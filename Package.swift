@@ -21,8 +21,8 @@ let heaps = Target.Dependency.product(name: "HeapModule", package: "swift-collec
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func module(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+  .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -111,17 +111,18 @@ let package = Package(
 
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
+    module("TestRandomness", [], path: "Tests/TestRandomness"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["LinuxSupport", systemPackage]),
-    tests("JSONCodecTests", ["JSONCodec"]),
+    tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
-    tests("StateStoreTests", ["StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("ServerConfigurationTests", ["ServerConfiguration"]),
-    tests("DevicesTests", ["Devices"]),
-    tests("GuestImagesTests", ["GuestImages"]),
+    tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
+    tests("DevicesTests", ["TestRandomness", "Devices"]),
+    tests("GuestImagesTests", ["TestRandomness", "GuestImages"]),
     tests(
       "VCPURuntimeTests",
       [
@@ -134,14 +135,16 @@ let package = Package(
         "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
-    tests("PoolManagerTests", ["PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
+    tests(
+      "PoolManagerTests", ["TestRandomness", "PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
     tests(
       "ManagementAPITests",
       [
-        "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel",
+        "TestRandomness", "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices",
+        "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),
-    tests("BenchmarksTests", ["Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
+    tests("BenchmarksTests", ["TestRandomness", "Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
     tests("StructureTests", []),
   ]
 )

@@ -1,5 +1,6 @@
 import Foundation
 import FoundationXML
+import TestRandomness
 import Testing
 
 @testable import Benchmarks

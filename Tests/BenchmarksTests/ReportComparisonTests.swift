@@ -1,4 +1,5 @@
 import JSONCodec
+import TestRandomness
 import Testing
 
 @testable import Benchmarks

@@ -1,6 +1,7 @@
 import APIModel
 import Foundation
 import JSONCodec
+import TestRandomness
 import Testing
 
 @testable import ManagementAPI
@@ -21,7 +22,7 @@ import Testing
   @Test func agreesWithFoundation() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(seed: seed)
     for _ in 0..<500 {
       let bytes = (0..<Int.random(in: 0..<40, using: &generator)).map { _ in
         UInt8.random(in: 0...255, using: &generator)
@@ -42,7 +43,7 @@ import Testing
   @Test func agreesWithFoundation() {
     let seed = UInt64.random(in: 0...UInt64.max)
     print("seed \(seed)")
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(seed: seed)
     let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
     for _ in 0..<500 {
       // A quarter past the millisecond, so that a Double's rounding does not matter.
@@ -100,18 +101,5 @@ import Testing
         .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
       #expect(router.template(ofRaw: path) == route.template)
     }
-  }
-}
-
-/// SplitMix64: the same numbers for the same seed.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

@@ -1,4 +1,5 @@
 import GuestImages
+import TestRandomness
 import Testing
 
 @testable import PoolManager

@@ -1,5 +1,6 @@
 import Foundation
 import GuestImages
+import TestRandomness
 import Testing
 
 @testable import PoolManager

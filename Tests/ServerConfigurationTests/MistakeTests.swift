@@ -1,3 +1,4 @@
+import TestRandomness
 import Testing
 
 @testable import ServerConfiguration
@@ -201,7 +202,7 @@ struct MistakeTests {
   }
 
   @Test func mutationsNeverCrash() {
-    var generator = SeededGenerator("mutationsNeverCrash")
+    var generator = SeededGenerator(for: "mutationsNeverCrash")
     let seeds = Self.one.map { Array($0.0.utf8) }
     let pieces = [
       "&a ", "*a", "!!int ", "- ", "? ", ": ", "{", "}", "[", "]", "'", "\"", "\\x", "|\n", ">", "%", "\t", "\n",

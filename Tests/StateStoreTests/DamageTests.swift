@@ -1,4 +1,5 @@
 import Foundation
+import TestRandomness
 import Testing
 
 @testable import StateStore
@@ -137,7 +138,7 @@ struct DamageTests {
 
   /// Flipped bits in a row's own bytes cannot be told from what was written; all others are refused, and none crashes.
   @Test func flippedBytesNeverCrash() throws {
-    var generator = SeededGenerator("flippedBytesNeverCrash")
+    var generator = SeededGenerator(for: "flippedBytesNeverCrash")
     let whole = try scratch.bytes()
     var refused = 0
     for _ in 0..<200 {

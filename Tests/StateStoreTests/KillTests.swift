@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestRandomness
 import Testing
 
 @testable import StateStore
@@ -13,7 +14,7 @@ struct KillTests {
   static let rounds = ProcessInfo.processInfo.environment["VMPOOL_ROUNDS"].flatMap { Int($0) } ?? 30
 
   @Test func everyPromiseHoldsAfterAKill() async throws {
-    var generator = SeededGenerator("everyPromiseHoldsAfterAKill")
+    var generator = SeededGenerator(for: "everyPromiseHoldsAfterAKill")
     let scratch = try Scratch()
     let directory = scratch.path
     var done = 0

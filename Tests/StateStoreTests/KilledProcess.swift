@@ -1,3 +1,5 @@
+import TestRandomness
+
 @testable import StateStore
 
 /// One change, of those a killed process makes.
