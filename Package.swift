@@ -68,7 +68,7 @@ let package = Package(
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
     module("GuestMemory", ["LinuxSupport", systemPackage]),
     module("Devices", []),
-    module("GuestImages", ["CGuests"]),
+    module("GuestImages", ["CGuests", "LinuxSupport", systemPackage]),
     module("VCPURuntime", ["CKVM", "KVM", "LinuxSupport", systemPackage]),
     module(
       "MachineRuntime", ["VCPURuntime", "KVM", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
@@ -122,7 +122,7 @@ let package = Package(
     tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
     tests("DevicesTests", ["TestRandomness", "Devices"]),
-    tests("GuestImagesTests", ["TestRandomness", "GuestImages"]),
+    tests("GuestImagesTests", ["TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [

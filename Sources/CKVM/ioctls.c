@@ -23,6 +23,11 @@ int ckvm_set_tss_address(int vm, uint64_t address) { return result(ioctl(vm, KVM
 
 int ckvm_create_irqchip(int vm) { return result(ioctl(vm, KVM_CREATE_IRQCHIP, 0)); }
 
+int ckvm_create_pit(int vm) {
+  struct kvm_pit_config config = {.flags = KVM_PIT_SPEAKER_DUMMY};
+  return result(ioctl(vm, KVM_CREATE_PIT2, &config));
+}
+
 int ckvm_make_runnable(int vcpu) {
   struct kvm_mp_state state = {.mp_state = KVM_MP_STATE_RUNNABLE};
   return result(ioctl(vcpu, KVM_SET_MP_STATE, &state));

@@ -37,6 +37,14 @@ public struct BuiltinGuest: Sendable, Equatable {
       ring: 3, maxVCPUs: 1, code: unsafe bytes(cguests_echo())),
   ]
 
+  /// What it says of itself, as other images do.
+  var imageDescription: ImageDescription {
+    let bytes = UInt64(code.count)
+    return ImageDescription(
+      kind: .builtin, sizeBytes: bytes, maxVCPUs: maxVCPUs, ring: ring, entry: 0x10000,
+      segments: [.init(address: 0x10000, fileBytes: bytes, memoryBytes: bytes, access: "rwx")], notes: [:])
+  }
+
   /// The guest of that name, if there is one.
   public static func named(_ name: String) -> BuiltinGuest? { all.first { $0.name == name } }
 

@@ -9,6 +9,7 @@ public enum CPUMode: String, Sendable, CaseIterable {
 }
 
 /// What a vCPU starts with. Everything not named here is as after reset, or follows from the mode.
+/// Segments are flat, whatever their selectors.
 public struct CPUStart: Sendable, Equatable {
   /// The most vCPUs any image can have: there is room for so many stacks.
   public static let maxVCPUs = 8
@@ -25,12 +26,26 @@ public struct CPUStart: Sendable, Equatable {
   public var stackPointer: UInt64
   /// The guest-physical address of the PML4 table, in `long64`; 0 in the other modes, which do not page.
   public var pageTableRoot: UInt64
-  /// Passed in RDI, EDI or DI: the index of the vCPU.
+  /// Passed in RDI, EDI or DI.
   public var firstArgument: UInt64
   /// The I/O privilege level in the flags: 3 in ring 3, else 0.
   public var ioPrivilegeLevel: Int
+  /// RAX.
+  public var rax: UInt64 = 0
+  /// RBX.
+  public var rbx: UInt64 = 0
+  /// RSI.
+  public var rsi: UInt64 = 0
+  /// The selector of the code segment, but in `real16`.
+  public var codeSelector: UInt16 = 0x08
+  /// The selector of all other segments, but in `real16`.
+  public var dataSelector: UInt16 = 0x10
+  /// The guest-physical address of the descriptor table that GDTR points to.
+  public var descriptorTable: UInt64 = 0
+  /// The table's last byte; 0 where there is none, so that loading any selector faults.
+  public var descriptorTableLimit: UInt16 = 0
 
-  /// A start state with every member given.
+  /// A start state with every member given but those that are mostly 0.
   public init(
     mode: CPUMode, ring: Int, entry: UInt64, codeSegmentBase: UInt64, stackPointer: UInt64, pageTableRoot: UInt64,
     firstArgument: UInt64, ioPrivilegeLevel: Int

@@ -1,15 +1,70 @@
 /// What a VM runs.
-public enum GuestImage: Sendable, Equatable {
-  /// A guest shipped with the server.
-  case builtin(BuiltinGuest)
-  /// Raw machine code.
-  case flat(FlatImage)
+public struct GuestImage: Sendable, Equatable {
+  /// What it is, as its kind needs it.
+  enum Profile: Sendable, Equatable {
+    case builtin(BuiltinGuest)
+    case flat(FlatImage)
+  }
 
-  /// The built-in guest's name, or `flat`.
-  public var name: String {
-    switch self {
-    case .builtin(let guest): guest.name
-    case .flat: "flat"
+  /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
+  /// came with the request.
+  public let name: String
+  let profile: Profile
+
+  /// A guest shipped with the server.
+  public static func builtin(_ guest: BuiltinGuest) -> GuestImage {
+    GuestImage(name: guest.name, profile: .builtin(guest))
+  }
+
+  /// Raw machine code.
+  public static func flat(_ image: FlatImage) -> GuestImage { GuestImage(name: "flat", profile: .flat(image)) }
+
+  /// Finds out what `parts` are, by their bytes alone; `kind` is what they are said to be, where somebody insists. All
+  /// bytes may come from an enemy: only headers are read, and every number in them is checked.
+  public init(name: String, _ parts: ImageParts, kind: GuestKind? = nil) throws(ImageError) {
+    self.init(name: name, profile: try Self.recognise(parts, kind))
+  }
+
+  private init(name: String, profile: Profile) {
+    self.name = name
+    self.profile = profile
+  }
+
+  private static func recognise(_ parts: ImageParts, _ kind: GuestKind?) throws(ImageError) -> Profile {
+    switch kind {
+    case .flat: return .flat(try FlatImage(parts))
+    case .builtin: throw .notOfKind(.builtin)
+    case nil: throw .notRecognised
     }
+  }
+
+  /// What the image says of itself.
+  public var description: ImageDescription {
+    switch profile {
+    case .builtin(let guest): guest.imageDescription
+    case .flat(let image): image.description
+    }
+  }
+
+  /// Lays the image out in a VM with `memoryBytes` of memory from address 0 and with `vcpus` vCPUs. Pure: the same
+  /// arguments give the same layout. All bytes and numbers may come from an enemy.
+  public func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
+    switch profile {
+    case .builtin(let guest):
+      let image = FlatImage(mode: guest.ring == 0 ? .long64 : .long64Ring3, code: guest.code)
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus, vcpuLimit: guest.maxVCPUs)
+    case .flat(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    }
+  }
+}
+
+extension FlatImage {
+  fileprivate init(_ parts: ImageParts) throws(ImageError) {
+    guard let placement = parts.flat else { throw .noPlacement }
+    guard parts.initramfs == nil else { throw .unusedPart("initramfs", .flat) }
+    guard parts.blocks.isEmpty else { throw .unusedPart("block device", .flat) }
+    guard parts.commandLine == nil else { throw .unusedPart("command line", .flat) }
+    self.init(parts.main, placement)
   }
 }

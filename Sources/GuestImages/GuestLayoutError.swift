@@ -1,9 +1,11 @@
 /// Why an image does not fit a VM.
 public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
+  /// The image's bytes cannot be had.
+  case unreadable(ImageReadError)
   /// The image holds no code.
   case emptyCode
-  /// Less than 1 MiB of memory.
-  case memoryTooSmall(memoryBytes: UInt64)
+  /// Less memory than it needs.
+  case memoryTooSmall(memoryBytes: UInt64, needed: UInt64)
   /// The image runs on 1 to `limit` vCPUs.
   case vcpuCount(Int, limit: Int)
   /// A 64-bit image would overwrite the page tables and stacks below 0x10000.
@@ -11,21 +13,26 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   /// Real mode wants a load address that is a multiple of 16.
   case loadAddressUnaligned(UInt64)
   /// The code ends beyond the VM's memory.
-  case codeBeyondMemory(loadAddress: UInt64, codeBytes: Int, memoryBytes: UInt64)
+  case codeBeyondMemory(loadAddress: UInt64, codeBytes: UInt64, memoryBytes: UInt64)
   /// The code ends beyond what the mode reaches at start.
-  case codeBeyondMode(CPUMode, loadAddress: UInt64, codeBytes: Int, limit: UInt64)
+  case codeBeyondMode(CPUMode, loadAddress: UInt64, codeBytes: UInt64, limit: UInt64)
   /// The entry is not the address of a byte of the code.
-  case entryOutsideCode(entry: UInt64, loadAddress: UInt64, codeBytes: Int)
+  case entryOutsideCode(entry: UInt64, loadAddress: UInt64, codeBytes: UInt64)
   /// In real mode the entry is more than 65535 bytes after the load address.
   case entryBeyondSegment(entry: UInt64, loadAddress: UInt64)
 
   /// What is wrong and what to do, in sentences.
   public var description: String {
     switch self {
+    case .unreadable(let error):
+      "The image's \(error). Upload it again."
     case .emptyCode:
       "The image holds no code. Give it at least one byte."
-    case .memoryTooSmall(let memoryBytes):
-      "\(memoryBytes) bytes of memory are too few. Give the VM at least 1 MiB (1048576 bytes)."
+    case .memoryTooSmall(let memoryBytes, let needed):
+      """
+      \(memoryBytes) bytes of memory are too few. Give the VM at least \((needed + (1 << 20) - 1) >> 20) MiB \
+      (\(needed) bytes).
+      """
     case .vcpuCount(let count, let limit):
       "The image cannot run on \(count) vCPUs. Give the VM \(limit == 1 ? "1 vCPU" : "1 to \(limit) vCPUs")."
     case .loadAddressReserved(let address):

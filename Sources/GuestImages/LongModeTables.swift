@@ -13,11 +13,11 @@ enum LongModeTables {
   static let mappedEnd: UInt64 = 1 << 30
 
   /// The tables, each one page. The same for every VM, so made once; the arrays share their storage.
-  static let segments: [(address: UInt64, bytes: [UInt8])] = [
-    (root, table([0: 0x2000 | tableFlags])),
-    (0x2000, table([0: 0x3000 | tableFlags, 3: 0x4000 | tableFlags])),
-    (0x3000, table(largePages(from: 0))),
-    (0x4000, table(largePages(from: 0xC000_0000))),
+  static let segments: [GuestSegment] = [
+    GuestSegment(address: root, bytes: table([0: 0x2000 | tableFlags])),
+    GuestSegment(address: 0x2000, bytes: table([0: 0x3000 | tableFlags, 3: 0x4000 | tableFlags])),
+    GuestSegment(address: 0x3000, bytes: table(largePages(from: 0))),
+    GuestSegment(address: 0x4000, bytes: table(largePages(from: 0xC000_0000))),
   ]
 
   // Present, writable, user, and already accessed (and dirty): the processor then never writes to the tables, and

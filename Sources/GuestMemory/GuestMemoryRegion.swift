@@ -62,6 +62,20 @@ public enum GuestMemoryError: Error, Sendable, Equatable, CustomStringConvertibl
     }
   }
 
+  /// Gives `fill` the `count` bytes at `address` to write to. Before a vCPU runs only: the guest must not see them
+  /// meanwhile, nor change them.
+  public borrowing func fill<Failure>(
+    at address: UInt64, count: UInt64, _ fill: (inout MutableRawSpan) throws(Failure) -> Void
+  ) throws(GuestMemoryError) -> Result<Void, Failure> {
+    try check(address, count)
+    // Safe: the range was checked against the mapping, which outlives this call; nobody else writes there, as said.
+    let buffer = unsafe UnsafeMutableRawBufferPointer(start: base.advanced(by: Int(address)), count: Int(count))
+    var span = unsafe MutableRawSpan(_unsafeBytes: buffer)
+    do throws(Failure) {
+      return .success(try fill(&span))
+    } catch { return .failure(error) }
+  }
+
   /// Copies `count` bytes out of guest memory at `address`.
   public borrowing func read(at address: UInt64, count: Int) throws(GuestMemoryError) -> [UInt8] {
     try check(address, UInt64(count))

@@ -18,11 +18,20 @@ public struct BootState: Sendable {
   public let mode: Mode
   /// The general registers.
   public let registers: GeneralRegisters
+  /// The selectors of the code segment and of all others, but in real mode.
+  public let selectors: (code: UInt16, data: UInt16)
+  /// GDTR: where the table is, and its last byte.
+  public let descriptorTable: (base: UInt64, limit: UInt16)
 
   /// A guest that begins in `mode` with `registers`.
-  public init(mode: Mode, registers: GeneralRegisters) {
+  public init(
+    mode: Mode, registers: GeneralRegisters, selectors: (code: UInt16, data: UInt16) = (0x08, 0x10),
+    descriptorTable: (base: UInt64, limit: UInt16) = (0, 0)
+  ) {
     self.mode = mode
     self.registers = registers
+    self.selectors = selectors
+    self.descriptorTable = descriptorTable
   }
 
   // Control register bits: SDM volume 3, section 2.5.
@@ -39,6 +48,7 @@ public struct BootState: Sendable {
   private static let longModeActive: UInt64 = 1 << 10
 
   func apply(to sregs: inout kvm_sregs) {
+    if descriptorTable.limit > 0 { (sregs.gdt.base, sregs.gdt.limit) = descriptorTable }
     switch mode {
     case .real16(let codeBase):
       sregs.cs.base = codeBase
@@ -49,7 +59,7 @@ public struct BootState: Sendable {
       }
     case .prot32:
       sregs.cr0 = Self.protectionEnable | Self.monitorCoprocessor | Self.extensionType | Self.numericError
-      Self.setFlat(&sregs, code: Self.codeSegment(ring: 0, long: false), ring: 0)
+      setFlat(&sregs, ring: 0, long: false)
     case .long64(let root, let ring):
       sregs.cr3 = root
       sregs.cr4 = Self.physicalAddressExtension | Self.fxsave | Self.simdExceptions
@@ -57,29 +67,19 @@ public struct BootState: Sendable {
         Self.protectionEnable | Self.monitorCoprocessor | Self.extensionType | Self.numericError | Self.writeProtect
         | Self.paging
       sregs.efer = Self.longModeEnable | Self.longModeActive
-      Self.setFlat(&sregs, code: Self.codeSegment(ring: ring, long: true), ring: ring)
+      setFlat(&sregs, ring: ring, long: true)
     }
   }
 
-  private static func setFlat(_ sregs: inout kvm_sregs, code: kvm_segment, ring: UInt8) {
-    sregs.cs = code
-    let data = dataSegment(ring: ring)
+  private func setFlat(_ sregs: inout kvm_sregs, ring: UInt8, long: Bool) {
+    sregs.cs = Self.flatSegment(selector: selectors.code, ring: ring)
+    sregs.cs.type = 0xB  // execute, read, accessed
+    sregs.cs.l = long ? 1 : 0
+    sregs.cs.db = long ? 0 : 1
+    var data = Self.flatSegment(selector: selectors.data, ring: ring)
+    data.type = 0x3  // read, write, accessed
+    data.db = 1
     for segment in [\kvm_sregs.ds, \.es, \.fs, \.gs, \.ss] { sregs[keyPath: segment] = data }
-  }
-
-  private static func codeSegment(ring: UInt8, long: Bool) -> kvm_segment {
-    var segment = flatSegment(selector: 0x08, ring: ring)
-    segment.type = 0xB  // execute, read, accessed
-    segment.l = long ? 1 : 0
-    segment.db = long ? 0 : 1
-    return segment
-  }
-
-  private static func dataSegment(ring: UInt8) -> kvm_segment {
-    var segment = flatSegment(selector: 0x10, ring: ring)
-    segment.type = 0x3  // read, write, accessed
-    segment.db = 1
-    return segment
   }
 
   private static func flatSegment(selector: UInt16, ring: UInt8) -> kvm_segment {

@@ -30,6 +30,12 @@ public struct VMDescriptor: ~Copyable, Sendable {
     try request("KVM_CREATE_IRQCHIP", ckvm_create_irqchip(descriptor.rawValue))
   }
 
+  /// Gives the VM the kernel's programmable interval timer (KVM_CREATE_PIT2), which needs its interrupt controllers. The
+  /// speaker's port is the kernel's as well: guests measure time with it.
+  public borrowing func createTimer() throws(KVMError) {
+    try request("KVM_CREATE_PIT2", ckvm_create_pit(descriptor.rawValue))
+  }
+
   /// Creates a vCPU with the host's supported CPUID (KVM_CREATE_VCPU, KVM_SET_CPUID2).
   public borrowing func createVCPU(index: Int) throws(KVMError) -> VCPUDescriptor {
     let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))

@@ -52,7 +52,16 @@ public final class Machine: Sendable {
   private struct Parts: ~Copyable {
     var vm: VMDescriptor?
     var memory: GuestMemoryRegion?
+
+    func put(_ segment: GuestSegment) throws(MachineCreationError) {
+      switch memory {
+      case .some(let memory): try Machine.put(segment, into: memory)
+      case nil: return
+      }
+    }
   }
+
+  private let arguments: ArgumentPlaces
 
   /// Makes a VM in state `ready`: memory laid out, registers loaded, a parked thread for each vCPU.
   ///
@@ -76,12 +85,13 @@ public final class Machine: Sendable {
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
+    arguments = layout.arguments
+    let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
     parts = Mutex(
-      try Self.assemble(
-        configuration, system, memory: try Self.load(layout, size: size)))
+      try Self.assemble(hasIRQChip, layout.platform, system, memory: try Self.load(layout, size: size)))
 
     do throws(MachineCreationError) {
-      for index in 0..<configuration.vcpus { try addVCPU(index, start: layout.start(vcpu: index)) }
+      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, hasIRQChip) }
     } catch {
       destroy()
       throw error
@@ -89,26 +99,49 @@ public final class Machine: Sendable {
   }
 
   private static func load(_ layout: GuestLayout, size: UInt64) throws(MachineCreationError) -> GuestMemoryRegion {
+    let memory: GuestMemoryRegion
     do throws(GuestMemoryError) {
-      let memory = try GuestMemoryRegion(size: size)
-      for segment in layout.segments { try memory.write(segment.bytes, at: segment.address) }
-      return memory
+      memory = try GuestMemoryRegion(size: size)
     } catch { throw .memory(error) }
+    for segment in layout.segments { try put(segment, into: memory) }
+    return memory
+  }
+
+  /// What is in the image is read straight into guest memory: copied once.
+  private static func put(
+    _ segment: GuestSegment, into memory: borrowing GuestMemoryRegion
+  ) throws(MachineCreationError) {
+    let result: Result<Void, ImageReadError>
+    do throws(GuestMemoryError) {
+      switch segment.contents {
+      case .bytes(let bytes):
+        try memory.write(bytes, at: segment.address)
+        return
+      case .part(let part, let offset, let count):
+        result = try memory.fill(at: segment.address, count: count) { target throws(ImageReadError) in
+          try part.read(at: offset, into: &target)
+        }
+      }
+    } catch { throw .memory(error) }
+    do throws(ImageReadError) {
+      try result.get()
+    } catch { throw .image(.unreadable(error)) }
   }
 
   private static func assemble(
-    _ configuration: MachineConfiguration, _ system: KVMSystem, memory: consuming GuestMemoryRegion
+    _ hasIRQChip: Bool, _ platform: Platform, _ system: KVMSystem, memory: consuming GuestMemoryRegion
   ) throws(MachineCreationError) -> Parts {
     do throws(KVMError) {
       let vm = try system.createVM()
-      if configuration.hasIRQChip { try vm.createIRQChip() }
+      if hasIRQChip { try vm.createIRQChip() }
+      if platform == .pc { try vm.createTimer() }
       // Safe: the region is unmapped after the VM's descriptor and all its vCPUs' are closed.
       unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
       return Parts(vm: consume vm, memory: consume memory)
     } catch { throw .kvm(error) }
   }
 
-  private func addVCPU(_ index: Int, start: CPUStart) throws(MachineCreationError) {
+  private func addVCPU(_ index: Int, _ start: CPUStart?, _ hasIRQChip: Bool) throws(MachineCreationError) {
     var descriptor: VCPUDescriptor?
     do throws(KVMError) {
       descriptor = try parts.withLock { parts -> Result<VCPUDescriptor?, KVMError> in
@@ -116,8 +149,10 @@ public final class Machine: Sendable {
           return .success(try parts.vm?.createVCPU(index: index))
         } catch { return .failure(error) }
       }.get()
-      try descriptor?.load(start.bootState)
-      if configuration.hasIRQChip { try descriptor?.makeRunnable() }
+      if let start {
+        try descriptor?.load(start.bootState)
+        if hasIRQChip { try descriptor?.makeRunnable() }
+      }
     } catch { throw .kvm(error) }
     guard let ready = descriptor.take() else { return }
     do throws(VCPUStartError) {
@@ -129,6 +164,23 @@ public final class Machine: Sendable {
 
   /// What it is.
   public var state: MachineState { core.state }
+
+  /// Tells the guest `told`: written into its memory, which is loaded already. In state `ready`, by whoever starts it
+  /// and before that.
+  public func tell(_ told: GuestArguments) throws(MachineControlError) {
+    let segments: [GuestSegment]
+    do throws(GuestArgumentsError) {
+      segments = try arguments.segments(for: told)
+    } catch { throw .arguments(error) }
+    guard state == .ready else { throw .invalidState(operation: "tell something to", state) }
+    let failure = parts.withLock { parts -> MachineCreationError? in
+      do throws(MachineCreationError) {
+        for segment in segments { try parts.put(segment) }
+        return nil
+      } catch { return error }
+    }
+    if let failure { throw .failed("\(failure)") }
+  }
 
   /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
   public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
@@ -258,11 +310,15 @@ extension CPUStart {
   fileprivate var bootState: BootState {
     let registers = GeneralRegisters(
       instructionPointer: entry, stackPointer: stackPointer, firstArgument: firstArgument,
-      flags: UInt64(ioPrivilegeLevel) << 12)
-    return switch mode {
-    case .real16: BootState(mode: .real16(codeBase: codeSegmentBase), registers: registers)
-    case .prot32: BootState(mode: .prot32, registers: registers)
-    case .long64: BootState(mode: .long64(pageTableRoot: pageTableRoot, ring: UInt8(ring)), registers: registers)
-    }
+      rax: rax, rbx: rbx, rsi: rsi, flags: UInt64(ioPrivilegeLevel) << 12)
+    let bootMode: BootState.Mode =
+      switch mode {
+      case .real16: .real16(codeBase: codeSegmentBase)
+      case .prot32: .prot32
+      case .long64: .long64(pageTableRoot: pageTableRoot, ring: UInt8(ring))
+      }
+    return BootState(
+      mode: bootMode, registers: registers, selectors: (codeSelector, dataSelector),
+      descriptorTable: (descriptorTable, descriptorTableLimit))
   }
 }

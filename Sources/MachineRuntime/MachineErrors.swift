@@ -46,6 +46,8 @@ public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvert
   case timedOut(waitedNS: UInt64)
   /// There is no vCPU of that number.
   case noSuchVCPU(index: Int, count: Int)
+  /// The guest cannot be told what it was to be told.
+  case arguments(GuestArgumentsError)
   /// The VM is being deleted.
   case deleted
   /// The kick signal could not be sent, or the kernel refused.
@@ -57,6 +59,7 @@ public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvert
     case .invalidState(let operation, let state): "cannot \(operation) a VM that is \(state.name)"
     case .timedOut(let waited): "a vCPU did not acknowledge within \(waited / 1_000_000) ms; ask again to wait longer"
     case .noSuchVCPU(let index, let count): "there is no vCPU \(index): the VM has \(count), counted from 0"
+    case .arguments(let error): "\(error)"
     case .deleted: "the VM is being deleted"
     case .failed(let detail): detail
     }

@@ -42,7 +42,7 @@ enum LifecycleRoutes {
         case .timedOut: return nil
         // It was possible when it was asked for first; the VM has gone further since, its guest has ended perhaps.
         case .invalidState where !isFirst: break
-        case .invalidState, .noSuchVCPU, .deleted, .failed: throw APIProblem(error, vm: vm.id)
+        case .invalidState, .noSuchVCPU, .arguments, .deleted, .failed: throw APIProblem(error, vm: vm.id)
         }
       }
       return try .json(VMDocument(vm))

@@ -45,11 +45,23 @@ extension APIProblem {
   init(_ error: GuestLayoutError) {
     let member =
       switch error {
+      case .unreadable: "/image"
       case .emptyCode, .codeBeyondMemory: "/flat/code"
       case .memoryTooSmall: "/memory_mib"
       case .vcpuCount: "/vcpus"
       case .loadAddressReserved, .loadAddressUnaligned, .codeBeyondMode: "/flat/load_address"
       case .entryOutsideCode, .entryBeyondSegment: "/flat/entry"
+      }
+    self.init(.invalidMember, "\(error)", pointer: member)
+  }
+
+  init(_ error: GuestArgumentsError) {
+    let member =
+      switch error {
+      case .noCommandLine: "/command_line"
+      case .noEnvironment, .badName: "/environment"
+      case .tooLong(let what, _, _), .forbiddenByte(let what):
+        what == "environment" ? "/environment" : "/command_line"
       }
     self.init(.invalidMember, "\(error)", pointer: member)
   }
@@ -62,6 +74,7 @@ extension APIProblem {
     case .timedOut: self.init(.kickTimeout, "\(error)".asSentence)
     case .noSuchVCPU(let index, let count):
       self.init(.vcpuNotFound, "\(id) has no vCPU \(index); it has \(count), counted from 0.")
+    case .arguments(let error): self.init(error)
     case .deleted: self = .noSuchVM(id)
     case .failed(let detail): self.init(.internalError, detail.asSentence)
     }

@@ -10,7 +10,8 @@ import VCPURuntime
     let layout = try guest.image.layout(memoryBytes: 2 << 20, vcpus: 1)
     var expected = [UInt8](repeating: 0, count: 2 << 20)
     for segment in layout.segments {
-      expected.replaceSubrange(Int(segment.address)..<Int(segment.address) + segment.bytes.count, with: segment.bytes)
+      let bytes = try segment.bytes()
+      expected.replaceSubrange(Int(segment.address)..<Int(segment.address) + bytes.count, with: bytes)
     }
     let vm = try BareHost().create(guest, vcpus: 1, memoryMiB: 2, mechanism: .immediateExit)
     defer { vm.destroy() }

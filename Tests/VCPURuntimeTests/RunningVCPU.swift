@@ -82,12 +82,12 @@ final class RunningVCPU: Sendable {
   ) throws {
     let memory = try GuestMemoryRegion(size: 2 << 20)
     let layout = try image.layout(memoryBytes: 2 << 20, vcpus: 1)
-    for segment in layout.segments { try memory.write(segment.bytes, at: segment.address) }
+    for segment in layout.segments { try memory.write(segment.bytes(), at: segment.address) }
     let vm = try RealKVM.system.get().createVM()
     // Safe: `close` closes the VM before the memory goes.
     unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
     let descriptor = try vm.createVCPU(index: 0)
-    let start = layout.start(vcpu: 0)
+    guard let start = layout.starts[0] else { throw MissingGuest(name: image.name) }
     let registers = GeneralRegisters(
       instructionPointer: start.entry, stackPointer: start.stackPointer, flags: UInt64(start.ioPrivilegeLevel) << 12)
     let mode: BootState.Mode =

@@ -25,6 +25,8 @@ int ckvm_create_vm(int kvm);
 int ckvm_create_vcpu(int vm, uint32_t index);
 int ckvm_set_tss_address(int vm, uint64_t address);
 int ckvm_create_irqchip(int vm);
+/// KVM_CREATE_PIT2, with the speaker's port.
+int ckvm_create_pit(int vm);
 /// KVM_SET_MP_STATE: runnable.
 int ckvm_make_runnable(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.

@@ -1,0 +1,127 @@
+/// What a VM that is loaded is told when it is put to use.
+public struct GuestArguments: Sendable, Equatable {
+  /// In the place of the image's own command line; nil leaves that.
+  public var commandLine: String?
+  /// Variables by name; nil where there are none.
+  public var environment: [String: String]?
+
+  /// Nil leaves what the image says.
+  public init(commandLine: String? = nil, environment: [String: String]? = nil) {
+    self.commandLine = commandLine
+    self.environment = environment
+  }
+
+  /// Whether it says nothing.
+  public var isEmpty: Bool { commandLine == nil && environment == nil }
+}
+
+/// Why a guest cannot be told something.
+public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Its kind has no command line.
+  case noCommandLine
+  /// Its kind has no environment.
+  case noEnvironment
+  /// There is no room for so much.
+  case tooLong(what: String, bytes: Int, limit: Int)
+  /// A byte 0 would end it early, and so would a line's end in an environment.
+  case forbiddenByte(what: String)
+  /// A variable's name is empty or holds an equals sign.
+  case badName(String)
+
+  /// What is wrong and what to do, in sentences.
+  public var description: String {
+    switch self {
+    case .noCommandLine: "Guests of this kind take no command line. Leave command_line out."
+    case .noEnvironment: "Guests of this kind take no environment. Leave environment out."
+    case .tooLong(let what, let bytes, let limit):
+      "The \(what) has \(bytes) bytes, and there is room for \(limit). Make it shorter."
+    case .forbiddenByte(let what): "The \(what) holds a NUL or the end of a line. Leave it out."
+    case .badName(let name): "\"\(name)\" cannot be a variable's name. It is empty or holds an equals sign."
+    }
+  }
+}
+
+/// Where in a VM's memory its guest finds what it is told: found out when it is laid out, filled when it is put to use.
+public struct ArgumentPlaces: Sendable, Equatable {
+  /// A number in memory that tells how long a text is, or where it ends.
+  public struct Length: Sendable, Equatable {
+    /// Its guest-physical address; it has 32 bits.
+    public let address: UInt64
+    /// What the number is for an empty text.
+    public let base: UInt32
+
+    /// The number at `address`: `base` and the text's bytes.
+    public init(address: UInt64, base: UInt32) {
+      self.address = address
+      self.base = base
+    }
+  }
+
+  /// A text in memory.
+  public struct Text: Sendable, Equatable {
+    /// The guest-physical address of its first byte.
+    public let address: UInt64
+    /// The most bytes it may have, without the NUL that follows it.
+    public let capacity: Int
+    /// Where its length stands, if it does.
+    public let length: Length?
+
+    /// A text of up to `capacity` bytes, and a NUL.
+    public init(address: UInt64, capacity: Int, length: Length? = nil) {
+      self.address = address
+      self.capacity = capacity
+      self.length = length
+    }
+  }
+
+  /// The command line; nil where there is none.
+  public var commandLine: Text?
+  /// The environment, a line `NAME=VALUE` for each variable in the order of their names; nil where there is none.
+  public var environment: Text?
+
+  /// Nil where the guest's kind has no such thing.
+  public init(commandLine: Text? = nil, environment: Text? = nil) {
+    self.commandLine = commandLine
+    self.environment = environment
+  }
+
+  /// What to write into memory, so that the guest is told `arguments`.
+  public func segments(for arguments: GuestArguments) throws(GuestArgumentsError) -> [GuestSegment] {
+    var segments: [GuestSegment] = []
+    if let text = arguments.commandLine {
+      guard let place = commandLine else { throw .noCommandLine }
+      segments += try place.segments(text, "command line")
+    }
+    if let variables = arguments.environment {
+      guard let place = environment else { throw .noEnvironment }
+      segments += try place.segments(try Self.lines(variables), "environment")
+    }
+    return segments
+  }
+
+  private static func lines(_ variables: [String: String]) throws(GuestArgumentsError) -> String {
+    var lines = ""
+    for (name, value) in variables.sorted(by: { $0.key < $1.key }) {
+      guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "=")) else { throw .badName(name) }
+      let newline = UInt8(ascii: "\n")
+      guard !name.utf8.contains(newline), !value.utf8.contains(newline) else {
+        throw .forbiddenByte(what: "environment")
+      }
+      lines += "\(name)=\(value)\n"
+    }
+    return lines
+  }
+}
+
+extension ArgumentPlaces.Text {
+  /// What to write so that it reads `text`.
+  func segments(_ text: String, _ what: String) throws(GuestArgumentsError) -> [GuestSegment] {
+    let bytes = Array(text.utf8)
+    guard bytes.count <= capacity else { throw .tooLong(what: what, bytes: bytes.count, limit: capacity) }
+    guard !bytes.contains(0) else { throw .forbiddenByte(what: what) }
+    let segment = GuestSegment(address: address, bytes: bytes + [0])
+    guard let length else { return [segment] }
+    let number = length.base &+ UInt32(truncatingIfNeeded: bytes.count)
+    return [segment, GuestSegment(address: length.address, bytes: [UInt8](littleEndian: number))]
+  }
+}
