@@ -37,6 +37,8 @@ extension VCPU {
     var isFinished = false
     var parkedForGood = false
     var hasRun = false
+    // Whether the last access may not be in the registers yet: -EINTR says that it is, whoever set the flag.
+    var accessIsOpen = false
     while true {
       if let stop = departure.stop, !isFinished {
         isFinished = true
@@ -45,7 +47,9 @@ extension VCPU {
       }
       let word = take()
       if word.isPending {
-        if word.goal >= .pause, hasRun, !isFinished, let stop = completeAccess() {
+        let mustComplete = word.goal >= .pause && accessIsOpen && !isFinished
+        accessIsOpen = accessIsOpen && !mustComplete
+        if mustComplete, let stop = completeAccess() {
           // The access that was still under way ended the guest. The request stays unanswered until that is known.
           isFinished = true
           handler.vcpuFinished(index: index, stop)
@@ -70,7 +74,7 @@ extension VCPU {
             continue
           }
         }
-        departure = runGuest(handler)
+        departure = runGuest(handler, &accessIsOpen)
       } else {
         park(timeoutNS: nil)
         departure = Departure(phase: .parked, outNS: MonotonicClock.now())
@@ -129,7 +133,7 @@ extension VCPU {
   }
 
   /// Runs the guest until a request is pending or the vCPU is finished.
-  private func runGuest(_ handler: borrowing any ExitHandler) -> Departure {
+  private func runGuest(_ handler: borrowing any ExitHandler, _ accessIsOpen: inout Bool) -> Departure {
     var failures = 0
     var hasExited = false
     while true {
@@ -137,6 +141,7 @@ extension VCPU {
       // Return value first, then errno, then the exit reason: on -EINTR the reason may not have been written.
       if result == 0 {
         hasExited = true
+        accessIsOpen = true
         let reason = unsafe ckvm_exit_reason(control)
         unsafe ckvm_count_exit(control, reason)
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
@@ -159,6 +164,7 @@ extension VCPU {
         return Departure(phase: unsafe ckvm_take_fixed_up(control) ? .entry : .host, outNS: now, guestRan: hasExited)
       }
       if result == -Int(EINTR) {
+        accessIsOpen = false
         let atEntry = unsafe ckvm_exit_reason(control) == CKVM_NOT_WRITTEN
         unsafe ckvm_count_eintr(control, atEntry)
         return Departure(

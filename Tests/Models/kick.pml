@@ -477,7 +477,7 @@ inline park(timed) {
 
 proctype VCPU() {
   byte taken, goal_taken, expected, exits = EXITS, idles = 1;
-  bit serving, interrupted, completing, more, has_run, had_waiters;
+  bit serving, interrupted, completing, more, open, had_waiters;
 #ifdef WORK
   byte aimed;
 #endif
@@ -497,7 +497,7 @@ serve:
 #ifndef PAUSE_WITHOUT_COMPLETION
      /* Step T3: complete the access [completeAccess], by KVM_RUN with the flag set or the signal pending. */
      if
-     :: goal_taken >= PAUSE && has_run && !finished ->
+     :: goal_taken >= PAUSE && open && !finished ->
         d_step { completing = 1; interrupted = 0 };
         do
         :: !interrupted ->
@@ -511,7 +511,7 @@ serve:
         :: else -> break
         od;
         atomic {
-          interrupted = 0; completing = 0;
+          interrupted = 0; completing = 0; open = 0;
 #ifdef SIGNAL_MASK
           signalled = 0; /* with it goes a kick's signal: the word is looked at again before the guest is entered */
 #endif
@@ -560,7 +560,7 @@ serve:
   d_step { interrupted = 0; taken = 0 };
   if
   :: goal_taken == END -> goto leave
-  :: goal_taken == RUN && !finished -> goal_taken = 0; has_run = 1; goto enter
+  :: goal_taken == RUN && !finished -> goal_taken = 0; goto enter
   :: else -> goal_taken = 0; park(false); goto serve
   fi;
 
@@ -579,6 +579,7 @@ enter:
   atomic { rip = ELSEWHERE; if :: !serving -> kvm_run() :: else -> serving = 0; goto serve fi };
 #endif
   guest();
+  open = !interrupted;
   if
   :: interrupted -> goto serve
 #ifndef OWNER
