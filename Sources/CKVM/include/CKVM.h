@@ -194,6 +194,9 @@ void ckvm_record_serve(struct ckvm_vcpu *v, uint64_t first, uint64_t last, uint3
 bool ckvm_find_serve(struct ckvm_vcpu *v, uint64_t generation, uint32_t *phase, uint64_t *out_ns,
                      uint64_t *handler_ns);
 
+/// Tells the processor that this thread only waits for another one's store.
+static inline void ckvm_relax(void) { __builtin_ia32_pause(); }
+
 // ---- entering the guest ----------------------------------------------------------------------------------------
 
 /// The entry stub found a request before it entered.
