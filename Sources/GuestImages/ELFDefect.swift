@@ -1,4 +1,4 @@
-/// What is wrong with an ELF file. Segments are called by their number in the table of program headers, from 0, as
+/// What is wrong with an ELF file, or why it is not one that can be started by itself. Segments are called by their number in the table of program headers, from 0, as
 /// `readelf --segments` lists them.
 public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   /// Its bytes cannot be had.
@@ -29,6 +29,22 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   case notesTooLong(Int, bytes: UInt64, limit: UInt64)
   /// A note ends after the segment that it is in.
   case noteBeyondSegment(Int)
+  /// It has 32 bits and no Multiboot header.
+  case not64Bit
+  /// It is for another processor than the one with that number.
+  case machine(UInt16, expected: UInt16)
+  /// It is no executable for fixed addresses.
+  case type(UInt16)
+  /// The segment names a program interpreter.
+  case interpreter(Int)
+  /// The segment is for a dynamic linker.
+  case dynamic(Int)
+  /// The segment is both writable and executable.
+  case writableCode(Int)
+  /// The PVH note holds no address of 32 bits.
+  case pvhEntry
+  /// The PVH note's entry is in no segment.
+  case pvhEntryOutsideSegments(UInt64)
 
   /// What is wrong and what to do, in sentences.
   public var description: String {
@@ -54,6 +70,21 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
       "Segment \(number) of the ELF file has \(bytes) bytes of notes. Link it so that it has at most \(limit)."
     case .noteBeyondSegment(let number):
       "A note in segment \(number) of the ELF file ends after the segment does. Build it again."
+    case .not64Bit: "The ELF file has 32 bits and no Multiboot header. Build it for 64 bits, or give it one."
+    case .machine(let machine, let expected):
+      "The ELF file is for machine \(machine), not \(expected == ELFFile.i386 ? "i386 (3)" : "x86-64 (62)"). Build it for that."
+    case .type(ELFFile.sharedObject):
+      "The ELF file is position-independent (ET_DYN). Link it for fixed addresses (-static -no-pie)."
+    case .type(let type): "The ELF file is of type \(type), not an executable (2). Link it as one."
+    case .interpreter(let number):
+      "Segment \(number) of the ELF file asks for a program interpreter (PT_INTERP). Link it statically."
+    case .dynamic(let number):
+      "Segment \(number) of the ELF file is for a dynamic linker (PT_DYNAMIC). Link it statically, without PIE."
+    case .writableCode(let number):
+      "Segment \(number) of the ELF file is both writable and executable. Link code and data apart (-z separate-code)."
+    case .pvhEntry: "The ELF file's PVH note (Xen, type 18) holds no address of 32 bits. Build it again."
+    case .pvhEntryOutsideSegments(let entry):
+      "The ELF file's PVH entry 0x\(String(entry, radix: 16)) is in none of its segments. Link it there."
     }
   }
 }
