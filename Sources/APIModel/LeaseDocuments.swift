@@ -50,19 +50,30 @@ public struct LeaseRequestDocument: Codable, Sendable, Equatable {
   public var start: Bool?
   /// At most 16, whose names and values have at most 64 and 256 bytes.
   public var labels: [String: String]?
+  /// What the guest is told instead of the image's own command line.
+  public var commandLine: String?
+  /// Variables that the guest is told of, by name.
+  public var environment: [String: String]?
 
   /// A request; nil stands for the default.
-  public init(ttlMS: Int? = nil, waitMS: Int? = nil, start: Bool? = nil, labels: [String: String]? = nil) {
+  public init(
+    ttlMS: Int? = nil, waitMS: Int? = nil, start: Bool? = nil, labels: [String: String]? = nil,
+    commandLine: String? = nil, environment: [String: String]? = nil
+  ) {
     self.ttlMS = ttlMS
     self.waitMS = waitMS
     self.start = start
     self.labels = labels
+    self.commandLine = commandLine
+    self.environment = environment
   }
 
   enum CodingKeys: String, CodingKey {
     case ttlMS = "ttl_ms"
     case waitMS = "wait_ms"
     case start, labels
+    case commandLine = "command_line"
+    case environment
   }
 }
 
@@ -89,13 +100,22 @@ public struct RunRequestDocument: Codable, Sendable, Equatable {
   public var deadlineMS: Int?
   /// How long to wait for a VM where none is ready, 0 to 600 000; 0 when absent.
   public var waitMS: Int?
+  /// What the guest is told instead of the image's own command line.
+  public var commandLine: String?
+  /// Variables that the guest is told of, by name.
+  public var environment: [String: String]?
 
   /// A request; nil stands for the default.
-  public init(input: String? = nil, inputBase64: String? = nil, deadlineMS: Int? = nil, waitMS: Int? = nil) {
+  public init(
+    input: String? = nil, inputBase64: String? = nil, deadlineMS: Int? = nil, waitMS: Int? = nil,
+    commandLine: String? = nil, environment: [String: String]? = nil
+  ) {
     self.input = input
     self.inputBase64 = inputBase64
     self.deadlineMS = deadlineMS
     self.waitMS = waitMS
+    self.commandLine = commandLine
+    self.environment = environment
   }
 
   enum CodingKeys: String, CodingKey {
@@ -103,6 +123,8 @@ public struct RunRequestDocument: Codable, Sendable, Equatable {
     case inputBase64 = "input_base64"
     case deadlineMS = "deadline_ms"
     case waitMS = "wait_ms"
+    case commandLine = "command_line"
+    case environment
   }
 }
 

@@ -84,11 +84,15 @@ public struct CreateVMDocument: Codable, Sendable, Equatable {
   public var start: Bool?
   /// Stop it (as `deadline`) when it has run for so long; null for never. Counted from start.
   public var deadlineMS: Int?
+  /// What the guest is told instead of the image's own command line.
+  public var commandLine: String?
+  /// Variables that the guest is told of, by name.
+  public var environment: [String: String]?
 
   /// A request; nil stands for the default.
   public init(
     image: String? = nil, flat: FlatImageDocument? = nil, vcpus: Int? = nil, memoryMiB: Int? = nil,
-    start: Bool? = nil, deadlineMS: Int? = nil
+    start: Bool? = nil, deadlineMS: Int? = nil, commandLine: String? = nil, environment: [String: String]? = nil
   ) {
     self.image = image
     self.flat = flat
@@ -96,6 +100,8 @@ public struct CreateVMDocument: Codable, Sendable, Equatable {
     self.memoryMiB = memoryMiB
     self.start = start
     self.deadlineMS = deadlineMS
+    self.commandLine = commandLine
+    self.environment = environment
   }
 
   enum CodingKeys: String, CodingKey {
@@ -103,6 +109,8 @@ public struct CreateVMDocument: Codable, Sendable, Equatable {
     case memoryMiB = "memory_mib"
     case start
     case deadlineMS = "deadline_ms"
+    case commandLine = "command_line"
+    case environment
   }
 }
 

@@ -65,12 +65,15 @@ public struct ArgumentPlaces: Sendable, Equatable {
     public let capacity: Int
     /// Where its length stands, if it does.
     public let length: Length?
+    /// What else is in memory when the text is.
+    public let besides: [GuestSegment]
 
     /// A text of up to `capacity` bytes, and a NUL.
-    public init(address: UInt64, capacity: Int, length: Length? = nil) {
+    public init(address: UInt64, capacity: Int, length: Length? = nil, besides: [GuestSegment] = []) {
       self.address = address
       self.capacity = capacity
       self.length = length
+      self.besides = besides
     }
   }
 
@@ -119,9 +122,9 @@ extension ArgumentPlaces.Text {
     let bytes = Array(text.utf8)
     guard bytes.count <= capacity else { throw .tooLong(what: what, bytes: bytes.count, limit: capacity) }
     guard !bytes.contains(0) else { throw .forbiddenByte(what: what) }
-    let segment = GuestSegment(address: address, bytes: bytes + [0])
-    guard let length else { return [segment] }
+    let segments = [GuestSegment(address: address, bytes: bytes + [0])] + besides
+    guard let length else { return segments }
     let number = length.base &+ UInt32(truncatingIfNeeded: bytes.count)
-    return [segment, GuestSegment(address: length.address, bytes: [UInt8](littleEndian: number))]
+    return segments + [GuestSegment(address: length.address, bytes: [UInt8](littleEndian: number))]
   }
 }

@@ -4,6 +4,8 @@ public struct GuestImage: Sendable, Equatable {
   enum Profile: Sendable, Equatable {
     case builtin(BuiltinGuest)
     case flat(FlatImage)
+    case elf(ELFImage)
+    case multiboot(MultibootImage)
   }
 
   /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
@@ -34,7 +36,16 @@ public struct GuestImage: Sendable, Equatable {
     switch kind {
     case .flat: return .flat(try FlatImage(parts))
     case .builtin: throw .notOfKind(.builtin)
-    case nil: throw .notRecognised
+    case .elf:
+      guard let image = try ELFImage(parts) else { throw .notOfKind(.elf) }
+      return .elf(image)
+    case .multiboot:
+      guard let image = try MultibootImage(parts) else { throw .notOfKind(.multiboot) }
+      return .multiboot(image)
+    case nil:
+      if let image = try MultibootImage(parts) { return .multiboot(image) }
+      if let image = try ELFImage(parts) { return .elf(image) }
+      throw .notRecognised
     }
   }
 
@@ -43,6 +54,8 @@ public struct GuestImage: Sendable, Equatable {
     switch profile {
     case .builtin(let guest): guest.imageDescription
     case .flat(let image): image.description
+    case .elf(let image): image.description
+    case .multiboot(let image): image.description
     }
   }
 
@@ -54,6 +67,10 @@ public struct GuestImage: Sendable, Equatable {
       let image = FlatImage(mode: guest.ring == 0 ? .long64 : .long64Ring3, code: guest.code)
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus, vcpuLimit: guest.maxVCPUs)
     case .flat(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .elf(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .multiboot(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     }
   }

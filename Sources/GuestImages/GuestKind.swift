@@ -4,4 +4,8 @@ public enum GuestKind: String, Sendable, CaseIterable {
   case builtin
   /// Raw machine code.
   case flat
+  /// A static ELF file for x86-64.
+  case elf
+  /// A kernel for Multiboot boot loaders, version 1.
+  case multiboot
 }

@@ -2,6 +2,8 @@
 public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   /// The image's bytes cannot be had.
   case unreadable(ImageReadError)
+  /// Something of the image has no place in memory.
+  case placement(PlacementError)
   /// The image holds no code.
   case emptyCode
   /// Less memory than it needs.
@@ -26,6 +28,7 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .unreadable(let error):
       "The image's \(error). Upload it again."
+    case .placement(let error): "\(error)"
     case .emptyCode:
       "The image holds no code. Give it at least one byte."
     case .memoryTooSmall(let memoryBytes, let needed):

@@ -72,19 +72,23 @@ public final class Machine: Sendable {
     changed: @escaping @Sendable (MachineState) -> Void = { _ in }
   ) throws(MachineCreationError) {
     self.configuration = configuration
-    do throws(BusError) {
-      let ports = try Bus([
-        (base: Serial16550.com1, size: Serial16550.portCount, device: Serial16550(console: console)),
-        (base: DebugExit.port, size: DebugExit.portCount, device: DebugExit()),
-      ])
-      core = MachineCore(ports: ports, memory: try Bus([]), vcpus: configuration.vcpus, changed: changed)
-    } catch { throw .devices(error) }
-
     let size = UInt64(configuration.memoryMiB) << 20
     let layout: GuestLayout
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
+    do throws(BusError) {
+      var devices: [(base: UInt64, size: UInt64, device: any Device)] = [
+        (base: Serial16550.com1, size: Serial16550.portCount, device: Serial16550(console: console)),
+        (base: DebugExit.port, size: DebugExit.portCount, device: DebugExit()),
+      ]
+      if layout.platform == .pc {
+        let firmware = FirmwareConfiguration(vcpus: configuration.vcpus, memoryBytes: size)
+        devices.append((base: FirmwareConfiguration.port, size: FirmwareConfiguration.portCount, device: firmware))
+      }
+      core = MachineCore(
+        ports: try Bus(devices), memory: try Bus([]), vcpus: configuration.vcpus, changed: changed)
+    } catch { throw .devices(error) }
     arguments = layout.arguments
     let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
     parts = Mutex(

@@ -1,4 +1,5 @@
 import APIModel
+import GuestImages
 import HTTPServer
 import PoolManager
 import Synchronization
@@ -24,6 +25,7 @@ enum LeaseRoutes {
 
   private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let request = try LeaseRequest(try call.documentIfAny(LeaseRequestDocument.self), by: call.origin)
+    try api.check(request.arguments, forPool: call.parameters.name)
     return try lease(api, from: call.parameters.name, request) { lease throws(APIProblem) in
       var response = try HTTPResponse.created(LeaseDocument(lease), at: "/v1/leases/" + lease.id)
       // Nobody else knows of the lease, and nobody would ever end it.
@@ -165,6 +167,21 @@ private final class PendingLease: Sendable {
   }
 }
 
+extension APIHandler {
+  /// Refuses what the guests of that pool cannot be told, before one of them is taken for it.
+  func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
+    if arguments.isEmpty { return }
+    let vm = try translating { () throws(FleetError) in try fleet.pool(name) }.specification.vm
+    let places: ArgumentPlaces
+    do throws(GuestLayoutError) {
+      places = try vm.image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus).arguments
+    } catch { throw APIProblem(error) }
+    do throws(GuestArgumentsError) {
+      _ = try places.segments(for: arguments)
+    } catch { throw APIProblem(error) }
+  }
+}
+
 extension LeaseRequest {
   fileprivate init(_ document: LeaseRequestDocument?, by origin: Origin) throws(APIProblem) {
     let labels = document?.labels ?? [:]
@@ -175,7 +192,9 @@ extension LeaseRequest {
     }
     self.init(
       ttlNS: try Self.ttlNS(document?.ttlMS), waitNS: try Self.waitNS(document?.waitMS),
-      start: document?.start ?? true, labels: labels, origin: origin)
+      start: document?.start ?? true, labels: labels,
+      arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
+      origin: origin)
   }
 
   fileprivate static func ttlNS(_ milliseconds: Int?) throws(APIProblem) -> UInt64 {
@@ -194,6 +213,7 @@ extension APIProblem {
     case .poolDeleted: self.init(FleetError.poolDraining(pool))
     case .draining: self = .draining
     case .notRecorded(let failure): self.init(failure)
+    case .untold(let vm, let error): self.init(error, vm: vm)
     case .exhausted(let waiting):
       let others = waiting == 1 ? "1 other waits" : "\(waiting) others wait"
       self.init(

@@ -37,6 +37,7 @@ extension APIProblem {
     case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
     case .draining: self = .draining
     case .creation(.image(let layout)): self.init(layout)
+    case .untold(let vm, let error): self.init(error, vm: vm)
     case .creation(let creation):
       self.init(creation.isExhaustion ? .resourcesExhausted : .internalError, "\(creation)".asSentence)
     }
@@ -45,7 +46,8 @@ extension APIProblem {
   init(_ error: GuestLayoutError) {
     let member =
       switch error {
-      case .unreadable: "/image"
+      case .unreadable, .placement(.segmentReserved), .placement(.commandLine): "/image"
+      case .placement(.segmentBeyondMemory), .placement(.noRoomForInitramfs): "/memory_mib"
       case .emptyCode, .codeBeyondMemory: "/flat/code"
       case .memoryTooSmall: "/memory_mib"
       case .vcpuCount: "/vcpus"

@@ -1,4 +1,5 @@
 import APIModel
+import GuestImages
 import HTTPServer
 import LinuxSupport
 import MachineRuntime
@@ -23,10 +24,13 @@ enum RunRoutes {
     let deadlineNS = UInt64(deadlineMS) * 1_000_000
     let request = LeaseRequest(
       ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS), start: false,
-      labels: ["for": "run"], origin: call.origin)
+      labels: ["for": "run"],
+      arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
+      origin: call.origin)
     let pool = call.parameters.name
     // Told now, while there is somebody to tell it to without waiting.
     _ = try translating { () throws(FleetError) in try api.fleet.pool(pool) }
+    try api.check(request.arguments, forPool: pool)
     return .suspended { waiter in
       Run(api.fleet, pool, waiter, input: input, deadlineNS: deadlineNS, origin: call.origin).begin(request)
     }

@@ -1,4 +1,5 @@
 import APIModel
+import GuestImages
 import HTTPServer
 import LinuxSupport
 import MachineRuntime
@@ -70,11 +71,12 @@ enum VMRoutes {
   private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let document = try call.document(CreateVMDocument.self)
     let specification = try VMSpecification(document)
+    let arguments = GuestArguments(commandLine: document.commandLine, environment: document.environment)
     return .later(.working) { () throws(APIProblem) in
       // A vCPU that is not there within a second was started all the same; the document tells.
       let deadlineNS = MonotonicClock.now() + 1_000_000_000
       let vm = try translating { () throws(FleetError) in
-        try api.fleet.create(specification, start: document.start ?? true, untilNS: deadlineNS)
+        try api.fleet.create(specification, arguments, start: document.start ?? true, untilNS: deadlineNS)
       }
       return try .created(VMDocument(vm), at: "/v1/vms/" + vm.id)
     }

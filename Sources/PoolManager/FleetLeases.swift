@@ -53,7 +53,8 @@ extension Fleet {
     return lease
   }
 
-  /// Records a lease and starts its VM; where it cannot be recorded it never was.
+  /// Records a lease, tells the VM's guest what it should be told and starts it; where it cannot be recorded it never
+  /// was.
   func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
     do throws(JournalFailure) {
       try journal?.granted(lease, by: request.origin)
@@ -65,6 +66,12 @@ extension Fleet {
     }
     // It may have ended while it was recorded; then its end may have come too early for that.
     recordEnd(of: lease.id)
+    do throws(MachineControlError) {
+      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
+    } catch {
+      _ = end(lease.id, .abandoned, by: .server)
+      return .failure(.untold(vm: lease.vm.id, error))
+    }
     // Asked for, not waited for: that takes longer than all the rest, and the vCPUs serve requests in order. A VM that was
     // deleted meanwhile has ended its lease, too.
     if request.start { try? lease.vm.machine.start(untilNS: 0) }

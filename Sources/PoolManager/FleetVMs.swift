@@ -1,13 +1,15 @@
 import Foundation
+import GuestImages
 import LinuxSupport
 import MachineRuntime
 
 // VMs: made by hand, found, watched and deleted.
 
 extension Fleet {
-  /// Makes a VM by hand; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
+  /// Makes a VM by hand and tells its guest `arguments`; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
   public func create(
-    _ specification: VMSpecification, start: Bool, untilNS deadlineNS: UInt64
+    _ specification: VMSpecification, _ arguments: GuestArguments = GuestArguments(), start: Bool,
+    untilNS deadlineNS: UInt64
   ) throws(FleetError) -> VM {
     let footprint = specification.footprint
     let refusal = step { tables, _ -> FleetError? in
@@ -21,6 +23,13 @@ extension Fleet {
     } catch {
       step { tables, now in tables.ledger.unreserve(footprint, now: now) }
       throw .creation(error)
+    }
+    do throws(MachineControlError) {
+      try vm.machine.tell(arguments)
+    } catch {
+      vm.machine.destroy()
+      step { tables, now in tables.ledger.unreserve(footprint, now: now) }
+      throw .untold(vm: vm.id, error)
     }
     step { tables, _ in
       tables.ledger.madeByHand(vm.id, footprint)

@@ -1,4 +1,6 @@
 import Foundation
+import GuestImages
+import MachineRuntime
 
 /// What somebody who wants a VM asks for.
 public struct LeaseRequest: Sendable {
@@ -10,15 +12,21 @@ public struct LeaseRequest: Sendable {
   public var start: Bool
   /// Whatever the client wants to find there again.
   public var labels: [String: String]
+  /// What the guest is told before it is started.
+  public var arguments: GuestArguments
   /// On whose behalf.
   public var origin: Origin
 
   /// A request.
-  public init(ttlNS: UInt64, waitNS: UInt64, start: Bool, labels: [String: String] = [:], origin: Origin) {
+  public init(
+    ttlNS: UInt64, waitNS: UInt64, start: Bool, labels: [String: String] = [:],
+    arguments: GuestArguments = GuestArguments(), origin: Origin
+  ) {
     self.ttlNS = ttlNS
     self.waitNS = waitNS
     self.start = start
     self.labels = labels
+    self.arguments = arguments
     self.origin = origin
   }
 }
@@ -98,6 +106,8 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   case draining
   /// It could not be recorded.
   case notRecorded(JournalFailure)
+  /// The VM of that id cannot be told what it should be: the pool's image has become another.
+  case untold(vm: String, MachineControlError)
 }
 
 /// What became of a request for a lease.

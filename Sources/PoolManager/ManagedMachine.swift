@@ -1,4 +1,5 @@
 import Devices
+import GuestImages
 import KVM
 import MachineRuntime
 import VCPURuntime
@@ -15,6 +16,8 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var state: MachineState { get }
   /// Both directions of its console.
   var console: Console { get }
+  /// Writes into its memory what its guest is told. In state `ready`, before `start`.
+  func tell(_ told: GuestArguments) throws(MachineControlError)
   /// `ready` → `running`.
   func start(untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// Stops it (as `deadline`) in `delayNS`. Before `start`; what its configuration says is then forgotten.

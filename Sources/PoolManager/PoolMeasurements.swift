@@ -58,7 +58,7 @@ public final class LeaseCounts: Sendable {
     case exhausted
     /// The client left before its turn, or before it could be told.
     case abandoned
-    /// The server or the pool was about to end, or the lease could not be recorded.
+    /// The server or the pool was about to end, or the lease could not be recorded or the guest not told.
     case refused
     /// The holder gave the VM back.
     case released
@@ -79,7 +79,7 @@ public final class LeaseCounts: Sendable {
   func count(_ refusal: LeaseRefusal) {
     switch refusal {
     case .exhausted: count(.exhausted)
-    case .noSuchPool, .poolDeleted, .draining, .notRecorded: count(Result.refused)
+    case .noSuchPool, .poolDeleted, .draining, .notRecorded, .untold: count(Result.refused)
     }
   }
 

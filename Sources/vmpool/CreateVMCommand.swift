@@ -42,6 +42,8 @@ extension VMsCommand {
       help: ArgumentHelp("Stop it when it has run for so long, \(DurationArgument.form).", valueName: "duration"))
     var deadline: DurationArgument?
 
+    @OptionGroup var arguments: GuestArgumentOptions
+
     func validate() throws {
       guard (image == nil) != (flat == nil) else { throw ValidationError("Give either --image or --flat.") }
       guard (flat == nil) == (mode == nil) else { throw ValidationError("--flat and --mode go together.") }
@@ -53,7 +55,7 @@ extension VMsCommand {
     func run(_ client: VMPoolClient) throws {
       let request = CreateVMDocument(
         image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart,
-        deadlineMS: deadline?.milliseconds)
+        deadlineMS: deadline?.milliseconds, commandLine: arguments.commandLine, environment: arguments.environment)
       try show(client.createVM(request)) { table([$0]).text }
     }
 

@@ -29,6 +29,8 @@ struct LeaseCommand: DocumentCommand {
   @Option(help: ArgumentHelp("Something to know the lease by; may be given several times.", valueName: "name=value"))
   var label: [Label] = []
 
+  @OptionGroup var arguments: GuestArgumentOptions
+
   @Option(
     help: ArgumentHelp(
       "Repeat the command with the same key when you did not get its answer: it leases one VM, not two.",
@@ -42,7 +44,8 @@ struct LeaseCommand: DocumentCommand {
   func run(_ client: VMPoolClient) throws {
     let labels = Dictionary(uniqueKeysWithValues: label.map { ($0.name, $0.value) })
     let request = LeaseRequestDocument(
-      ttlMS: ttl?.milliseconds, waitMS: wait?.milliseconds, start: !noStart, labels: labels)
+      ttlMS: ttl?.milliseconds, waitMS: wait?.milliseconds, start: !noStart, labels: labels,
+      commandLine: arguments.commandLine, environment: arguments.environment)
     try show(client.lease(from: pool, request, idempotencyKey: idempotencyKey)) { LeasesCommand.table([$0]).text }
   }
 }

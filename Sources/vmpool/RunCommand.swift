@@ -39,6 +39,8 @@ struct RunCommand: DocumentCommand {
   @Option(help: ArgumentHelp("How long to wait for a VM when none is ready; 0 when absent.", valueName: "duration"))
   var wait: DurationArgument?
 
+  @OptionGroup var arguments: GuestArgumentOptions
+
   /// What the lease lasts beyond the deadline: for stopping the guest and reading what it wrote.
   private static let grace = 60_000
   private static let longestLease = 86_400_000
@@ -63,7 +65,9 @@ struct RunCommand: DocumentCommand {
     let bytes = try input.map { path throws(ExitCode) in Data(try contents(of: path)).base64EncodedString() }
     let document = try client.run(
       in: pool,
-      RunRequestDocument(inputBase64: bytes, deadlineMS: deadline.milliseconds, waitMS: wait?.milliseconds))
+      RunRequestDocument(
+        inputBase64: bytes, deadlineMS: deadline.milliseconds, waitMS: wait?.milliseconds,
+        commandLine: arguments.commandLine, environment: arguments.environment))
     try show(document) { _ in "" }
     return Self.exitCode(document.outcome, document.exitCode)
   }
@@ -80,7 +84,7 @@ struct RunCommand: DocumentCommand {
       from: pool,
       LeaseRequestDocument(
         ttlMS: min(deadline.milliseconds + Self.grace, Self.longestLease), waitMS: wait?.milliseconds, start: false,
-        labels: ["for": "run"]))
+        labels: ["for": "run"], commandLine: arguments.commandLine, environment: arguments.environment))
     return try notingSignals {
       let result = Result { try follow(lease, input, client) }
       release(lease, client)

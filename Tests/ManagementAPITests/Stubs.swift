@@ -39,6 +39,7 @@ final class StubMachine: ManagedMachine {
 
   var state: MachineState { .ready }
   func limit(toNS: UInt64) {}
+  func tell(_ told: GuestArguments) throws(MachineControlError) {}
   func start(untilNS: UInt64) throws(MachineControlError) { try control() }
   func pause(untilNS: UInt64) throws(MachineControlError) { try control() }
   func resume(untilNS: UInt64) throws(MachineControlError) { try control() }
@@ -90,6 +91,7 @@ final class DeafMachine: ManagedMachine {
   var state: MachineState { real.state }
   var console: Console { real.console }
   func limit(toNS delay: UInt64) { real.limit(toNS: delay) }
+  func tell(_ told: GuestArguments) throws(MachineControlError) { try real.tell(told) }
   func start(untilNS end: UInt64) throws(MachineControlError) { try real.start(untilNS: end) }
   func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
   func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }
