@@ -4,4 +4,6 @@ public enum GuestKind: String, Sendable, CaseIterable {
   case builtin
   /// Raw machine code.
   case flat
+  /// A Solo5 unikernel for the hvt tender, ABI version 2.
+  case solo5
 }

@@ -8,6 +8,10 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case unusedPart(String, GuestKind)
   /// Machine code does not say how it starts, and nobody else did.
   case noPlacement
+  /// An ELF file is damaged.
+  case elf(ELFDefect)
+  /// A Solo5 unikernel cannot be run.
+  case solo5(Solo5Error)
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 
@@ -25,6 +29,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
       "An image of the kind \(kind.rawValue) has no \(part). Leave it out."
     case .noPlacement:
       "Raw machine code does not say how it starts. Give its mode."
+    case .elf(let defect): "\(defect)"
+    case .solo5(let error): "\(error)"
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     }
