@@ -132,7 +132,8 @@ let package = Package(
     tests(
       "MachineRuntimeTests",
       [
-        "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices", "LinuxSupport",
+        "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices",
+        "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
     tests(

@@ -70,6 +70,13 @@ int ckvm_get_regs(int vcpu, struct kvm_regs *regs) { return result(ioctl(vcpu, K
 int ckvm_set_regs(int vcpu, const struct kvm_regs *regs) { return result(ioctl(vcpu, KVM_SET_REGS, regs)); }
 int ckvm_get_sregs(int vcpu, struct kvm_sregs *sregs) { return result(ioctl(vcpu, KVM_GET_SREGS, sregs)); }
 int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs) { return result(ioctl(vcpu, KVM_SET_SREGS, sregs)); }
+uint64_t ckvm_translate(int vcpu, uint64_t linear) {
+  struct kvm_translation translation = {.linear_address = linear};
+  if (ioctl(vcpu, KVM_TRANSLATE, &translation) < 0 || !translation.valid) return UINT64_MAX;
+  return translation.physical_address;
+}
+
+int ckvm_get_tsc_khz(int vcpu) { return result(ioctl(vcpu, KVM_GET_TSC_KHZ, 0)); }
 int ckvm_stats_fd(int fd) { return result(ioctl(fd, KVM_GET_STATS_FD, 0)); }
 
 int ckvm_unblock_in_run(int vcpu, int signal) {

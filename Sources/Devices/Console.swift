@@ -46,6 +46,23 @@ public final class Console: Sendable {
     }
   }
 
+  /// Appends bytes of output, dropping the oldest when the ring is full.
+  public func append(_ bytes: [UInt8]) {
+    state.withLock { state in
+      let added = bytes.prefix(outputCapacity - state.output.count)
+      state.output += added
+      state.written += UInt64(added.count)
+      let others = bytes.dropFirst(added.count)
+      // Those that this very call would overwrite are not worth the copying.
+      let kept = others.suffix(outputCapacity)
+      state.written += UInt64(others.count - kept.count)
+      for byte in kept {
+        state.output[Int(state.written % UInt64(outputCapacity))] = byte
+        state.written += 1
+      }
+    }
+  }
+
   /// Up to `limit` bytes of output from `offset` on.
   ///
   /// - Returns: the bytes; `start`, the offset of the first, later than asked when older bytes were dropped; `next`,

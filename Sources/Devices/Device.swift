@@ -18,6 +18,30 @@ public enum DeviceEffect: Sendable, Equatable {
   /// The guest polls an empty device: its vCPU may sleep until there is input. Input may have arrived since, so look
   /// for it again (`Console.hasInput`) once whatever wakes the vCPU is armed, before it sleeps.
   case idle
+  /// The guest waits: its vCPU sleeps for so many nanoseconds.
+  case sleep(forNS: UInt64)
+  /// The guest did what nothing can go on from.
+  case fail(GuestFault)
+}
+
+/// What a guest did to a device that cannot go on after it.
+public enum GuestFault: Sendable, Equatable, CustomStringConvertible {
+  /// There is no hypercall of that number.
+  case noSuchHypercall(number: UInt64)
+  /// Hypercalls are made by writes of 32 bits.
+  case hypercallWidth(Solo5Hypercalls.Call, AccessWidth)
+  /// A hypercall names bytes that the guest does not have.
+  case hypercallAddress(Solo5Hypercalls.Call, GuestAddressError)
+
+  /// What it did, in a sentence without its end.
+  public var description: String {
+    switch self {
+    case .noSuchHypercall(let number): "the guest made hypercall \(number), which does not exist"
+    case .hypercallWidth(let call, let width):
+      "the guest made hypercall \(call.name) by writing \(width.rawValue) bytes to its port instead of 4"
+    case .hypercallAddress(let call, let range): "the guest made hypercall \(call.name) with \(range)"
+    }
+  }
 }
 
 /// Something a guest reaches through ports or memory accesses.

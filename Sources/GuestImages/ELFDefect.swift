@@ -1,5 +1,5 @@
-/// What is wrong with an ELF file, or why it is not one that can be started by itself. Segments are called by their number in the table of program headers, from 0, as
-/// `readelf --segments` lists them.
+/// What is wrong with an ELF file, or why it is not one that can be started by itself. Segments are called by their
+/// number in the table of program headers, from 0, as `readelf --segments` lists them.
 public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   /// Its bytes cannot be had.
   case unreadable(ImageReadError)

@@ -6,6 +6,7 @@ public struct GuestImage: Sendable, Equatable {
     case flat(FlatImage)
     case elf(ELFImage)
     case multiboot(MultibootImage)
+    case solo5(Solo5Image)
   }
 
   /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
@@ -42,7 +43,11 @@ public struct GuestImage: Sendable, Equatable {
     case .multiboot:
       guard let image = try MultibootImage(parts) else { throw .notOfKind(.multiboot) }
       return .multiboot(image)
+    case .solo5:
+      guard let image = try Solo5Image(parts) else { throw .notOfKind(.solo5) }
+      return .solo5(image)
     case nil:
+      if let image = try Solo5Image(parts) { return .solo5(image) }
       if let image = try MultibootImage(parts) { return .multiboot(image) }
       if let image = try ELFImage(parts) { return .elf(image) }
       throw .notRecognised
@@ -56,6 +61,7 @@ public struct GuestImage: Sendable, Equatable {
     case .flat(let image): image.description
     case .elf(let image): image.description
     case .multiboot(let image): image.description
+    case .solo5(let image): image.description
     }
   }
 
@@ -71,6 +77,8 @@ public struct GuestImage: Sendable, Equatable {
     case .elf(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     case .multiboot(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .solo5(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     }
   }

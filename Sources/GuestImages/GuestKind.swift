@@ -8,4 +8,6 @@ public enum GuestKind: String, Sendable, CaseIterable {
   case elf
   /// A kernel for Multiboot boot loaders, version 1.
   case multiboot
+  /// A Solo5 unikernel for the hvt tender, ABI version 2.
+  case solo5
 }

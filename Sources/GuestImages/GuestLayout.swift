@@ -19,6 +19,11 @@ public struct GuestSegment: Sendable, Equatable {
     contents = .bytes(bytes)
   }
 
+  /// A number made by us.
+  public init(littleEndian number: some FixedWidthInteger & UnsignedInteger, at address: UInt64) {
+    self.init(address: address, bytes: [UInt8](littleEndian: number))
+  }
+
   /// Bytes of a part of the image, which has them.
   public init(address: UInt64, part: ImagePart, offset: UInt64, count: UInt64) {
     self.address = address
@@ -53,9 +58,25 @@ public enum Platform: Sendable, Equatable {
   case minimal
   /// The kernel's interrupt controllers and timer besides, and a serial port that interrupts (IRQ 4).
   case pc
+  /// Solo5's hypercalls, and nothing else.
+  case solo5(Solo5Platform)
 
   /// Whether it has the kernel's interrupt controllers, so that a halted vCPU sleeps in the kernel.
-  public var hasInterrupts: Bool { self != .minimal }
+  public var hasInterrupts: Bool { self == .pc }
+}
+
+/// What a Solo5 guest finds behind its hypercalls.
+public struct Solo5Platform: Sendable, Equatable {
+  /// What its block devices hold at first, by their handles.
+  public let blocks: [UInt64: ImagePart]
+  /// The guest-physical address of 64 bits that tell the guest how fast its time stamp counter runs, in Hz.
+  public let frequencyAddress: UInt64
+
+  /// A platform with every member given.
+  public init(blocks: [UInt64: ImagePart], frequencyAddress: UInt64) {
+    self.blocks = blocks
+    self.frequencyAddress = frequencyAddress
+  }
 }
 
 /// What to put into a VM's memory, how its vCPUs start, and what else the VM has.

@@ -12,6 +12,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case elf(ELFDefect)
   /// A Multiboot kernel cannot be started.
   case multiboot(MultibootError)
+  /// A Solo5 unikernel cannot be run.
+  case solo5(Solo5Error)
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 
@@ -31,6 +33,7 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
       "Raw machine code does not say how it starts. Give its mode."
     case .elf(let defect): "\(defect)"
     case .multiboot(let error): "\(error)"
+    case .solo5(let error): "\(error)"
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     }

@@ -46,6 +46,7 @@ public struct BootState: Sendable {
   private static let simdExceptions: UInt64 = 1 << 10
   private static let longModeEnable: UInt64 = 1 << 8
   private static let longModeActive: UInt64 = 1 << 10
+  private static let noExecuteEnable: UInt64 = 1 << 11
 
   func apply(to sregs: inout kvm_sregs) {
     if descriptorTable.limit > 0 { (sregs.gdt.base, sregs.gdt.limit) = descriptorTable }
@@ -66,7 +67,8 @@ public struct BootState: Sendable {
       sregs.cr0 =
         Self.protectionEnable | Self.monitorCoprocessor | Self.extensionType | Self.numericError | Self.writeProtect
         | Self.paging
-      sregs.efer = Self.longModeEnable | Self.longModeActive
+      // Page tables may forbid execution: without this the bit for it is a reserved one.
+      sregs.efer = Self.longModeEnable | Self.longModeActive | Self.noExecuteEnable
       setFlat(&sregs, ring: ring, long: true)
     }
   }

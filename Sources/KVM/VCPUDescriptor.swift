@@ -53,6 +53,11 @@ public struct VCPUDescriptor: ~Copyable, Sendable {
     try request("KVM_SET_MP_STATE", ckvm_make_runnable(rawValue))
   }
 
+  /// How fast the guest's time stamp counter runs, in Hz (KVM_GET_TSC_KHZ). Fails with EIO where the host's is unstable.
+  public borrowing func timeStampFrequency() throws(KVMError) -> UInt64 {
+    UInt64(try request("KVM_GET_TSC_KHZ", ckvm_get_tsc_khz(rawValue))) * 1000
+  }
+
   private borrowing func sregs() throws(KVMError) -> kvm_sregs {
     var sregs = kvm_sregs()
     try request("KVM_GET_SREGS", unsafe ckvm_get_sregs(rawValue, &sregs))  // Safe: a local outlives the call.

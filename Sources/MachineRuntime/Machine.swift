@@ -46,21 +46,8 @@ public final class Machine: Sendable {
   public let console = Console()
   private let core: MachineCore
   private let deadline = DeadlineTimer()
-  private let parts: Mutex<Parts>
-
-  /// What `destroy` takes apart, in this order: the VM's descriptor before the memory it maps.
-  private struct Parts: ~Copyable {
-    var vm: VMDescriptor?
-    var memory: GuestMemoryRegion?
-
-    func put(_ segment: GuestSegment) throws(MachineCreationError) {
-      switch memory {
-      case .some(let memory): try Machine.put(segment, into: memory)
-      case nil: return
-      }
-    }
-  }
-
+  /// Closed before the memory that it maps is unmapped. A leaf lock.
+  private let vm: Mutex<VMDescriptor?>
   private let arguments: ArgumentPlaces
 
   /// Makes a VM in state `ready`: memory laid out, registers loaded, a parked thread for each vCPU.
@@ -90,12 +77,17 @@ public final class Machine: Sendable {
         ports: try Bus(devices), memory: try Bus([]), vcpus: configuration.vcpus, changed: changed)
     } catch { throw .devices(error) }
     arguments = layout.arguments
+    let memory = SharedGuestMemory(try Self.load(layout, size: size))
+    do throws(BusError) {
+      let ports = try layout.platform.ports(console: console, memory: memory, overlayBytes: size)
+      core = MachineCore(
+        ports: ports, memory: try Bus([]), guest: memory, vcpus: configuration.vcpus, changed: changed)
+    } catch { throw .devices(error) }
     let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
-    parts = Mutex(
-      try Self.assemble(hasIRQChip, layout.platform, system, memory: try Self.load(layout, size: size)))
+    vm = Mutex(try Self.assemble(hasIRQChip, layout.platform, system, memory: memory))
 
     do throws(MachineCreationError) {
-      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, hasIRQChip) }
+      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, hasIRQChip, layout.platform) }
     } catch {
       destroy()
       throw error
@@ -107,50 +99,30 @@ public final class Machine: Sendable {
     do throws(GuestMemoryError) {
       memory = try GuestMemoryRegion(size: size)
     } catch { throw .memory(error) }
-    for segment in layout.segments { try put(segment, into: memory) }
+    for segment in layout.segments { try memory.put(segment) }
     return memory
   }
 
-  /// What is in the image is read straight into guest memory: copied once.
-  private static func put(
-    _ segment: GuestSegment, into memory: borrowing GuestMemoryRegion
-  ) throws(MachineCreationError) {
-    let result: Result<Void, ImageReadError>
-    do throws(GuestMemoryError) {
-      switch segment.contents {
-      case .bytes(let bytes):
-        try memory.write(bytes, at: segment.address)
-        return
-      case .part(let part, let offset, let count):
-        result = try memory.fill(at: segment.address, count: count) { target throws(ImageReadError) in
-          try part.read(at: offset, into: &target)
-        }
-      }
-    } catch { throw .memory(error) }
-    do throws(ImageReadError) {
-      try result.get()
-    } catch { throw .image(.unreadable(error)) }
-  }
-
   private static func assemble(
-    _ hasIRQChip: Bool, _ platform: Platform, _ system: KVMSystem, memory: consuming GuestMemoryRegion
-  ) throws(MachineCreationError) -> Parts {
+    _ hasIRQChip: Bool, _ platform: Platform, _ system: KVMSystem, memory: SharedGuestMemory
+  ) throws(MachineCreationError) -> VMDescriptor {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
       if platform == .pc { try vm.createTimer() }
-      // Safe: the region is unmapped after the VM's descriptor and all its vCPUs' are closed.
-      unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
-      return Parts(vm: consume vm, memory: consume memory)
+      try memory.map(into: vm)
+      return vm
     } catch { throw .kvm(error) }
   }
 
-  private func addVCPU(_ index: Int, _ start: CPUStart?, _ hasIRQChip: Bool) throws(MachineCreationError) {
+  private func addVCPU(
+    _ index: Int, _ start: CPUStart?, _ hasIRQChip: Bool, _ platform: Platform
+  ) throws(MachineCreationError) {
     var descriptor: VCPUDescriptor?
     do throws(KVMError) {
-      descriptor = try parts.withLock { parts -> Result<VCPUDescriptor?, KVMError> in
+      descriptor = try vm.withLock { vm -> Result<VCPUDescriptor?, KVMError> in
         do throws(KVMError) {
-          return .success(try parts.vm?.createVCPU(index: index))
+          return .success(try vm?.createVCPU(index: index))
         } catch { return .failure(error) }
       }.get()
       if let start {
@@ -159,9 +131,20 @@ public final class Machine: Sendable {
       }
     } catch { throw .kvm(error) }
     guard let ready = descriptor.take() else { return }
+    if case .solo5(let solo5) = platform { try tellFrequency(of: ready, solo5) }
     do throws(VCPUStartError) {
       core.add(try VCPU(ready, index: index, mechanism: configuration.mechanism, handler: core))
     } catch { throw .vcpu(error) }
+  }
+
+  private func tellFrequency(
+    of vcpu: borrowing VCPUDescriptor, _ solo5: Solo5Platform
+  ) throws(MachineCreationError) {
+    let frequency: UInt64
+    do throws(KVMError) {
+      frequency = try vcpu.timeStampFrequency()
+    } catch { throw .kvm(error) }
+    try core.guest.put(GuestSegment(littleEndian: frequency, at: solo5.frequencyAddress))
   }
 
   // MARK: Lifecycle
@@ -177,13 +160,9 @@ public final class Machine: Sendable {
       segments = try arguments.segments(for: told)
     } catch { throw .arguments(error) }
     guard state == .ready else { throw .invalidState(operation: "tell something to", state) }
-    let failure = parts.withLock { parts -> MachineCreationError? in
-      do throws(MachineCreationError) {
-        for segment in segments { try parts.put(segment) }
-        return nil
-      } catch { return error }
-    }
-    if let failure { throw .failed("\(failure)") }
+    do throws(MachineCreationError) {
+      for segment in segments { try core.guest.put(segment) }
+    } catch { throw .failed("\(error)") }
   }
 
   /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
@@ -231,10 +210,8 @@ public final class Machine: Sendable {
     let vcpus = core.vcpus
     for vcpu in vcpus { vcpu.join() }
     core.release()
-    parts.withLock { parts in
-      parts.vm = nil
-      parts.memory = nil
-    }
+    vm.withLock { $0 = nil }
+    core.guest.release()
   }
 
   // MARK: Kicks

@@ -16,14 +16,22 @@ final class MachineCore: ExitHandler {
 
   private let ports: Bus
   private let memory: Bus
+  /// Its memory, for its devices and for whoever describes what its vCPUs could not execute.
+  let guest: SharedGuestMemory
+  /// What ended the guest, where a device did: the first counts. A leaf lock.
+  private let fault = Mutex<GuestFault?>(nil)
   private let changed: @Sendable (MachineState) -> Void
   /// Guards the lifecycle and the order in which goals are published. Held while goals are published, which sends
   /// signals but waits for nothing; never held while waiting for a vCPU. The locks of `VCPU` are taken under it.
   private let guarded: Mutex<Guarded>
 
-  init(ports: Bus, memory: Bus, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void) {
+  init(
+    ports: Bus, memory: Bus, guest: SharedGuestMemory, vcpus: Int,
+    changed: @escaping @Sendable (MachineState) -> Void
+  ) {
     self.ports = ports
     self.memory = memory
+    self.guest = guest
     self.changed = changed
     guarded = Mutex(Guarded(lifecycle: Lifecycle(vcpus: vcpus)))
   }
@@ -108,36 +116,44 @@ final class MachineCore: ExitHandler {
   func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
     let (value, effect) = ports.read(address: UInt64(port), width: width)
-    return (UInt32(truncatingIfNeeded: value), effect.action)
+    return (UInt32(truncatingIfNeeded: value), action(effect))
   }
 
   func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return ports.write(address: UInt64(port), width: width, value: UInt64(value)).action
+    return action(ports.write(address: UInt64(port), width: width, value: UInt64(value)))
   }
 
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
     let (value, effect) = memory.read(address: address, width: width)
-    return (value, effect.action)
+    return (value, action(effect))
   }
 
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return memory.write(address: address, width: width, value: value).action
+    return action(memory.write(address: address, width: width, value: value))
   }
+
+  private func action(_ effect: DeviceEffect) -> ExitAction {
+    switch effect {
+    case .none: return .resume
+    case .idle: return .idle
+    case .sleep(let duration):
+      let (wake, overflow) = MonotonicClock.now().addingReportingOverflow(duration)
+      return .sleep(untilNS: overflow ? .max : wake)
+    case .exit(let code): return .exit(code: code)
+    case .fail(let newFault):
+      fault.withLock { fault in fault = fault ?? newFault }
+      return .fail
+    }
+  }
+
+  func failure() -> String { fault.withLock { $0?.description } ?? "a device failed" }
+
+  func guestMemory(at address: UInt64, count: Int) -> [UInt8] { guest.bytes(at: address, upTo: count) }
 
   func vcpuFinished(index: Int, _ stop: VCPUStop) { on(.vcpuFinished(stop)) }
 
   func vcpuParkedForGood(index: Int) { on(.vcpuParkedForGood) }
-}
-
-extension DeviceEffect {
-  fileprivate var action: ExitAction {
-    switch self {
-    case .none: .resume
-    case .idle: .idle
-    case .exit(let code): .exit(code: code)
-    }
-  }
 }

@@ -4,8 +4,13 @@ public enum ExitAction: Sendable, Equatable {
   case resume
   /// The guest polls for something that is not there: the vCPU sleeps for a moment, or until it is asked to look.
   case idle
+  /// The guest waits for a time: the vCPU sleeps until then (CLOCK_MONOTONIC). Whatever it is asked meanwhile is served,
+  /// and does not shorten the guest's sleep.
+  case sleep(untilNS: UInt64)
   /// The guest says that it is done, with this code.
   case exit(code: UInt8)
+  /// The guest did what nothing can go on from; `ExitHandler.failure` says what.
+  case fail
 }
 
 /// Why a vCPU will not enter the guest again of its own.
@@ -28,9 +33,20 @@ public protocol ExitHandler: AnyObject, Sendable {
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction)
   /// A write of `size` (1 to 8) bytes to a guest-physical address without memory.
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction
+  /// What an action `fail` was about, as the end of a sentence about the guest.
+  func failure() -> String
+  /// A copy of up to `count` bytes of the guest's memory at a guest-physical address, as far as there is memory.
+  func guestMemory(at address: UInt64, count: Int) -> [UInt8]
   /// The vCPU has left the guest for good, by itself. Not called for a goal.
   func vcpuFinished(index: Int, _ stop: VCPUStop)
   /// The vCPU has reached the goal `stop`, or `end` without a stop before: it will not touch guest memory or devices
   /// any more. Called once, before the request is acknowledged.
   func vcpuParkedForGood(index: Int)
+}
+
+extension ExitHandler {
+  /// For handlers whose devices never fail.
+  public func failure() -> String { "the guest did what its devices do not bear" }
+  /// For handlers that do not know the guest's memory.
+  public func guestMemory(at address: UInt64, count: Int) -> [UInt8] { [] }
 }

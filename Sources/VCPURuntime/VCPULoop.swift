@@ -39,6 +39,7 @@ extension VCPU {
     var hasRun = false
     // Whether the last access may not be in the registers yet: -EINTR says that it is, whoever set the flag.
     var accessIsOpen = false
+    var wakeNS: UInt64 = 0
     while true {
       if let stop = departure.stop, !isFinished {
         isFinished = true
@@ -49,7 +50,7 @@ extension VCPU {
       if word.isPending {
         let mustComplete = word.goal >= .pause && accessIsOpen && !isFinished
         accessIsOpen = accessIsOpen && !mustComplete
-        if mustComplete, let stop = completeAccess() {
+        if mustComplete, let stop = completeAccess(&wakeNS) {
           // The access that was still under way ended the guest. The request stays unanswered until that is known.
           isFinished = true
           handler.vcpuFinished(index: index, stop)
@@ -74,9 +75,9 @@ extension VCPU {
             continue
           }
         }
-        departure = runGuest(handler, &accessIsOpen)
+        departure = sleep(&wakeNS) ?? runGuest(handler, &accessIsOpen, &wakeNS)
       } else {
-        park(timeoutNS: nil)
+        park(untilNS: .max)
         departure = Departure(phase: .parked, outNS: MonotonicClock.now())
       }
     }
@@ -113,8 +114,19 @@ extension VCPU {
     stateCode.store(state.rawValue, ordering: .relaxed)
   }
 
-  /// Sleeps until there is a request, or for `timeoutNS`. `take` ends the parking.
-  private func park(timeoutNS: UInt64?) {
+  /// Goes on with a sleep that the guest asked for, until `wakeNS` or a request; nil when it is over.
+  private func sleep(_ wakeNS: inout UInt64) -> Departure? {
+    guard wakeNS > 0 else { return nil }
+    if MonotonicClock.now() < wakeNS {
+      park(untilNS: wakeNS)
+      return Departure(phase: .parked, outNS: MonotonicClock.now())
+    }
+    wakeNS = 0
+    return nil
+  }
+
+  /// Sleeps until there is a request, or until `deadlineNS` (`max`: for ever). `take` ends the parking.
+  private func park(untilNS deadlineNS: UInt64) {
     var found = unsafe ckvm_request_load(control)
     while true {
       let word = RequestWord(bits: found)
@@ -123,17 +135,21 @@ extension VCPU {
       guard unsafe ckvm_request_exchange(control, &found, parked.bits) else { continue }
       found = parked.bits
       while !RequestWord(bits: found).isPending {
-        let outcome = unsafe Futex.wait(
-          on: ckvm_request_futex(control), while: parked.futexValue, timeoutNS: timeoutNS)
-        if outcome == .timedOut { return }
+        let now = deadlineNS == .max ? 0 : MonotonicClock.now()
+        if now >= deadlineNS { return }
+        _ = unsafe Futex.wait(
+          on: ckvm_request_futex(control), while: parked.futexValue,
+          timeoutNS: deadlineNS == .max ? nil : deadlineNS - now)
         found = unsafe ckvm_request_load(control)
       }
       return
     }
   }
 
-  /// Runs the guest until a request is pending or the vCPU is finished.
-  private func runGuest(_ handler: borrowing any ExitHandler, _ accessIsOpen: inout Bool) -> Departure {
+  /// Runs the guest until a request is pending, it sleeps until `wakeNS`, or the vCPU is finished.
+  private func runGuest(
+    _ handler: borrowing any ExitHandler, _ accessIsOpen: inout Bool, _ wakeNS: inout UInt64
+  ) -> Departure {
     var failures = 0
     var hasExited = false
     while true {
@@ -148,10 +164,15 @@ extension VCPU {
           switch serveAccess(reason, handler) {
           case .resume: continue
           case .idle:
-            park(timeoutNS: Self.idleSleepNS)
+            park(untilNS: MonotonicClock.now() + Self.idleSleepNS)
             return Departure(phase: .parked, outNS: MonotonicClock.now())
+          case .sleep(let untilNS):
+            wakeNS = untilNS
+            return Departure(phase: .host, outNS: MonotonicClock.now())
           case .exit(let code):
             return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .exited(code: code))
+          case .fail:
+            return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .crashed(handler.failure()))
           }
         }
         if let stop = describeStop(reason) {
@@ -209,7 +230,7 @@ extension VCPU {
 
   /// Completes a port or memory access that has been served but not yet put into the registers, without running the
   /// guest; it may consist of several. Returns a stop if one of them ended the guest.
-  private func completeAccess() -> VCPUStop? {
+  private func completeAccess(_ wakeNS: inout UInt64) -> VCPUStop? {
     let byself = mechanism == .signalMask ? Self.signal : 0
     // An instruction can be split into a few accesses, never into thousands.
     for _ in 0..<4096 {
@@ -225,7 +246,12 @@ extension VCPU {
       let reason = unsafe ckvm_exit_reason(control)
       unsafe ckvm_count_exit(control, reason)
       if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
-        if case .exit(let code) = serveAccess(reason, handler) { return .exited(code: code) }
+        switch serveAccess(reason, handler) {
+        case .resume, .idle: break
+        case .sleep(let untilNS): wakeNS = untilNS
+        case .exit(let code): return .exited(code: code)
+        case .fail: return .crashed(handler.failure())
+        }
       } else if let stop = describeStop(reason) {
         return stop
       }
@@ -256,8 +282,10 @@ extension VCPU {
         unsafe ckvm_io_set(control, item, value)
         action = effect
       }
-      if case .exit = last { continue }
-      last = action
+      switch last {
+      case .exit, .fail: break
+      case .resume, .idle, .sleep: last = action
+      }
     }
     return last
   }
@@ -270,23 +298,13 @@ extension VCPU {
     case KVM_EXIT_FAIL_ENTRY:
       let cause = unsafe ckvm_entry_failure(control)
       return .crashed("the processor refused to enter the guest, hardware reason 0x\(String(cause, radix: 16))")
-    case KVM_EXIT_INTERNAL_ERROR: return .crashed(describeInternalError())
+    case KVM_EXIT_INTERNAL_ERROR:
+      let kind = unsafe ckvm_internal_suberror(control)
+      return .crashed(
+        kind == KVM_INTERNAL_ERROR_EMULATION ? describeEmulationFailure() : "KVM internal error \(kind)")
     case KVM_EXIT_SYSTEM_EVENT: return .crashed("system event \(unsafe ckvm_system_event(control))")
     case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return nil
     default: return .crashed("KVM exit \(reason), which this server does not serve")
     }
-  }
-
-  private func describeInternalError() -> String {
-    let kind = unsafe ckvm_internal_suberror(control)
-    guard kind == KVM_INTERNAL_ERROR_EMULATION else { return "KVM internal error \(kind)" }
-    var bytes = [UInt8](repeating: 0, count: 15)
-    // Safe: the shim writes at most 15 bytes.
-    let count = unsafe ckvm_failed_instruction(control, &bytes)
-    guard count > 0 else { return "KVM could not emulate an instruction" }
-    let listing = bytes.prefix(Int(count)).map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }
-    return "KVM could not emulate the instruction \(listing.joined(separator: " "))"
   }
 }

@@ -38,6 +38,9 @@ int ckvm_get_regs(int vcpu, struct kvm_regs *regs);
 int ckvm_set_regs(int vcpu, const struct kvm_regs *regs);
 int ckvm_get_sregs(int vcpu, struct kvm_sregs *sregs);
 int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs);
+/// KVM_TRANSLATE: the guest-physical address of a linear one; UINT64_MAX where there is none.
+uint64_t ckvm_translate(int vcpu, uint64_t linear);
+int ckvm_get_tsc_khz(int vcpu);
 int ckvm_stats_fd(int fd);
 /// KVM_SET_SIGNAL_MASK: while in KVM_RUN the calling thread's mask is its present one without `signal`.
 int ckvm_unblock_in_run(int vcpu, int signal);

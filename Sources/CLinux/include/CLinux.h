@@ -24,6 +24,11 @@ pid_t clinux_gettid(void);
 int clinux_memfd(const char *_Nonnull name);
 
 /// CLOCK_MONOTONIC in nanoseconds.
+static inline uint64_t clinux_realtime_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 static inline uint64_t clinux_monotonic_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
