@@ -15,9 +15,19 @@ public enum DeviceEffect: Sendable, Equatable {
   case none
   /// The guest says that it is done, with this code.
   case exit(code: UInt8)
+  /// The guest turns the machine off.
+  case powerOff
+  /// The guest resets the machine.
+  case reset
   /// The guest polls an empty device: its vCPU may sleep until there is input. Input may have arrived since, so look
   /// for it again (`Console.hasInput`) once whatever wakes the vCPU is armed, before it sleeps.
   case idle
+}
+
+/// A wire from a device to the interrupt controllers that counts edges: what stands while nothing looks raises nothing.
+public protocol InterruptLine: AnyObject, Sendable {
+  /// Raises the interrupt once. Any thread; does not wait.
+  func pulse()
 }
 
 /// Something a guest reaches through ports or memory accesses.

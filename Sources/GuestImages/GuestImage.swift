@@ -4,6 +4,7 @@ public struct GuestImage: Sendable, Equatable {
   enum Profile: Sendable, Equatable {
     case builtin(BuiltinGuest)
     case flat(FlatImage)
+    case linux(LinuxImage)
   }
 
   /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
@@ -34,7 +35,12 @@ public struct GuestImage: Sendable, Equatable {
     switch kind {
     case .flat: return .flat(try FlatImage(parts))
     case .builtin: throw .notOfKind(.builtin)
-    case nil: throw .notRecognised
+    case .linux:
+      guard let image = try LinuxImage(parts) else { throw .notOfKind(.linux) }
+      return .linux(image)
+    case nil:
+      if let image = try LinuxImage(parts) { return .linux(image) }
+      throw .notRecognised
     }
   }
 
@@ -43,6 +49,7 @@ public struct GuestImage: Sendable, Equatable {
     switch profile {
     case .builtin(let guest): guest.imageDescription
     case .flat(let image): image.description
+    case .linux(let image): image.description
     }
   }
 
@@ -54,6 +61,8 @@ public struct GuestImage: Sendable, Equatable {
       let image = FlatImage(mode: guest.ring == 0 ? .long64 : .long64Ring3, code: guest.code)
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus, vcpuLimit: guest.maxVCPUs)
     case .flat(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .linux(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     }
   }

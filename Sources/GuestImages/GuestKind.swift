@@ -4,4 +4,6 @@ public enum GuestKind: String, Sendable, CaseIterable {
   case builtin
   /// Raw machine code.
   case flat
+  /// A Linux kernel.
+  case linux
 }

@@ -8,6 +8,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case unusedPart(String, GuestKind)
   /// Machine code does not say how it starts, and nobody else did.
   case noPlacement
+  /// It is a Linux kernel that cannot be booted.
+  case linux(LinuxImageError)
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 
@@ -25,6 +27,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
       "An image of the kind \(kind.rawValue) has no \(part). Leave it out."
     case .noPlacement:
       "Raw machine code does not say how it starts. Give its mode."
+    case .linux(let error):
+      "\(error)"
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     }

@@ -72,26 +72,20 @@ public final class Machine: Sendable {
     changed: @escaping @Sendable (MachineState) -> Void = { _ in }
   ) throws(MachineCreationError) {
     self.configuration = configuration
-    do throws(BusError) {
-      let ports = try Bus([
-        (base: Serial16550.com1, size: Serial16550.portCount, device: Serial16550(console: console)),
-        (base: DebugExit.port, size: DebugExit.portCount, device: DebugExit()),
-      ])
-      core = MachineCore(ports: ports, memory: try Bus([]), vcpus: configuration.vcpus, changed: changed)
-    } catch { throw .devices(error) }
-
     let size = UInt64(configuration.memoryMiB) << 20
     let layout: GuestLayout
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
     arguments = layout.arguments
+    let devices = try MachineDevices(layout.platform, console: console)
+    core = MachineCore(devices: devices, vcpus: configuration.vcpus, changed: changed)
     let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
     parts = Mutex(
-      try Self.assemble(hasIRQChip, layout.platform, system, memory: try Self.load(layout, size: size)))
+      try Self.assemble(hasIRQChip, layout.platform, devices, system, memory: try Self.load(layout, size: size)))
 
     do throws(MachineCreationError) {
-      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, hasIRQChip) }
+      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, layout.platform, hasIRQChip) }
     } catch {
       destroy()
       throw error
@@ -129,26 +123,32 @@ public final class Machine: Sendable {
   }
 
   private static func assemble(
-    _ hasIRQChip: Bool, _ platform: Platform, _ system: KVMSystem, memory: consuming GuestMemoryRegion
+    _ hasIRQChip: Bool, _ platform: Platform, _ devices: MachineDevices, _ system: KVMSystem,
+    memory: consuming GuestMemoryRegion
   ) throws(MachineCreationError) -> Parts {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
       if platform == .pc { try vm.createTimer() }
+      try devices.connect(to: vm)
       // Safe: the region is unmapped after the VM's descriptor and all its vCPUs' are closed.
       unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
       return Parts(vm: consume vm, memory: consume memory)
     } catch { throw .kvm(error) }
   }
 
-  private func addVCPU(_ index: Int, _ start: CPUStart?, _ hasIRQChip: Bool) throws(MachineCreationError) {
+  private func addVCPU(
+    _ index: Int, _ start: CPUStart?, _ platform: Platform, _ hasIRQChip: Bool
+  ) throws(MachineCreationError) {
+    let count = configuration.vcpus
     var descriptor: VCPUDescriptor?
     do throws(KVMError) {
       descriptor = try parts.withLock { parts -> Result<VCPUDescriptor?, KVMError> in
         do throws(KVMError) {
-          return .success(try parts.vm?.createVCPU(index: index))
+          return .success(try parts.vm?.createVCPU(index: index, of: count, hasIRQChip: hasIRQChip))
         } catch { return .failure(error) }
       }.get()
+      if platform == .pc { try descriptor?.loadFirmwareState() }
       if let start {
         try descriptor?.load(start.bootState)
         if hasIRQChip { try descriptor?.makeRunnable() }
@@ -293,7 +293,7 @@ public final class Machine: Sendable {
   public func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int {
     if case .stopped = state { throw .invalidState(operation: "write to the console of", state) }
     let taken = console.offer(bytes)
-    for vcpu in core.vcpus { vcpu.notifyInput() }
+    core.notifyInput()
     return taken
   }
 

@@ -14,16 +14,14 @@ final class MachineCore: ExitHandler {
     var finalCounts = VCPUCounts()
   }
 
-  private let ports: Bus
-  private let memory: Bus
+  private let devices: MachineDevices
   private let changed: @Sendable (MachineState) -> Void
   /// Guards the lifecycle and the order in which goals are published. Held while goals are published, which sends
   /// signals but waits for nothing; never held while waiting for a vCPU. The locks of `VCPU` are taken under it.
   private let guarded: Mutex<Guarded>
 
-  init(ports: Bus, memory: Bus, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void) {
-    self.ports = ports
-    self.memory = memory
+  init(devices: MachineDevices, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void) {
+    self.devices = devices
     self.changed = changed
     guarded = Mutex(Guarded(lifecycle: Lifecycle(vcpus: vcpus)))
   }
@@ -103,28 +101,34 @@ final class MachineCore: ExitHandler {
     }
   }
 
+  /// Tells the guest that its console has input.
+  func notifyInput() {
+    if devices.interruptForInput() { return }
+    for vcpu in vcpus { vcpu.notifyInput() }
+  }
+
   // MARK: ExitHandler
 
   func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
-    let (value, effect) = ports.read(address: UInt64(port), width: width)
+    let (value, effect) = devices.ports.read(address: UInt64(port), width: width)
     return (UInt32(truncatingIfNeeded: value), effect.action)
   }
 
   func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return ports.write(address: UInt64(port), width: width, value: UInt64(value)).action
+    return devices.ports.write(address: UInt64(port), width: width, value: UInt64(value)).action
   }
 
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
-    let (value, effect) = memory.read(address: address, width: width)
+    let (value, effect) = devices.memory.read(address: address, width: width)
     return (value, effect.action)
   }
 
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return memory.write(address: address, width: width, value: value).action
+    return devices.memory.write(address: address, width: width, value: value).action
   }
 
   func vcpuFinished(index: Int, _ stop: VCPUStop) { on(.vcpuFinished(stop)) }
@@ -138,6 +142,8 @@ extension DeviceEffect {
     case .none: .resume
     case .idle: .idle
     case .exit(let code): .exit(code: code)
+    case .powerOff: .powerOff
+    case .reset: .reset
     }
   }
 }

@@ -6,6 +6,20 @@ public enum ExitAction: Sendable, Equatable {
   case idle
   /// The guest says that it is done, with this code.
   case exit(code: UInt8)
+  /// The guest turns the machine off.
+  case powerOff
+  /// The guest resets the machine.
+  case reset
+
+  /// How the vCPU stops for it, if it does.
+  var stop: VCPUStop? {
+    switch self {
+    case .resume, .idle: nil
+    case .exit(let code): .exited(code: code)
+    case .powerOff: .poweredOff
+    case .reset: .reset
+    }
+  }
 }
 
 /// Why a vCPU will not enter the guest again of its own.
@@ -14,6 +28,10 @@ public enum VCPUStop: Sendable, Equatable {
   case exited(code: UInt8)
   /// HLT without an in-kernel interrupt controller: nothing can wake it.
   case halted
+  /// The guest turned the machine off.
+  case poweredOff
+  /// The guest reset the machine.
+  case reset
   /// The guest or its execution failed; the sentence is the kernel's detail.
   case crashed(String)
 }

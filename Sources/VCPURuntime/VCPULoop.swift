@@ -140,14 +140,11 @@ extension VCPU {
         let reason = unsafe ckvm_exit_reason(control)
         unsafe ckvm_count_exit(control, reason)
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
-          switch serveAccess(reason, handler) {
-          case .resume: continue
-          case .idle:
-            park(timeoutNS: Self.idleSleepNS)
-            return Departure(phase: .parked, outNS: MonotonicClock.now())
-          case .exit(let code):
-            return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .exited(code: code))
-          }
+          let action = serveAccess(reason, handler)
+          if action == .resume { continue }
+          if let stop = action.stop { return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop) }
+          park(timeoutNS: Self.idleSleepNS)
+          return Departure(phase: .parked, outNS: MonotonicClock.now())
         }
         if let stop = describeStop(reason) {
           return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop)
@@ -219,7 +216,7 @@ extension VCPU {
       let reason = unsafe ckvm_exit_reason(control)
       unsafe ckvm_count_exit(control, reason)
       if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
-        if case .exit(let code) = serveAccess(reason, handler) { return .exited(code: code) }
+        if let stop = serveAccess(reason, handler).stop { return stop }
       } else if let stop = describeStop(reason) {
         return stop
       }
@@ -250,8 +247,7 @@ extension VCPU {
         unsafe ckvm_io_set(control, item, value)
         action = effect
       }
-      if case .exit = last { continue }
-      last = action
+      if last.stop == nil { last = action }
     }
     return last
   }
@@ -265,9 +261,18 @@ extension VCPU {
       let cause = unsafe ckvm_entry_failure(control)
       return .crashed("the processor refused to enter the guest, hardware reason 0x\(String(cause, radix: 16))")
     case KVM_EXIT_INTERNAL_ERROR: return .crashed(describeInternalError())
-    case KVM_EXIT_SYSTEM_EVENT: return .crashed("system event \(unsafe ckvm_system_event(control))")
+    case KVM_EXIT_SYSTEM_EVENT: return describeSystemEvent()
     case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return nil
     default: return .crashed("KVM exit \(reason), which this server does not serve")
+    }
+  }
+
+  private func describeSystemEvent() -> VCPUStop {
+    let event = unsafe ckvm_system_event(control)
+    switch Int32(truncatingIfNeeded: event) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN: return .poweredOff
+    case KVM_SYSTEM_EVENT_RESET: return .reset
+    default: return .crashed("system event \(event)")
     }
   }
 
