@@ -132,7 +132,7 @@ public struct RunRequestDocument: Codable, Sendable, Equatable {
 public struct RunDocument: Codable, Sendable, Equatable {
   /// The VM that it ran on, which is no more.
   public var vm: String
-  /// `exited`, `halted`, `crashed`, `deadline` or `killed`.
+  /// `exited`, `halted`, `powered_off`, `reset`, `crashed`, `deadline` or `killed`.
   public var outcome: String
   /// The guest's own exit code, when `outcome` is `exited`.
   public var exitCode: Int?

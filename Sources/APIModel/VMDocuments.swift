@@ -49,7 +49,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
 
 /// How a VM stopped.
 public struct StopDocument: Codable, Sendable, Equatable {
-  /// `exited`, `halted`, `crashed`, `killed` or `deadline`.
+  /// `exited`, `halted`, `powered_off`, `reset`, `crashed`, `killed` or `deadline`.
   public var reason: String
   /// The guest's own exit code, when `reason` is `exited`.
   public var exitCode: Int?

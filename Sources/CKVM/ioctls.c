@@ -28,6 +28,11 @@ int ckvm_create_pit(int vm) {
   return result(ioctl(vm, KVM_CREATE_PIT2, &config));
 }
 
+int ckvm_connect_interrupt(int vm, int event, uint32_t gsi) {
+  struct kvm_irqfd connection = {.fd = (uint32_t)event, .gsi = gsi};
+  return result(ioctl(vm, KVM_IRQFD, &connection));
+}
+
 int ckvm_make_runnable(int vcpu) {
   struct kvm_mp_state state = {.mp_state = KVM_MP_STATE_RUNNABLE};
   return result(ioctl(vcpu, KVM_SET_MP_STATE, &state));
@@ -77,6 +82,19 @@ uint64_t ckvm_translate(int vcpu, uint64_t linear) {
 }
 
 int ckvm_get_tsc_khz(int vcpu) { return result(ioctl(vcpu, KVM_GET_TSC_KHZ, 0)); }
+
+int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value) {
+  // The structure ends in a flexible array.
+  union {
+    struct kvm_msrs header;
+    char bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+  } msrs = {.header.nmsrs = 1};
+  struct kvm_msr_entry entry = {.index = index, .data = value};
+  memcpy(msrs.bytes + sizeof(struct kvm_msrs), &entry, sizeof entry);
+  int r = result(ioctl(vcpu, KVM_SET_MSRS, &msrs));
+  return r < 0 ? r : r == 1 ? 0 : -EINVAL;
+}
+
 int ckvm_stats_fd(int fd) { return result(ioctl(fd, KVM_GET_STATS_FD, 0)); }
 
 int ckvm_unblock_in_run(int vcpu, int signal) {

@@ -1,5 +1,6 @@
 #include "CLinux.h"
 #include <linux/futex.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 
 int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns) {
@@ -14,6 +15,11 @@ int clinux_futex_wake(const void *word, int count) {
 }
 
 pid_t clinux_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+
+int clinux_eventfd(void) {
+  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return fd < 0 ? -errno : fd;
+}
 
 int clinux_memfd(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC);

@@ -15,6 +15,10 @@ public enum DeviceEffect: Sendable, Equatable {
   case none
   /// The guest says that it is done, with this code.
   case exit(code: UInt8)
+  /// The guest turns the machine off.
+  case powerOff
+  /// The guest resets the machine.
+  case reset
   /// The guest polls an empty device: its vCPU may sleep until there is input. Input may have arrived since, so look
   /// for it again (`Console.hasInput`) once whatever wakes the vCPU is armed, before it sleeps.
   case idle
@@ -42,6 +46,12 @@ public enum GuestFault: Sendable, Equatable, CustomStringConvertible {
     case .hypercallAddress(let call, let range): "the guest made hypercall \(call.name) with \(range)"
     }
   }
+}
+
+/// A wire from a device to the interrupt controllers that counts edges: what stands while nothing looks raises nothing.
+public protocol InterruptLine: AnyObject, Sendable {
+  /// Raises the interrupt once. Any thread; does not wait.
+  func pulse()
 }
 
 /// Something a guest reaches through ports or memory accesses.

@@ -3,9 +3,10 @@ import Synchronization
 /// A 16550A serial port whose line is a `Console`: what the guest transmits is appended at once, so the transmitter is
 /// always empty, and received bytes stay in the console until the guest reads them, so none is ever overrun.
 ///
-/// Polled: no interrupt is raised, though IIR says which one would be. A guest that does nothing but poll LSR for
-/// input gets `.idle` from the 16th empty poll in a row on. The port is a byte device: a wider access is as many byte
-/// accesses to consecutive registers, lowest first, as a PC's chipset makes of it.
+/// With an interrupt line, it is pulsed whenever IIR begins to name a cause; OUT2 does not gate it. Without one the port
+/// is polled, and a guest that does nothing but poll LSR for input gets `.idle` from the 16th empty poll in a row on. The
+/// port is a byte device: a wider access is as many byte accesses to consecutive registers, lowest first, as a PC's
+/// chipset makes of it.
 public final class Serial16550: Device {
   /// The first port of COM1.
   public static let com1: UInt64 = 0x3F8
@@ -13,26 +14,48 @@ public final class Serial16550: Device {
   public static let portCount: UInt64 = 8
 
   private let console: Console
+  private let interrupt: (any InterruptLine)?
   /// Guards the registers: several vCPUs may use the port. Taken before the console's lock, never while it is held.
   private let registers = Mutex(UARTRegisters())
 
-  /// A port in its state after reset, connected to `console`.
-  public init(console: Console) {
+  /// A port in its state after reset, connected to `console`; nobody is interrupted without a line for it.
+  public init(console: Console, interrupt: (any InterruptLine)? = nil) {
     self.console = console
+    self.interrupt = interrupt
+  }
+
+  /// Tells the port that the console has input. Any thread.
+  public func inputArrived() {
+    registers.withLock { registers in
+      // Even if the guest has been told of an earlier byte and has not read it: it may have given up too early.
+      if registers.isInterrupting(console) { interrupt?.pulse() }
+    }
+  }
+
+  /// Pulses the line if what `change` does gives the guest a reason to look that it did not have before.
+  private func interrupting<Result>(_ registers: inout UARTRegisters, _ change: (inout UARTRegisters) -> Result) -> Result {
+    guard let interrupt else { return change(&registers) }
+    let before = registers.isInterrupting(console)
+    let result = change(&registers)
+    if !before && registers.isInterrupting(console) { interrupt.pulse() }
+    return result
   }
 
   /// Reads the register at `offset` and, for wider accesses, those after it. Past the last there are ones.
   public func read(offset: UInt64, width: AccessWidth) -> (value: UInt64, effect: DeviceEffect) {
     guard offset < Self.portCount else { return (width.mask, .none) }
     return registers.withLock { registers in
-      var value: UInt64 = 0
-      var effect = DeviceEffect.none
-      for index in 0..<UInt64(width.rawValue) {
-        let (byte, itsEffect) = registers.read(offset + index, console)
-        value |= UInt64(byte) << (8 * index)
-        if itsEffect != .none { effect = itsEffect }
+      interrupting(&registers) { registers in
+        var value: UInt64 = 0
+        var effect = DeviceEffect.none
+        for index in 0..<UInt64(width.rawValue) {
+          let (byte, itsEffect) = registers.read(offset + index, console)
+          value |= UInt64(byte) << (8 * index)
+          if itsEffect != .none { effect = itsEffect }
+        }
+        // Who is interrupted need not poll; whoever polls all the same may hold a lock that others wait for.
+        return (value, interrupt == nil ? effect : .none)
       }
-      return (value, effect)
     }
   }
 
@@ -40,8 +63,10 @@ public final class Serial16550: Device {
   public func write(offset: UInt64, width: AccessWidth, value: UInt64) -> DeviceEffect {
     guard offset < Self.portCount else { return .none }
     registers.withLock { registers in
-      for index in 0..<UInt64(width.rawValue) {
-        registers.write(offset + index, UInt8(truncatingIfNeeded: value >> (8 * index)), console)
+      interrupting(&registers) { registers in
+        for index in 0..<UInt64(width.rawValue) {
+          registers.write(offset + index, UInt8(truncatingIfNeeded: value >> (8 * index)), console)
+        }
       }
     }
     return .none
@@ -194,6 +219,9 @@ private struct UARTRegisters {
     if source == IIR.transmit { transmitInterruptPending = false }
     return source | (fifoEnabled ? 0xC0 : 0)
   }
+
+  /// Whether IIR names a cause.
+  func isInterrupting(_ console: Console) -> Bool { interruptSource(console) != IIR.none }
 
   /// The pending interrupt of the highest priority.
   private func interruptSource(_ console: Console) -> UInt8 {

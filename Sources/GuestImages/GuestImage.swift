@@ -7,6 +7,7 @@ public struct GuestImage: Sendable, Equatable {
     case elf(ELFImage)
     case multiboot(MultibootImage)
     case solo5(Solo5Image)
+    case linux(LinuxImage)
   }
 
   /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
@@ -46,7 +47,11 @@ public struct GuestImage: Sendable, Equatable {
     case .solo5:
       guard let image = try Solo5Image(parts) else { throw .notOfKind(.solo5) }
       return .solo5(image)
+    case .linux:
+      guard let image = try LinuxImage(parts) else { throw .notOfKind(.linux) }
+      return .linux(image)
     case nil:
+      if let image = try LinuxImage(parts) { return .linux(image) }
       if let image = try Solo5Image(parts) { return .solo5(image) }
       if let image = try MultibootImage(parts) { return .multiboot(image) }
       if let image = try ELFImage(parts) { return .elf(image) }
@@ -62,6 +67,7 @@ public struct GuestImage: Sendable, Equatable {
     case .elf(let image): image.description
     case .multiboot(let image): image.description
     case .solo5(let image): image.description
+    case .linux(let image): image.description
     }
   }
 
@@ -79,6 +85,8 @@ public struct GuestImage: Sendable, Equatable {
     case .multiboot(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     case .solo5(let image):
+      return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .linux(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     }
   }

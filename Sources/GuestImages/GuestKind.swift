@@ -10,4 +10,6 @@ public enum GuestKind: String, Sendable, CaseIterable {
   case multiboot
   /// A Solo5 unikernel for the hvt tender, ABI version 2.
   case solo5
+  /// A Linux kernel.
+  case linux
 }

@@ -14,6 +14,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case multiboot(MultibootError)
   /// A Solo5 unikernel cannot be run.
   case solo5(Solo5Error)
+  /// It is a Linux kernel that cannot be booted.
+  case linux(LinuxImageError)
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 
@@ -34,6 +36,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
     case .elf(let defect): "\(defect)"
     case .multiboot(let error): "\(error)"
     case .solo5(let error): "\(error)"
+    case .linux(let error):
+      "\(error)"
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     }

@@ -23,6 +23,62 @@ struct CPUIDTable: Sendable {
   }
 }
 
+extension CPUIDTable {
+  /// The leaves of vCPU `vcpu` of `count`: cores of one package, without threads, whose APIC ids are their numbers.
+  ///
+  /// KVM_GET_SUPPORTED_CPUID tells of the host's processor that it happens to run on, and leaves out what depends on the
+  /// VM: that there is a hypervisor, and that the local APIC's timer has the deadline mode, without which a kernel
+  /// measures that timer for a tenth of a second.
+  ///
+  /// Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; api.rst, KVM_GET_SUPPORTED_CPUID.
+  func entries(vcpu: Int, of count: Int, hasDeadlineTimer: Bool) -> [kvm_cpuid_entry2] {
+    let id = UInt32(vcpu)
+    let cores = UInt32(count)
+    let idBits = UInt32(count <= 1 ? 0 : Int.bitWidth - (count - 1).leadingZeroBitCount)
+    var result: [kvm_cpuid_entry2] = []
+    result.reserveCapacity(entries.count + 3)
+    for var entry in entries {
+      switch entry.function {
+      case 1:
+        entry.ebx = entry.ebx & 0x0000_FFFF | cores << 16 | id << 24
+        entry.ecx |= 1 << 31 | (hasDeadlineTimer ? 1 << 24 : 0)
+        entry.edx = entry.edx & ~(1 << 28) | (count > 1 ? 1 << 28 : 0)
+      case 4, 0x8000_001D:
+        // A cache of the third level is shared by all, the others are a core's own.
+        let sharing = entry.eax >> 5 & 7 >= 3 ? cores - 1 : 0
+        entry.eax = entry.eax & 0x3FFF | sharing << 14
+        if entry.function == 4, entry.eax & 0x1F != 0 { entry.eax |= (cores - 1) << 26 }
+      case 0xB, 0x1F: continue  // taken from the host's, or empty: made anew below
+      case 0x8000_0008: entry.ecx = entry.ecx & ~0xF0FF | (cores - 1) | idBits << 12
+      case 0x8000_001E: (entry.eax, entry.ebx, entry.ecx) = (id, id, 0)
+      default: break
+      }
+      result.append(entry)
+    }
+    if let last = entries.first(where: { $0.function == 0 })?.eax, last >= 0xB {
+      // Level by level: the bits of the id below it, how many processors it holds, its number and kind.
+      result.append(Self.topology(level: 0, bits: 0, processors: 1, kind: 1, id: id))
+      result.append(Self.topology(level: 1, bits: idBits, processors: cores, kind: 2, id: id))
+      result.append(Self.topology(level: 2, bits: 0, processors: 0, kind: 0, id: id))
+    }
+    return result
+  }
+
+  private static func topology(
+    level: UInt32, bits: UInt32, processors: UInt32, kind: UInt32, id: UInt32
+  ) -> kvm_cpuid_entry2 {
+    var entry = kvm_cpuid_entry2()
+    entry.function = 0xB
+    entry.index = level
+    entry.flags = UInt32(KVM_CPUID_FLAG_SIGNIFCANT_INDEX)
+    entry.eax = bits
+    entry.ebx = processors
+    entry.ecx = level | kind << 8
+    entry.edx = id
+    return entry
+  }
+}
+
 extension Errno {
   /// E2BIG.
   fileprivate static var tooManyArguments: Errno { .argListTooLong }

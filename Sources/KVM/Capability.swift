@@ -12,6 +12,7 @@ public enum Capability: String, CaseIterable, Sendable {
   case setTSSAddress = "set_tss_addr"
   case binaryStatsFD = "binary_stats_fd"
   case syncRegs = "sync_regs"
+  case tscDeadlineTimer = "tsc_deadline_timer"
   case irqfd
   case ioeventfd
   case mpState = "mp_state"
@@ -34,6 +35,7 @@ public enum Capability: String, CaseIterable, Sendable {
     case .setTSSAddress: KVM_CAP_SET_TSS_ADDR
     case .binaryStatsFD: KVM_CAP_BINARY_STATS_FD
     case .syncRegs: KVM_CAP_SYNC_REGS
+    case .tscDeadlineTimer: KVM_CAP_TSC_DEADLINE_TIMER
     case .irqfd: KVM_CAP_IRQFD
     case .ioeventfd: KVM_CAP_IOEVENTFD
     case .mpState: KVM_CAP_MP_STATE

@@ -36,11 +36,21 @@ public struct VMDescriptor: ~Copyable, Sendable {
     try request("KVM_CREATE_PIT2", ckvm_create_pit(descriptor.rawValue))
   }
 
-  /// Creates a vCPU with the host's supported CPUID (KVM_CREATE_VCPU, KVM_SET_CPUID2).
-  public borrowing func createVCPU(index: Int) throws(KVMError) -> VCPUDescriptor {
+  /// Makes writes to the eventfd `event` raise interrupt `interrupt`, an edge each (KVM_IRQFD), until the VM or the last
+  /// duplicate of the descriptor is closed.
+  public borrowing func connect(event: Int32, toInterrupt interrupt: UInt32) throws(KVMError) {
+    try request("KVM_IRQFD", ckvm_connect_interrupt(descriptor.rawValue, event, interrupt))
+  }
+
+  /// Creates vCPU `index` of `count`, a core each (KVM_CREATE_VCPU), with what the host's KVM offers guests
+  /// (KVM_SET_CPUID2).
+  public borrowing func createVCPU(
+    index: Int, of count: Int = 1, hasIRQChip: Bool = false
+  ) throws(KVMError) -> VCPUDescriptor {
     let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))
     let vcpu = OwnedDescriptor(owning: try request("KVM_CREATE_VCPU", result))
-    let table = system.supportedCPUID.entries
+    let hasDeadlineTimer = hasIRQChip && system.capabilities[.tscDeadlineTimer] != 0
+    let table = system.supportedCPUID.entries(vcpu: index, of: count, hasDeadlineTimer: hasDeadlineTimer)
     // Safe: the shim reads `table.count` entries during the call.
     let answer = unsafe ckvm_set_cpuid(vcpu.rawValue, table, UInt32(table.count))
     try request("KVM_SET_CPUID2", answer)

@@ -96,6 +96,8 @@ struct Lifecycle: Sendable {
   private mutating func finish(_ stop: VCPUStop) -> Action {
     switch stop {
     case .exited(let code): return beginStop(.exited(code: code))
+    case .poweredOff: return beginStop(.poweredOff)
+    case .reset: return beginStop(.reset)
     case .crashed(let detail): return beginStop(.crashed(detail))
     case .halted:
       halted += 1

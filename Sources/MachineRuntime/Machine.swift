@@ -64,30 +64,16 @@ public final class Machine: Sendable {
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
-    do throws(BusError) {
-      var devices: [(base: UInt64, size: UInt64, device: any Device)] = [
-        (base: Serial16550.com1, size: Serial16550.portCount, device: Serial16550(console: console)),
-        (base: DebugExit.port, size: DebugExit.portCount, device: DebugExit()),
-      ]
-      if layout.platform == .pc {
-        let firmware = FirmwareConfiguration(vcpus: configuration.vcpus, memoryBytes: size)
-        devices.append((base: FirmwareConfiguration.port, size: FirmwareConfiguration.portCount, device: firmware))
-      }
-      core = MachineCore(
-        ports: try Bus(devices), memory: try Bus([]), vcpus: configuration.vcpus, changed: changed)
-    } catch { throw .devices(error) }
     arguments = layout.arguments
     let memory = SharedGuestMemory(try Self.load(layout, size: size))
-    do throws(BusError) {
-      let ports = try layout.platform.ports(console: console, memory: memory, overlayBytes: size)
-      core = MachineCore(
-        ports: ports, memory: try Bus([]), guest: memory, vcpus: configuration.vcpus, changed: changed)
-    } catch { throw .devices(error) }
+    let devices = try MachineDevices(
+      layout.platform, console: console, memory: memory, memoryBytes: size, vcpus: configuration.vcpus)
+    core = MachineCore(devices: devices, guest: memory, vcpus: configuration.vcpus, changed: changed)
     let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
-    vm = Mutex(try Self.assemble(hasIRQChip, layout.platform, system, memory: memory))
+    vm = Mutex(try Self.assemble(hasIRQChip, layout.platform, devices, system, memory: memory))
 
     do throws(MachineCreationError) {
-      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, hasIRQChip, layout.platform) }
+      for (index, start) in layout.starts.enumerated() { try addVCPU(index, start, layout.platform, hasIRQChip) }
     } catch {
       destroy()
       throw error
@@ -104,27 +90,31 @@ public final class Machine: Sendable {
   }
 
   private static func assemble(
-    _ hasIRQChip: Bool, _ platform: Platform, _ system: KVMSystem, memory: SharedGuestMemory
+    _ hasIRQChip: Bool, _ platform: Platform, _ devices: MachineDevices, _ system: KVMSystem,
+    memory: SharedGuestMemory
   ) throws(MachineCreationError) -> VMDescriptor {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
       if platform == .pc { try vm.createTimer() }
+      try devices.connect(to: vm)
       try memory.map(into: vm)
       return vm
     } catch { throw .kvm(error) }
   }
 
   private func addVCPU(
-    _ index: Int, _ start: CPUStart?, _ hasIRQChip: Bool, _ platform: Platform
+    _ index: Int, _ start: CPUStart?, _ platform: Platform, _ hasIRQChip: Bool
   ) throws(MachineCreationError) {
+    let count = configuration.vcpus
     var descriptor: VCPUDescriptor?
     do throws(KVMError) {
       descriptor = try vm.withLock { vm -> Result<VCPUDescriptor?, KVMError> in
         do throws(KVMError) {
-          return .success(try vm?.createVCPU(index: index))
+          return .success(try vm?.createVCPU(index: index, of: count, hasIRQChip: hasIRQChip))
         } catch { return .failure(error) }
       }.get()
+      if platform == .pc { try descriptor?.loadFirmwareState() }
       if let start {
         try descriptor?.load(start.bootState)
         if hasIRQChip { try descriptor?.makeRunnable() }
@@ -274,7 +264,7 @@ public final class Machine: Sendable {
   public func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int {
     if case .stopped = state { throw .invalidState(operation: "write to the console of", state) }
     let taken = console.offer(bytes)
-    for vcpu in core.vcpus { vcpu.notifyInput() }
+    core.notifyInput()
     return taken
   }
 

@@ -14,8 +14,7 @@ final class MachineCore: ExitHandler {
     var finalCounts = VCPUCounts()
   }
 
-  private let ports: Bus
-  private let memory: Bus
+  private let devices: MachineDevices
   /// Its memory, for its devices and for whoever describes what its vCPUs could not execute.
   let guest: SharedGuestMemory
   /// What ended the guest, where a device did: the first counts. A leaf lock.
@@ -26,11 +25,9 @@ final class MachineCore: ExitHandler {
   private let guarded: Mutex<Guarded>
 
   init(
-    ports: Bus, memory: Bus, guest: SharedGuestMemory, vcpus: Int,
-    changed: @escaping @Sendable (MachineState) -> Void
+    devices: MachineDevices, guest: SharedGuestMemory, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void
   ) {
-    self.ports = ports
-    self.memory = memory
+    self.devices = devices
     self.guest = guest
     self.changed = changed
     guarded = Mutex(Guarded(lifecycle: Lifecycle(vcpus: vcpus)))
@@ -111,28 +108,34 @@ final class MachineCore: ExitHandler {
     }
   }
 
+  /// Tells the guest that its console has input.
+  func notifyInput() {
+    if devices.interruptForInput() { return }
+    for vcpu in vcpus { vcpu.notifyInput() }
+  }
+
   // MARK: ExitHandler
 
   func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
-    let (value, effect) = ports.read(address: UInt64(port), width: width)
+    let (value, effect) = devices.ports.read(address: UInt64(port), width: width)
     return (UInt32(truncatingIfNeeded: value), action(effect))
   }
 
   func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return action(ports.write(address: UInt64(port), width: width, value: UInt64(value)))
+    return action(devices.ports.write(address: UInt64(port), width: width, value: UInt64(value)))
   }
 
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) {
     guard let width = AccessWidth(rawValue: size) else { return (.max, .resume) }
-    let (value, effect) = memory.read(address: address, width: width)
+    let (value, effect) = devices.memory.read(address: address, width: width)
     return (value, action(effect))
   }
 
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction {
     guard let width = AccessWidth(rawValue: size) else { return .resume }
-    return action(memory.write(address: address, width: width, value: value))
+    return action(devices.memory.write(address: address, width: width, value: value))
   }
 
   private func action(_ effect: DeviceEffect) -> ExitAction {
@@ -143,6 +146,8 @@ final class MachineCore: ExitHandler {
       let (wake, overflow) = MonotonicClock.now().addingReportingOverflow(duration)
       return .sleep(untilNS: overflow ? .max : wake)
     case .exit(let code): return .exit(code: code)
+    case .powerOff: return .powerOff
+    case .reset: return .reset
     case .fail(let newFault):
       fault.withLock { fault in fault = fault ?? newFault }
       return .fail

@@ -2,6 +2,7 @@ import Devices
 import GuestImages
 import GuestMemory
 import KVM
+public import SystemPackage
 import VCPURuntime
 
 /// Why a VM could not be made. Whatever had been made of it is gone.
@@ -14,6 +15,8 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   case kvm(KVMError)
   /// A vCPU could not be started.
   case vcpu(VCPUStartError)
+  /// A device's interrupt line could not be had.
+  case interrupt(Errno)
   /// The devices contradict each other.
   case devices(BusError)
 
@@ -24,6 +27,7 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
     case .memory(let error): "\(error)"
     case .kvm(let error): "\(error)"
     case .vcpu(let error): "\(error)"
+    case .interrupt(let errno): "no event counter for a device's interrupt: \(errno); raise the limit on files (ulimit -n)"
     case .devices(let error): "\(error)"
     }
   }
@@ -31,7 +35,7 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   /// Whether the host ran out of something, so that trying later may succeed.
   public var isExhaustion: Bool {
     switch self {
-    case .memory(.unavailable), .vcpu: true
+    case .memory(.unavailable), .vcpu, .interrupt: true
     case .kvm(let error): error.isExhaustion
     case .image, .memory, .devices: false
     }

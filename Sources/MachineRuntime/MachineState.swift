@@ -4,6 +4,10 @@ public enum MachineStop: Sendable, Equatable {
   case exited(code: UInt8)
   /// Every vCPU executed HLT, and nothing can wake them.
   case halted
+  /// The guest turned the machine off.
+  case poweredOff
+  /// The guest reset the machine, which is not started again.
+  case reset
   /// The guest or its execution failed; the sentence is the kernel's detail.
   case crashed(String)
   /// Somebody stopped it.
@@ -16,6 +20,8 @@ public enum MachineStop: Sendable, Equatable {
     switch self {
     case .exited: "exited"
     case .halted: "halted"
+    case .poweredOff: "powered_off"
+    case .reset: "reset"
     case .crashed: "crashed"
     case .killed: "killed"
     case .deadline: "deadline"

@@ -27,7 +27,8 @@ extension StopDocument {
     switch stop {
     case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)
     case .crashed(let detail): self.init(reason: stop.reason, exitCode: nil, detail: detail)
-    case .halted, .killed, .deadline: self.init(reason: stop.reason, exitCode: nil, detail: nil)
+    case .halted, .poweredOff, .reset, .killed, .deadline:
+      self.init(reason: stop.reason, exitCode: nil, detail: nil)
     }
   }
 }

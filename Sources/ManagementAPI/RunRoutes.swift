@@ -182,7 +182,7 @@ extension RunDocument {
     switch stop {
     case .exited(let code): exitCode = Int(code)
     case .crashed(let what): detail = what
-    case .halted, .killed, .deadline: break
+    case .halted, .poweredOff, .reset, .killed, .deadline: break
     }
     self.init(
       vm: vm.id, outcome: stop.reason, exitCode: exitCode, detail: detail,

@@ -7,11 +7,11 @@ public struct Footprint: Sendable, Equatable {
   /// Memory mappings.
   public var mappings: Int
 
-  /// A VM of so many vCPUs and so much memory: a descriptor for the VM and two for each vCPU; a mapping for the
+  /// A VM of so many vCPUs and so much memory: a descriptor for the VM, one for its serial port's interrupt and two for each vCPU; a mapping for the
   /// memory, and for each vCPU those of its shared page, its thread's stack and the stack's guard.
   public init(vcpus: Int, memoryMiB: Int) {
     self.memoryMiB = memoryMiB
-    descriptors = 1 + 2 * vcpus
+    descriptors = 2 + 2 * vcpus
     mappings = 1 + 3 * vcpus
   }
 }

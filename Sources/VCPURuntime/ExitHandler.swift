@@ -11,6 +11,18 @@ public enum ExitAction: Sendable, Equatable {
   case exit(code: UInt8)
   /// The guest did what nothing can go on from; `ExitHandler.failure` says what.
   case fail
+  /// The guest turns the machine off.
+  case powerOff
+  /// The guest resets the machine.
+  case reset
+
+  /// Whether the guest is not entered again after it.
+  var isEnd: Bool {
+    switch self {
+    case .resume, .idle, .sleep: false
+    case .exit, .fail, .powerOff, .reset: true
+    }
+  }
 }
 
 /// Why a vCPU will not enter the guest again of its own.
@@ -19,6 +31,10 @@ public enum VCPUStop: Sendable, Equatable {
   case exited(code: UInt8)
   /// HLT without an in-kernel interrupt controller: nothing can wake it.
   case halted
+  /// The guest turned the machine off.
+  case poweredOff
+  /// The guest reset the machine.
+  case reset
   /// The guest or its execution failed; the sentence is the kernel's detail.
   case crashed(String)
 }

@@ -169,10 +169,7 @@ extension VCPU {
           case .sleep(let untilNS):
             wakeNS = untilNS
             return Departure(phase: .host, outNS: MonotonicClock.now())
-          case .exit(let code):
-            return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .exited(code: code))
-          case .fail:
-            return Departure(phase: .host, outNS: MonotonicClock.now(), stop: .crashed(handler.failure()))
+          case let end: return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop(for: end, handler))
           }
         }
         if let stop = describeStop(reason) {
@@ -249,8 +246,7 @@ extension VCPU {
         switch serveAccess(reason, handler) {
         case .resume, .idle: break
         case .sleep(let untilNS): wakeNS = untilNS
-        case .exit(let code): return .exited(code: code)
-        case .fail: return .crashed(handler.failure())
+        case let end: return stop(for: end, handler)
         }
       } else if let stop = describeStop(reason) {
         return stop
@@ -282,10 +278,7 @@ extension VCPU {
         unsafe ckvm_io_set(control, item, value)
         action = effect
       }
-      switch last {
-      case .exit, .fail: break
-      case .resume, .idle, .sleep: last = action
-      }
+      if !last.isEnd { last = action }
     }
     return last
   }
@@ -302,9 +295,29 @@ extension VCPU {
       let kind = unsafe ckvm_internal_suberror(control)
       return .crashed(
         kind == KVM_INTERNAL_ERROR_EMULATION ? describeEmulationFailure() : "KVM internal error \(kind)")
-    case KVM_EXIT_SYSTEM_EVENT: return .crashed("system event \(unsafe ckvm_system_event(control))")
+    case KVM_EXIT_SYSTEM_EVENT: return describeSystemEvent()
     case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return nil
     default: return .crashed("KVM exit \(reason), which this server does not serve")
+    }
+  }
+
+  private func describeSystemEvent() -> VCPUStop {
+    let event = unsafe ckvm_system_event(control)
+    switch Int32(truncatingIfNeeded: event) {
+    case KVM_SYSTEM_EVENT_SHUTDOWN: return .poweredOff
+    case KVM_SYSTEM_EVENT_RESET: return .reset
+    default: return .crashed("system event \(event)")
+    }
+  }
+
+  /// How the vCPU stops after an access that was the guest's last; nil where it was not.
+  private func stop(for action: ExitAction, _ handler: borrowing any ExitHandler) -> VCPUStop? {
+    switch action {
+    case .resume, .idle, .sleep: nil
+    case .exit(let code): .exited(code: code)
+    case .fail: .crashed(handler.failure())
+    case .powerOff: .poweredOff
+    case .reset: .reset
     }
   }
 }

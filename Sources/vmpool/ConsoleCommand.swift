@@ -8,7 +8,7 @@ struct ConsoleCommand: ServerCommand {
     discussion: """
       On a terminal every key goes to the guest but Ctrl-], which leaves and lets the VM run on. When stdin is no
       terminal it is sent to the guest, and output is printed until the VM stops.
-      Ends with the guest's exit code when it exits, with 0 when it halts or is left, with 1 when it stops otherwise.
+      Ends with the guest's exit code when it exits, with 0 when it halts, powers off, resets or is left, with 1 when it stops otherwise.
       """)
 
   @OptionGroup var server: ServerOptions
@@ -45,7 +45,7 @@ struct ConsoleCommand: ServerCommand {
   static func exitCode(_ stop: StopDocument?) -> ExitCode {
     switch stop?.reason {
     case "exited": ExitCode(Int32((stop?.exitCode ?? 1) & 0xFF))
-    case "halted": .success
+    case "halted", "powered_off", "reset": .success
     default: .failure
     }
   }

@@ -12,7 +12,7 @@ struct RunCommand: DocumentCommand {
       guest has ended. Durations are \(DurationArgument.form).
 
       EXIT STATUS
-        The guest's own exit code when it exits, 0 when it halts; else
+        The guest's own exit code when it exits, 0 when it halts, powers off or resets; else
         124    the deadline was reached
         125    the guest crashed
         137    the VM was stopped, deleted or taken back
@@ -54,7 +54,7 @@ struct RunCommand: DocumentCommand {
   static func exitCode(_ outcome: String?, _ code: Int?) -> ExitCode {
     switch outcome {
     case "exited": ExitCode(Int32((code ?? 1) & 0xFF))
-    case "halted": .success
+    case "halted", "powered_off", "reset": .success
     case "deadline": ExitCode(124)
     case "crashed": ExitCode(125)
     default: ExitCode(137)

@@ -27,6 +27,8 @@ int ckvm_set_tss_address(int vm, uint64_t address);
 int ckvm_create_irqchip(int vm);
 /// KVM_CREATE_PIT2, with the speaker's port.
 int ckvm_create_pit(int vm);
+/// KVM_IRQFD: what is written to `event` raises interrupt `gsi`.
+int ckvm_connect_interrupt(int vm, int event, uint32_t gsi);
 /// KVM_SET_MP_STATE: runnable.
 int ckvm_make_runnable(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
@@ -41,6 +43,8 @@ int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs);
 /// KVM_TRANSLATE: the guest-physical address of a linear one; UINT64_MAX where there is none.
 uint64_t ckvm_translate(int vcpu, uint64_t linear);
 int ckvm_get_tsc_khz(int vcpu);
+/// KVM_SET_MSRS, one: fails with EINVAL where the kernel refuses it.
+int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
 int ckvm_stats_fd(int fd);
 /// KVM_SET_SIGNAL_MASK: while in KVM_RUN the calling thread's mask is its present one without `signal`.
 int ckvm_unblock_in_run(int vcpu, int signal);

@@ -23,6 +23,9 @@ pid_t clinux_gettid(void);
 /// Creates an anonymous memory file, memfd_create(2), close-on-exec. Returns the descriptor or -errno.
 int clinux_memfd(const char *_Nonnull name);
 
+/// Creates an event counter, eventfd(2), that never blocks, close-on-exec. Returns the descriptor or -errno.
+int clinux_eventfd(void);
+
 /// CLOCK_MONOTONIC in nanoseconds.
 static inline uint64_t clinux_realtime_ns(void) {
   struct timespec t;
