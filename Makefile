@@ -1,12 +1,12 @@
 # make run    installs what is missing, builds, and starts the server on 127.0.0.1:8080
 # make test   installs what is missing, and runs everything that is checked at every change
-# More: make bench, make soak, make format, make install.
+# More: make bench, make fuzz, make lab, make soak, make format, make install.
 
 CONFIGURATION ?= release
 BUILD = swift build -c $(CONFIGURATION)
 export SWIFT_BACKTRACE = enable=no
 
-.PHONY: run test build deps format lint bench soak install clean
+.PHONY: run test build deps format lint bench fuzz lab soak install clean
 
 run: build
 	$$($(BUILD) --show-bin-path)/vmpoold $(ARGS)
@@ -31,6 +31,18 @@ bench: build
 	$$($(BUILD) --show-bin-path)/vmpool bench kick
 	$$($(BUILD) --show-bin-path)/vmpool bench exits
 	$$($(BUILD) --show-bin-path)/vmpool bench create
+
+# Our tests on a stock KVM host in a box, with more kicks under stress than `make test` has. Tests/Lab/run -- COMMAND runs
+# anything there.
+lab:
+	@scripts/dependencies test
+	swift build --build-tests
+	VMPOOL_STRESS_KICKS=100000 Tests/Lab/run -t 3600
+
+# SECONDS: how long in all.
+SECONDS ?= 7200
+fuzz:
+	Tests/Fuzz/run -t $(SECONDS)
 
 # What takes too long for every change. KICKS: how many of each mechanism.
 KICKS ?= 10000000

@@ -149,3 +149,11 @@ let package = Package(
     tests("StructureTests", []),
   ]
 )
+
+// Tests/Fuzz/run builds this, with a sanitizer and coverage in all of it; nothing else does.
+if Context.environment["VMPOOL_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "ImageFuzzer", dependencies: ["GuestImages"], path: "Tests/Fuzz", exclude: ["run"],
+      swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -22,7 +22,8 @@ import Testing
       let outcome = try running.vcpu.kick(timeoutNS: 30_000_000_000)
       #expect(outcome.generation > last)
       last = outcome.generation
-      #expect(outcome.latencyNS > 0)
+      // It may have been out of KVM_RUN already.
+      #expect(outcome.latencyNS > 0 || outcome.phase == .host)
     }
     try running.expectAgreementWithKernel()
   }
