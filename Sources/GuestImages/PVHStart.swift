@@ -14,7 +14,8 @@ struct PVHStart: Sendable, Equatable {
 
   private static let magic: UInt32 = 0x336E_C578
 
-  /// Lays out the kernel, which is told how much memory there is and of no ACPI tables. The first vCPU starts the others.
+  /// Lays out the kernel, which is told how much memory there is and of no ACPI tables. The first vCPU starts the
+  /// others.
   func layout(
     _ file: ImagePart, _ segments: [LoadedSegment], entry: UInt64, memoryBytes: UInt64, vcpus: Int
   ) throws(PlacementError) -> GuestLayout {

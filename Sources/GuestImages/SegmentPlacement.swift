@@ -14,8 +14,8 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
     switch self {
     case .segmentBeyondMemory(let number, let address, let bytes, let memoryBytes):
       """
-      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond the \(memoryBytes) bytes of memory. Give the VM \
-      more memory or link the segment lower.
+      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond the \(memoryBytes) bytes of memory. Give the \
+      VM more memory or link the segment lower.
       """
     case .segmentReserved(let number, let address, let bytes, let reserved):
       """
@@ -24,8 +24,8 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
       """
     case .noRoomForInitramfs(let bytes, let memoryBytes):
       """
-      The initramfs of \(bytes) bytes does not fit between the kernel and the end of the \(memoryBytes) bytes of memory. \
-      Give the VM more memory.
+      The initramfs of \(bytes) bytes does not fit between the kernel and the end of the \(memoryBytes) bytes of \
+      memory. Give the VM more memory.
       """
     case .commandLine(let error):
       "\(error)"
