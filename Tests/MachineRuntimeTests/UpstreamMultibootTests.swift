@@ -32,7 +32,16 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_KVM_UNI
     Run(name: "setjmp"),
     Run(name: "smptest", vcpus: 3),
     Run(name: "idt_test"),
-    Run(name: "la57"),
+    Run(name: "hypercall", needsRealRing0: true),
+    Run(name: "syscall", needsRealRing0: true),
+    Run(name: "tsc", needsRealRing0: true),
+    Run(name: "tsc_adjust", needsRealRing0: true),
+    Run(name: "rmap_chain", needsRealRing0: true),
+    Run(name: "memory", needsRealRing0: true),
+    Run(name: "eventinj", needsRealRing0: true),
+    Run(name: "umip", needsRealRing0: true),
+    Run(name: "pcid", needsRealRing0: true),
+    Run(name: "rdpru", needsRealRing0: true),
   ]
 
   @Test(arguments: runs) func passes(_ run: Run) throws {
