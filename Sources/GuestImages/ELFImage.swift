@@ -59,7 +59,7 @@ struct ELFImage: Sendable, Equatable {
         return try pvh.layout(file, segments, entry: entry, memoryBytes: memoryBytes, vcpus: vcpus)
       }
       let placed = try segments.placed(
-        file, memoryBytes: min(memoryBytes, LongModeTables.mappedEnd), reserved: 0..<LongModeTables.reservedEnd)
+        file, memoryBytes: min(memoryBytes, LongModeTables.mappedEnd), reserved: [0..<LongModeTables.reservedEnd])
       let starts = (0..<vcpus).map { CPUStart.long64(entry: entry, vcpu: $0) }
       return GuestLayout(segments: LongModeTables.segments + placed, starts: starts, platform: .minimal)
     } catch { throw .placement(error) }
@@ -103,7 +103,7 @@ extension CPUStart {
   /// 32-bit protected mode without paging, in ring 0 at `entry`, with flat segments and a stack.
   static func prot32(entry: UInt64) -> CPUStart {
     CPUStart(
-      mode: .prot32, ring: 0, entry: entry, codeSegmentBase: 0, stackPointer: LowMemory.told.upperBound,
+      mode: .prot32, ring: 0, entry: entry, codeSegmentBase: 0, stackPointer: BootInformation.place.upperBound,
       pageTableRoot: 0, firstArgument: 0, ioPrivilegeLevel: 0)
   }
 }

@@ -1,7 +1,7 @@
 /// Why a file with a Multiboot header cannot be started.
 public enum MultibootError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// What the header says of where the file belongs: where the header itself does, the first byte and the end of what is
-  /// loaded, the end of what is zero, and the entry. Of the ends, 0 stands for that of the file, or for none.
+  /// What the header says of where the file belongs: where the header itself does, the first byte and the end of what
+  /// is loaded, the end of what is zero, and the entry. Of the ends, 0 stands for that of the file, or for none.
   public struct Addresses: Sendable, Equatable {
     let header, load, loadEnd, bssEnd, entry: UInt32
   }
@@ -20,8 +20,8 @@ public enum MultibootError: Error, Sendable, Equatable, CustomStringConvertible 
     switch self {
     case .needs(let flags):
       """
-      The Multiboot header wants what is not here: bits \(hex(flags)) of its flags. Ask for aligned modules and a memory \
-      map (bits 0 and 1) at most.
+      The Multiboot header wants what is not here: bits \(hex(flags)) of its flags. Ask for aligned modules and a \
+      memory map (bits 0 and 1) at most.
       """
     case .noAddresses:
       """

@@ -74,19 +74,19 @@ struct MultibootImage: Sendable, Equatable {
 
   /// Lays it out. The first vCPU starts the others.
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
-    guard memoryBytes >= LowMemory.extended else {
-      throw .memoryTooSmall(memoryBytes: memoryBytes, needed: LowMemory.extended)
+    guard memoryBytes >= PCPlatform.highMemory else {
+      throw .memoryTooSmall(memoryBytes: memoryBytes, needed: PCPlatform.highMemory)
     }
     guard vcpus >= 1 && vcpus <= CPUStart.maxVCPUs else { throw .vcpuCount(vcpus, limit: CPUStart.maxVCPUs) }
-    let memoryBytes = min(memoryBytes, LowMemory.mostBytes)
+    let memoryBytes = min(memoryBytes, BootInformation.mostMemory)
     do throws(PlacementError) {
-      let placed = try program.segments.placed(file, memoryBytes: memoryBytes, reserved: LowMemory.told)
+      let placed = try program.segments.placed(file, memoryBytes: memoryBytes, reserved: BootInformation.reserved)
       let told = try information.segments(above: program.segments, memoryBytes: memoryBytes)
       var start = CPUStart.prot32(entry: program.entry)
       start.rax = MultibootInformation.magic
       start.rbx = MultibootInformation.address
       return GuestLayout(
-        segments: (placed + told).sorted { $0.address < $1.address },
+        segments: (placed + told + [ACPITables.segment(vcpus: vcpus)]).sorted { $0.address < $1.address },
         starts: [start] + [CPUStart?](repeating: nil, count: vcpus - 1), platform: .pc,
         arguments: information.arguments)
     } catch { throw .placement(error) }

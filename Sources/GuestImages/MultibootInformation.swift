@@ -9,7 +9,7 @@ struct MultibootInformation: Sendable, Equatable {
   /// In EAX at start.
   static let magic: UInt64 = 0x2BAD_B002
   /// In EBX at start.
-  static let address = LowMemory.told.lowerBound
+  static let address = BootInformation.place.lowerBound
 
   // Where the parts of it are.
   private static let memoryMap = address + 0x100
@@ -41,8 +41,7 @@ struct MultibootInformation: Sendable, Equatable {
 
   /// What to put into a VM's memory beside the kernel.
   func segments(above kernel: [LoadedSegment], memoryBytes: UInt64) throws(PlacementError) -> [GuestSegment] {
-    let stretches = LowMemory.stretches(memoryBytes: memoryBytes)
-    let map = stretches.flatMap(\.multibootEntry)
+    let map = MemoryRange.ofPC(memoryBytes: memoryBytes).flatMap(\.multibootEntry)
     var segments = [
       GuestSegment(address: Self.address, bytes: header(mapBytes: map.count, memoryBytes: memoryBytes)),
       GuestSegment(address: Self.memoryMap, bytes: map),
@@ -62,8 +61,8 @@ struct MultibootInformation: Sendable, Equatable {
     var words = [UInt32](repeating: 0, count: 30)
     // Memory sizes, command line, modules, memory map, loader's name.
     words[0] = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9
-    words[1] = UInt32(LowMemory.told.lowerBound >> 10)
-    words[2] = UInt32((memoryBytes - LowMemory.extended) >> 10)
+    words[1] = UInt32(PCPlatform.lowMemoryEnd >> 10)
+    words[2] = UInt32((memoryBytes - PCPlatform.highMemory) >> 10)
     words[4] = UInt32(Self.text)
     words[5] = UInt32(count)
     words[6] = UInt32(Self.modules)
@@ -74,10 +73,10 @@ struct MultibootInformation: Sendable, Equatable {
   }
 }
 
-extension LowMemory.Stretch {
+extension MemoryRange {
   /// Its size comes first and does not count itself.
   fileprivate var multibootEntry: [UInt8] {
-    [UInt8](littleEndian: UInt32(20)) + [UInt8](littleEndian: address) + [UInt8](littleEndian: bytes)
-      + [UInt8](littleEndian: type)
+    [UInt8](littleEndian: UInt32(20)) + [UInt8](littleEndian: start) + [UInt8](littleEndian: size)
+      + [UInt8](littleEndian: use.rawValue)
   }
 }

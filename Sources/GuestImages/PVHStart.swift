@@ -7,22 +7,24 @@ struct PVHStart: Sendable, Equatable {
   let commandLine: String?
 
   // Where the parts of it are.
-  private static let info = LowMemory.told.lowerBound
+  private static let info = BootInformation.place.lowerBound
   private static let modules = info + 0x100
   private static let memoryMap = info + 0x200
   private static let text = ArgumentPlaces.Text(address: info + 0x1000, capacity: 0xFFF)
 
   private static let magic: UInt32 = 0x336E_C578
 
-  /// Lays out the kernel, which is told how much memory there is and of no ACPI tables. The first vCPU starts the others.
+  /// Lays out the kernel. The first vCPU starts the others, of which the ACPI tables tell.
   func layout(
     _ file: ImagePart, _ segments: [LoadedSegment], entry: UInt64, memoryBytes: UInt64, vcpus: Int
   ) throws(PlacementError) -> GuestLayout {
-    let memoryBytes = min(memoryBytes, LowMemory.mostBytes)
-    var all = try segments.placed(file, memoryBytes: memoryBytes, reserved: LowMemory.told)
-    let stretches = LowMemory.stretches(memoryBytes: memoryBytes)
-    all.append(GuestSegment(address: Self.info, bytes: info(stretches: stretches.count)))
-    all.append(GuestSegment(address: Self.memoryMap, bytes: stretches.flatMap(\.pvhEntry)))
+    let memoryBytes = min(memoryBytes, BootInformation.mostMemory)
+    var all = try segments.placed(file, memoryBytes: memoryBytes, reserved: BootInformation.reserved)
+    let map = MemoryRange.ofPC(memoryBytes: memoryBytes)
+    all += [
+      GuestSegment(address: Self.info, bytes: info(mapEntries: map.count)),
+      GuestSegment(address: Self.memoryMap, bytes: map.flatMap(\.pvhEntry)), ACPITables.segment(vcpus: vcpus),
+    ]
     if let initramfs {
       let address = try segments.place(of: initramfs, memoryBytes: memoryBytes)
       let module = [address, initramfs.count, 0, 0]
@@ -38,19 +40,20 @@ struct PVHStart: Sendable, Equatable {
       starts: [start] + [CPUStart?](repeating: nil, count: vcpus - 1), platform: .pc, arguments: arguments)
   }
 
-  private func info(stretches: Int) -> [UInt8] {
+  private func info(mapEntries: Int) -> [UInt8] {
     let numbers: [UInt32] = [Self.magic, 1, 0, initramfs == nil ? 0 : 1]
-    // The third would be the RSDP's.
-    let addresses = [initramfs == nil ? 0 : Self.modules, Self.text.address, 0, Self.memoryMap]
-    let counts: [UInt32] = [UInt32(stretches), 0]
+    let addresses = [
+      initramfs == nil ? 0 : Self.modules, Self.text.address, ACPITables.address, Self.memoryMap,
+    ]
+    let counts: [UInt32] = [UInt32(mapEntries), 0]
     return numbers.flatMap { [UInt8](littleEndian: $0) } + addresses.flatMap { [UInt8](littleEndian: $0) }
       + counts.flatMap { [UInt8](littleEndian: $0) }
   }
 }
 
-extension LowMemory.Stretch {
+extension MemoryRange {
   fileprivate var pvhEntry: [UInt8] {
-    [address, bytes, UInt64(type)].flatMap { [UInt8](littleEndian: $0) }
+    [start, size, UInt64(use.rawValue)].flatMap { [UInt8](littleEndian: $0) }
   }
 }
 

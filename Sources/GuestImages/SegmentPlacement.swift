@@ -14,8 +14,8 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
     switch self {
     case .segmentBeyondMemory(let number, let address, let bytes, let memoryBytes):
       """
-      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond the \(memoryBytes) bytes of memory. Give the VM \
-      more memory or link the segment lower.
+      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond the \(memoryBytes) bytes of memory. Give the \
+      VM more memory or link the segment lower.
       """
     case .segmentReserved(let number, let address, let bytes, let reserved):
       """
@@ -24,8 +24,8 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
       """
     case .noRoomForInitramfs(let bytes, let memoryBytes):
       """
-      The initramfs of \(bytes) bytes does not fit between the kernel and the end of the \(memoryBytes) bytes of memory. \
-      Give the VM more memory.
+      The initramfs of \(bytes) bytes does not fit between the kernel and the end of the \(memoryBytes) bytes of \
+      memory. Give the VM more memory.
       """
     case .commandLine(let error):
       "\(error)"
@@ -66,10 +66,10 @@ extension LoadedSegment {
 }
 
 extension [LoadedSegment] {
-  /// What to put into a VM's memory, whose `reserved` part is taken already. What is zero is not put there: all memory
+  /// What to put into a VM's memory, whose `reserved` parts are taken already. What is zero is not put there: all memory
   /// is at first.
   func placed(
-    _ file: ImagePart, memoryBytes: UInt64, reserved: Range<UInt64>
+    _ file: ImagePart, memoryBytes: UInt64, reserved: [Range<UInt64>]
   ) throws(PlacementError) -> [GuestSegment] {
     var placed: [GuestSegment] = []
     for segment in self {
@@ -77,9 +77,8 @@ extension [LoadedSegment] {
         throw .segmentBeyondMemory(
           segment.number, address: segment.address, bytes: segment.memoryBytes, memoryBytes: memoryBytes)
       }
-      guard segment.end <= reserved.lowerBound || segment.address >= reserved.upperBound else {
-        throw .segmentReserved(
-          segment.number, address: segment.address, bytes: segment.memoryBytes, reserved: reserved)
+      for range in reserved where segment.end > range.lowerBound && segment.address < range.upperBound {
+        throw .segmentReserved(segment.number, address: segment.address, bytes: segment.memoryBytes, reserved: range)
       }
       guard segment.fileBytes > 0 else { continue }
       placed.append(
@@ -90,7 +89,7 @@ extension [LoadedSegment] {
 
   /// The highest page at which `initramfs` fits above them.
   func place(of initramfs: ImagePart, memoryBytes: UInt64) throws(PlacementError) -> UInt64 {
-    let lowest = reduce(LowMemory.extended) { Swift.max($0, $1.end) }
+    let lowest = reduce(PCPlatform.highMemory) { Swift.max($0, $1.end) }
     let refusal = PlacementError.noRoomForInitramfs(bytes: initramfs.count, memoryBytes: memoryBytes)
     guard initramfs.count <= memoryBytes else { throw refusal }
     let address = (memoryBytes - initramfs.count) & ~0xFFF

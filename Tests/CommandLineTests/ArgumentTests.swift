@@ -55,6 +55,25 @@ import Testing
     #expect(OrNone<DurationArgument>(argument: "none")?.newValue(\.milliseconds) == .standard)
   }
 
+  @Test(arguments: [["run", "p"], ["lease", "p"], ["vms", "create", "--image", "i"]])
+  func readsWhatAGuestIsTold(words: [String]) throws {
+    func options(_ more: String...) throws -> GuestArgumentOptions? {
+      switch try VMPoolCommand.parseAsRoot(words + more) {
+      case let command as RunCommand: command.arguments
+      case let command as LeaseCommand: command.arguments
+      case let command as VMsCommand.Create: command.arguments
+      default: nil
+      }
+    }
+    let none = try #require(try options())
+    #expect(none.commandLine == nil && none.environment == nil)
+    let told = try #require(try options("--command-line", "a b", "--env", "A=1=1", "--env", "B="))
+    #expect(told.commandLine == "a b")
+    #expect(told.environment == ["A": "1=1", "B": ""])
+    #expect(throws: (any Error).self) { try options("--env", "A=1", "--env", "A=2") }
+    #expect(throws: (any Error).self) { try options("--env", "A") }
+  }
+
   @Test func patchesWhatIsSaid() throws {
     let words = ["pools", "patch", "p", "--ready", "1:2", "--max-vms", "none", "--deadline", "3s", "--no-paused"]
     let command = try #require(VMPoolCommand.parseAsRoot(words) as? PoolsCommand.Patch)

@@ -84,16 +84,17 @@ struct BootedLayoutTests {
     #expect(try (0..<4).map { try layout.word(info + 4 * $0) } == [0x336E_C578, 1, 0, 1])
     let module = try layout.quad(info + 16)
     let commandLine = try layout.quad(info + 24)
-    #expect(try layout.quad(info + 32) == 0)
+    #expect(try layout.bytes(at: layout.quad(info + 32), count: 8) == Array("RSD PTR ".utf8))
     let map = try layout.quad(info + 40)
-    #expect(try layout.quad(info + 48) == 3)
+    #expect(try layout.quad(info + 48) == 4)
     let address = try layout.quad(module)
     #expect(address == 4 * mib - 0x2000)
     #expect(try layout.quad(module + 8) == 0x1001)
     #expect(try layout.bytes(at: address, count: 0x1002) == [UInt8](repeating: 7, count: 0x1001) + [0])
     #expect(try layout.text(commandLine) == "a b")
-    let stretches = try (0..<9).map { try layout.quad(map + 8 * $0) }
-    #expect(stretches == [0, 0x9_0000, 1, 0x9_0000, 0x7_0000, 2, mib, 3 * mib, 1])
+    let ranges = try (0..<12).map { try layout.quad(map + 8 * $0) }
+    #expect(
+      ranges == [0, 0x9_FC00, 1, 0x9_FC00, 0x400, 2, 0xE_0000, 0x2_0000, 2, mib, 3 * mib, 1])
     let told = try layout.arguments.segments(for: GuestArguments(commandLine: "c"))
     #expect(try layout.text(commandLine, told: told) == "c")
     #expect(throws: GuestArgumentsError.noEnvironment) {
@@ -112,16 +113,17 @@ struct BootedLayoutTests {
     #expect((start.mode, start.rax, start.entry) == (.prot32, 0x2BAD_B002, try #require(image.description.entry)))
     let info = start.rbx
     #expect(try layout.word(info) == 0x24D)
-    #expect(try layout.word(info + 4) == 576)
+    #expect(try layout.word(info + 4) == 639)
     #expect(try layout.word(info + 8) == 3 * 1024)
     #expect(try layout.text(UInt64(layout.word(info + 16))) == "kernel ")
     #expect(try layout.word(info + 20) == 0)
-    #expect(try layout.word(info + 44) == 72)
+    #expect(try layout.word(info + 44) == 96)
     let map = UInt64(try layout.word(info + 48))
-    let stretches = try (0..<18).map { try layout.word(map + 4 * $0) }
+    let ranges = try (0..<24).map { try layout.word(map + 4 * $0) }
     #expect(
-      stretches == [
-        20, 0, 0, 0x9_0000, 0, 1, 20, 0x9_0000, 0, 0x7_0000, 0, 2, 20, UInt32(mib), 0, UInt32(3 * mib), 0, 1,
+      ranges == [
+        20, 0, 0, 0x9_FC00, 0, 1, 20, 0x9_FC00, 0, 0x400, 0, 2, 20, 0xE_0000, 0, 0x2_0000, 0, 2, 20, UInt32(mib), 0,
+        UInt32(3 * mib), 0, 1,
       ])
     #expect(try layout.text(UInt64(layout.word(info + 64))) == "vmpool")
   }
@@ -132,7 +134,7 @@ struct BootedLayoutTests {
       commandLine: "a b")
     let layout = try image.layout(memoryBytes: 4 * mib, vcpus: 1)
     try expectSound(layout, memoryBytes: 4 * mib, vcpus: 1)
-    let info = LowMemory.told.lowerBound
+    let info = BootInformation.place.lowerBound
     let commandLine = UInt64(try layout.word(info + 16))
     let table = UInt64(try layout.word(info + 24))
     #expect(try layout.text(commandLine) == "kernel a b")
@@ -153,7 +155,8 @@ struct BootedLayoutTests {
     for bytes in [BootedImageTests.multiboot().bytes, BootedImageTests.pvhFile.bytes] {
       let layout = try Self.image(bytes).layout(memoryBytes: 4 * mib, vcpus: 1)
       let places = [layout.arguments.commandLine, layout.arguments.environment].compactMap { $0 }
-      for place in places { #expect(place.address + UInt64(place.capacity) < LowMemory.told.upperBound - 0x1000) }
+      let end = BootInformation.place.upperBound - 0x1000
+      for place in places { #expect(place.address + UInt64(place.capacity) < end) }
       for (place, next) in zip(places, places.dropFirst()) {
         #expect(place.address + UInt64(place.capacity) < next.address)
       }
@@ -201,11 +204,14 @@ struct BootedLayoutTests {
     Refusal(
       bytes: elf(at: 0), error: .placement(.segmentReserved(2, address: 0, bytes: 64, reserved: 0..<0x1_0000))),
     Refusal(
-      bytes: multiboot(at: 0x9_FFFF),
-      error: .placement(.segmentReserved(2, address: 0x9_FFFF, bytes: 64, reserved: 0x9_0000..<0xA_0000))),
+      bytes: multiboot(at: 0x9_EFFF),
+      error: .placement(.segmentReserved(2, address: 0x9_EFFF, bytes: 64, reserved: 0x9_0000..<0x9_F000))),
+    Refusal(
+      bytes: multiboot(at: 0xF_FFFF),
+      error: .placement(.segmentReserved(2, address: 0xF_FFFF, bytes: 64, reserved: 0xE_0000..<0x10_0000))),
     Refusal(
       bytes: multiboot(at: 0, bytes: 0x9_0001),
-      error: .placement(.segmentReserved(2, address: 0, bytes: 0x9_0001, reserved: 0x9_0000..<0xA_0000))),
+      error: .placement(.segmentReserved(2, address: 0, bytes: 0x9_0001, reserved: 0x9_0000..<0x9_F000))),
     Refusal(
       bytes: multiboot(at: 0xFFFF_FFFF, bytes: 1), memory: .max,
       error: .placement(.segmentBeyondMemory(2, address: 0xFFFF_FFFF, bytes: 1, memoryBytes: 0xC000_0000))),
