@@ -43,6 +43,22 @@ struct ConsoleTests {
     #expect(!console.hasInput)
   }
 
+  @Test(arguments: [1, 2, 7, 255, 256, 257, 1000]) func appendsManyAtOnceAsOneByOne(capacity: Int) {
+    var random = SeededGenerator(for: "ConsoleTests many, capacity \(capacity)")
+    let console = Console(outputCapacity: capacity)
+    let other = Console(outputCapacity: capacity)
+    for _ in 0..<200 {
+      let bytes = (0..<Int.random(in: 0...3 * capacity, using: &random)).map { _ in
+        UInt8.random(in: 0...255, using: &random)
+      }
+      console.append(bytes)
+      for byte in bytes { other.append(byte) }
+      #expect(console.read(from: 0, limit: .max) == other.read(from: 0, limit: .max))
+      console.append(7)
+      other.append(7)
+    }
+  }
+
   /// Random operations against arrays that keep everything.
   @Test(arguments: [1, 2, 7, 255, 256, 257, 1000])
   func agreesWithASimpleOracle(capacity: Int) {
