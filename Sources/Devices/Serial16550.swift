@@ -3,10 +3,10 @@ import Synchronization
 /// A 16550A serial port whose line is a `Console`: what the guest transmits is appended at once, so the transmitter is
 /// always empty, and received bytes stay in the console until the guest reads them, so none is ever overrun.
 ///
-/// With an interrupt line, it is pulsed whenever IIR begins to name a cause; OUT2 does not gate it. Without one the port
-/// is polled, and a guest that does nothing but poll LSR for input gets `.idle` from the 16th empty poll in a row on. The
-/// port is a byte device: a wider access is as many byte accesses to consecutive registers, lowest first, as a PC's
-/// chipset makes of it.
+/// Where there is an interrupt line, it is pulsed whenever IIR begins to name a cause; OUT2 does not gate it. A guest that
+/// has not enabled the interrupt of received data and does nothing but poll LSR for it gets `.idle` from the 16th empty
+/// poll in a row on. The port is a byte device: a wider access is as many byte accesses to consecutive registers, lowest
+/// first, as a PC's chipset makes of it.
 public final class Serial16550: Device {
   /// The first port of COM1.
   public static let com1: UInt64 = 0x3F8
@@ -24,16 +24,22 @@ public final class Serial16550: Device {
     self.interrupt = interrupt
   }
 
-  /// Tells the port that the console has input. Any thread.
-  public func inputArrived() {
-    registers.withLock { registers in
+  /// Tells the port that the console has input. False where the guest was not interrupted: then it polls, if it looks at
+  /// all. Any thread.
+  public func inputArrived() -> Bool {
+    guard let interrupt else { return false }
+    return registers.withLock { registers in
       // Even if the guest has been told of an earlier byte and has not read it: it may have given up too early.
-      if registers.isInterrupting(console) { interrupt?.pulse() }
+      guard registers.isInterrupting(console) else { return false }
+      interrupt.pulse()
+      return true
     }
   }
 
   /// Pulses the line if what `change` does gives the guest a reason to look that it did not have before.
-  private func interrupting<Result>(_ registers: inout UARTRegisters, _ change: (inout UARTRegisters) -> Result) -> Result {
+  private func interrupting<Result>(
+    _ registers: inout UARTRegisters, _ change: (inout UARTRegisters) -> Result
+  ) -> Result {
     guard let interrupt else { return change(&registers) }
     let before = registers.isInterrupting(console)
     let result = change(&registers)
@@ -53,8 +59,7 @@ public final class Serial16550: Device {
           value |= UInt64(byte) << (8 * index)
           if itsEffect != .none { effect = itsEffect }
         }
-        // Who is interrupted need not poll; whoever polls all the same may hold a lock that others wait for.
-        return (value, interrupt == nil ? effect : .none)
+        return (value, effect)
       }
     }
   }
@@ -176,8 +181,8 @@ private struct UARTRegisters {
       emptyPolls = 0
       return (status | LSR.dataReady, .none)
     }
-    // In loopback no console input would ever end the sleep.
-    guard !loopback else { return (status, .none) }
+    // In loopback no console input would ever end the sleep. And whoever is interrupted looks at LSR for another reason.
+    guard !loopback, interruptEnable & IER.data == 0 else { return (status, .none) }
     emptyPolls = min(emptyPolls + 1, Self.pollsUntilIdle)
     return (status, emptyPolls == Self.pollsUntilIdle ? .idle : .none)
   }
@@ -212,6 +217,7 @@ private struct UARTRegisters {
     // The transmitter is empty, so enabling its interrupt makes it pending at once.
     if byte & ~interruptEnable & IER.transmit != 0 { transmitInterruptPending = true }
     interruptEnable = byte & IER.all
+    emptyPolls = 0
   }
 
   private mutating func readInterruptIdentification(_ console: Console) -> UInt8 {

@@ -36,8 +36,7 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
     case .elf(let defect): "\(defect)"
     case .multiboot(let error): "\(error)"
     case .solo5(let error): "\(error)"
-    case .linux(let error):
-      "\(error)"
+    case .linux(let error): "\(error)"
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     }

@@ -27,7 +27,8 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
     case .memory(let error): "\(error)"
     case .kvm(let error): "\(error)"
     case .vcpu(let error): "\(error)"
-    case .interrupt(let errno): "no event counter for a device's interrupt: \(errno); raise the limit on files (ulimit -n)"
+    case .interrupt(let errno):
+      "no event counter for a device's interrupt: \(errno); raise the limit on files (ulimit -n, LimitNOFILE)"
     case .devices(let error): "\(error)"
     }
   }
