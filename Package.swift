@@ -107,8 +107,8 @@ let package = Package(
     .executableTarget(
       name: "vmpool",
       dependencies: [
-        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "VCPURuntime", "LinuxSupport",
-        argumentParser,
+        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "GuestImages", "VCPURuntime",
+        "Digests", "LinuxSupport", argumentParser,
       ],
       swiftSettings: strict),
 

@@ -7,7 +7,8 @@ import PoolManager
 /// `/v1/blobs` and below: the bytes that images are made of.
 enum BlobRoutes {
   static let routes = [
-    Route(method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], handler: list),
+    Route(
+      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], handler: list),
     Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", handler: get),
     Route(
       method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),

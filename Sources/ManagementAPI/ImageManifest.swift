@@ -80,7 +80,8 @@ struct ImageManifest: Sendable, Equatable {
   }
 
   /// What is said of raw machine code; nil where nothing is.
-  static func placement(_ mode: String?, _ loadAddress: String?, _ entry: String?) throws(APIProblem) -> FlatPlacement? {
+  static func placement(_ mode: String?, _ loadAddress: String?, _ entry: String?) throws(APIProblem) -> FlatPlacement?
+  {
     guard let mode else {
       guard loadAddress == nil, entry == nil else {
         throw .invalid("/mode", "An address is given, but no mode; give the mode that the code starts in.")

@@ -43,7 +43,8 @@ struct Route: Sendable {
 
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =
-    HostRoutes.routes + ImageRoutes.routes + BlobRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes + VCPURoutes.routes
+    HostRoutes.routes + ImageRoutes.routes + BlobRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes
+    + VCPURoutes.routes
     + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + EventRoutes.routes
     + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
 }

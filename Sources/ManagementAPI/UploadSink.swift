@@ -38,7 +38,8 @@ struct ContentRange: Sendable, Equatable {
 
   /// Of the form `bytes 0-99/200`.
   init(_ text: String) throws(APIProblem) {
-    let parts = text.hasPrefix("bytes ") ? text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false) : []
+    let parts =
+      text.hasPrefix("bytes ") ? text.dropFirst(6).split(separator: "/", omittingEmptySubsequences: false) : []
     let ends = parts.first?.split(separator: "-", omittingEmptySubsequences: false) ?? []
     guard parts.count == 2, ends.count == 2, let start = Self.number(ends[0]), let last = Self.number(ends[1]),
       let total = Self.number(parts[1]), start <= last, last < total

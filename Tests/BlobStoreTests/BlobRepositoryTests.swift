@@ -210,7 +210,9 @@ struct BlobRepositoryTests {
     changed[0] = 1
     (shorter[0], touched[0], gone[0]) = (2, 3, 4)
     let all = [changed, shorter, touched, gone]
-    let digests = try { let store = try opened(); return try all.map { try store.put($0) } }()
+    let digests = try {
+      let store = try opened(); return try all.map { try store.put($0) }
+    }()
     let paths = digests.map { scratch.blobs + "/" + $0.hex }
     for path in paths { try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path) }
     let file = try FileHandle(forWritingTo: URL(filePath: paths[0]))

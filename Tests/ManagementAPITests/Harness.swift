@@ -198,7 +198,8 @@ struct Reply {
   init(_ response: HTTPResponse) {
     status = response.status
     headers = response.headers
-    body = response.file.flatMap { try? ImagePart(FileBytes($0, identity: "")).bytes(at: 0, count: Int($0.size)) }
+    body =
+      response.file.flatMap { try? ImagePart(FileBytes($0, identity: "")).bytes(at: 0, count: Int($0.size)) }
       ?? response.body
   }
 

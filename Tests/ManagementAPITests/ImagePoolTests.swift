@@ -91,7 +91,8 @@ struct ImagePoolTests {
     _ = try harness.wait(forReady: 1, in: "build")
   }
 
-  @Test(arguments: ["missing", "damaged"]) func anImageWithoutItsBytesIsUnusableUntilTheyComeAgain(what: String) throws {
+  @Test(arguments: ["missing", "damaged"]) func anImageWithoutItsBytesIsUnusableUntilTheyComeAgain(what: String) throws
+  {
     let directory = try TemporaryDirectory()
     let (stored, document) = try life(directory)
     let path = directory.path + "/blobs/" + String(document.digest.dropFirst("sha256:".count))

@@ -71,7 +71,8 @@ struct ImageTests {
   }
 
   @Test(arguments: [
-    "sha256:", "sha256:00", "sha512:" + String(repeating: "0", count: 64), "sha256:" + String(repeating: "A", count: 64),
+    "sha256:", "sha256:00", "sha512:" + String(repeating: "0", count: 64),
+    "sha256:" + String(repeating: "A", count: 64),
     "sha256:" + String(repeating: "0", count: 65), "..", "%2e%2e", "partial",
   ]) func whatIsNoDigestLeadsNowhere(segment: String) {
     #expect(harness.send("GET", "/v1/blobs/\(segment)").status == 404)
@@ -107,7 +108,8 @@ struct ImageTests {
   }
 
   @Test(arguments: [
-    "0-99/5000", "bytes 0-99", "bytes 0-99/*", "bytes */5000", "bytes 99-0/5000", "bytes 0-5000/5000", "bytes -1-9/5000",
+    "0-99/5000", "bytes 0-99", "bytes 0-99/*", "bytes */5000", "bytes 99-0/5000", "bytes 0-5000/5000",
+    "bytes -1-9/5000",
     "bytes 0-99/99999999999999999999", "bytes +0-99/5000", "bytes 0-99/5000, bytes 1-2/3", "items 0-99/5000",
     "bytes 0-4999/5000/1", "bytes 0--99/5000", "bytes 0-98/5000",
   ]) func rangesThatMakeNoSenseAreRefused(range: String) {
