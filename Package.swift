@@ -52,6 +52,7 @@ let package = Package(
     .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
@@ -61,6 +62,8 @@ let package = Package(
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     module("APIModel", []),
+    module("Digests", ["CNettle"]),
+    module("BlobStore", ["Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
     module("ServerConfiguration", ["CYAML", systemPackage]),
 
@@ -83,7 +86,7 @@ let package = Package(
       name: "ManagementAPI",
       dependencies: [
         "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel", "JSONCodec",
-        "HTTPServer", "StateStore", "Metrics", "LinuxSupport",
+        "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", systemPackage,
       ],
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
@@ -96,7 +99,7 @@ let package = Package(
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "APIModel", "PoolManager", "StateStore", "ServerConfiguration", "MachineRuntime",
+        "ManagementAPI", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration", "MachineRuntime",
         "VCPURuntime",
         "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
@@ -104,8 +107,8 @@ let package = Package(
     .executableTarget(
       name: "vmpool",
       dependencies: [
-        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "VCPURuntime", "LinuxSupport",
-        argumentParser,
+        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "GuestImages", "VCPURuntime",
+        "Digests", "LinuxSupport", argumentParser,
       ],
       swiftSettings: strict),
 
@@ -120,6 +123,8 @@ let package = Package(
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("DigestsTests", ["Digests"]),
+    tests("BlobStoreTests", ["TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
     tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
     tests("DevicesTests", ["TestRandomness", "Devices"]),
     tests("GuestImagesTests", ["TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
@@ -143,7 +148,7 @@ let package = Package(
       [
         "TestRandomness", "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices",
         "KVM", "APIModel",
-        "JSONCodec", "HTTPServer", "StateStore", "Metrics", "LinuxSupport", yams,
+        "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),
     tests("BenchmarksTests", ["TestRandomness", "Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
     tests("StructureTests", []),

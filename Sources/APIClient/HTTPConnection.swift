@@ -56,6 +56,33 @@ import CCurl
     return answer.isStreamed ? nil : response
   }
 
+  /// Sends a body of `count` bytes that `read` fills buffers with, and waits for the whole answer. The body is not sent
+  /// when the server answers without it. Throws when nothing went either way for as long as `silence`.
+  ///
+  /// `read` returns how many bytes it has put into the buffer; none ends the transfer in failure.
+  func upload(
+    target: String, headers: [HTTPField], count: Int, silence: Duration, _ read: (inout MutableRawSpan) -> Int
+  ) throws(APIError) -> HTTPResponse {
+    let headers = headers + [HTTPField("Expect", "100-continue")]
+    try prepare(method: "PUT", target: target, headers: headers, timeout: nil)
+    set(CURLOPT_UPLOAD, 1)
+    set(CURLOPT_LOW_SPEED_LIMIT, 1)
+    set(CURLOPT_LOW_SPEED_TIME, Int(silence.components.seconds))
+    // Safe: the size is of the type that the option takes.
+    unsafe _ = ccurl_set_offset(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(count))
+    let answer = Answer()
+    let code = withoutActuallyEscaping(read) { read in
+      let source = Source(read)
+      // Nobody calls it after the transfer.
+      defer { source.read = { _ in 0 } }
+      return withExtendedLifetime(source) {
+        unsafe source.attach(to: handle)
+        return perform(headers, sendsBody: true, answer)
+      }
+    }
+    return try response(code, answer)
+  }
+
   /// A request without its method and its body; a timeout of nil is none.
   private func prepare(method: String, target: String, headers: [HTTPField], timeout: Duration?) throws(APIError) {
     for text in [method, target] + headers.flatMap({ [$0.name, $0.value] }) {
@@ -173,6 +200,32 @@ private let curlIsReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CU
     // Safe: the list is ours, and no transfer uses it any more.
     unsafe curl_slist_free_all(head)
   }
+}
+
+/// Where libcurl's callback takes a body from, on the thread that sends.
+private final class Source {
+  var read: (inout MutableRawSpan) -> Int
+
+  init(_ read: @escaping (inout MutableRawSpan) -> Int) { self.read = read }
+
+  /// The handle's next transfer reads here; the caller keeps this object alive for as long.
+  func attach(to handle: UnsafeMutableRawPointer) {
+    // Safe: the pointer is not owned; the caller's promise makes it valid whenever the callback runs.
+    let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+    unsafe _ = ccurl_set_receive(handle, CURLOPT_READFUNCTION, readBody)
+    unsafe _ = ccurl_set_pointer(handle, CURLOPT_READDATA, context)
+  }
+}
+
+private func readBody(
+  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
+  // Safe: `context` is the source attached to this handle, and libcurl lends `size * count` bytes for this call.
+  let source = unsafe Unmanaged<Source>.fromOpaque(context).takeUnretainedValue()
+  let buffer = unsafe UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
+  var target = unsafe buffer.mutableBytes
+  return source.read(&target)
 }
 
 /// Where libcurl's callbacks put the answer, on the thread that sends.

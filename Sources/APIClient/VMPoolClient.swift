@@ -33,18 +33,10 @@ public final class VMPoolClient {
       timeout: timeout)
   }
 
-  // MARK: - Host and images
+  // MARK: - Host
 
   /// `GET /v1/host`.
   public func host() throws(APIError) -> HostDocument { try document("GET", "/v1/host") }
-
-  /// `GET /v1/images`, every page.
-  public func images() throws(APIError) -> [ImageDocument] { try allPages("/v1/images") }
-
-  /// `GET /v1/images/{image}`.
-  public func image(_ name: String) throws(APIError) -> ImageDocument {
-    try document("GET", "/v1/images/\(RequestTarget.encoded(name))")
-  }
 
   // MARK: - Operation
 

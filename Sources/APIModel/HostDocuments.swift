@@ -51,14 +51,23 @@ public struct LimitsDocument: Codable, Sendable, Equatable {
   public var maxBodyBytes: Int
   /// The server keeps no more pools than this.
   public var maxPools: Int
+  /// Bytes a blob may have.
+  public var maxBlobBytes: Int
+  /// Bytes that all blobs together may have.
+  public var maxBlobsBytes: Int
 
   /// Limits.
-  public init(maxVMs: Int, maxVCPUsPerVM: Int, maxMemoryMiBPerVM: Int, maxBodyBytes: Int, maxPools: Int) {
+  public init(
+    maxVMs: Int, maxVCPUsPerVM: Int, maxMemoryMiBPerVM: Int, maxBodyBytes: Int, maxPools: Int, maxBlobBytes: Int,
+    maxBlobsBytes: Int
+  ) {
     self.maxVMs = maxVMs
     self.maxVCPUsPerVM = maxVCPUsPerVM
     self.maxMemoryMiBPerVM = maxMemoryMiBPerVM
     self.maxBodyBytes = maxBodyBytes
     self.maxPools = maxPools
+    self.maxBlobBytes = maxBlobBytes
+    self.maxBlobsBytes = maxBlobsBytes
   }
 
   enum CodingKeys: String, CodingKey {
@@ -67,38 +76,7 @@ public struct LimitsDocument: Codable, Sendable, Equatable {
     case maxMemoryMiBPerVM = "max_memory_mib_per_vm"
     case maxBodyBytes = "max_body_bytes"
     case maxPools = "max_pools"
-  }
-}
-
-/// An image that a VM can be made of.
-public struct ImageDocument: Codable, Sendable, Equatable {
-  /// What `image` calls it elsewhere.
-  public var name: String
-  /// `builtin`.
-  public var kind: String
-  /// What it does, in a sentence.
-  public var description: String
-  /// Size of its code in bytes.
-  public var sizeBytes: Int
-  /// The most vCPUs it can use.
-  public var maxVCPUs: Int
-  /// The privilege level its code runs at: 0 or 3.
-  public var ring: Int
-
-  /// An image.
-  public init(name: String, kind: String, description: String, sizeBytes: Int, maxVCPUs: Int, ring: Int) {
-    self.name = name
-    self.kind = kind
-    self.description = description
-    self.sizeBytes = sizeBytes
-    self.maxVCPUs = maxVCPUs
-    self.ring = ring
-  }
-
-  enum CodingKeys: String, CodingKey {
-    case name, kind, description
-    case sizeBytes = "size_bytes"
-    case maxVCPUs = "max_vcpus"
-    case ring
+    case maxBlobBytes = "max_blob_bytes"
+    case maxBlobsBytes = "max_blobs_bytes"
   }
 }

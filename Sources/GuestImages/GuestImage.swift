@@ -8,6 +8,7 @@ public struct GuestImage: Sendable, Equatable {
     case multiboot(MultibootImage)
     case solo5(Solo5Image)
     case linux(LinuxImage)
+    case unusable(GuestKind, reason: String)
   }
 
   /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
@@ -22,6 +23,14 @@ public struct GuestImage: Sendable, Equatable {
 
   /// Raw machine code.
   public static func flat(_ image: FlatImage) -> GuestImage { GuestImage(name: "flat", profile: .flat(image)) }
+
+  /// A stored image whose bytes cannot be had: it has a name, but no VM can be made of it.
+  public static func unusable(name: String, _ kind: GuestKind, reason: String) -> GuestImage {
+    GuestImage(name: name, profile: .unusable(kind, reason: reason))
+  }
+
+  /// Why no VM can be made of it; nil where one can.
+  public var reasonUnusable: String? { if case .unusable(_, let reason) = profile { reason } else { nil } }
 
   /// Finds out what `parts` are, by their bytes alone; `kind` is what they are said to be, where somebody insists. All
   /// bytes may come from an enemy: only headers are read, and every number in them is checked.
@@ -68,6 +77,9 @@ public struct GuestImage: Sendable, Equatable {
     case .multiboot(let image): image.description
     case .solo5(let image): image.description
     case .linux(let image): image.description
+    case .unusable(let kind, _):
+      ImageDescription(
+        kind: kind, sizeBytes: 0, maxVCPUs: CPUStart.maxVCPUs, ring: 0, entry: nil, segments: [], notes: [:])
     }
   }
 
@@ -88,6 +100,7 @@ public struct GuestImage: Sendable, Equatable {
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
     case .linux(let image):
       return try image.layout(memoryBytes: memoryBytes, vcpus: vcpus)
+    case .unusable(_, let reason): throw .unusable(reason: reason)
     }
   }
 }

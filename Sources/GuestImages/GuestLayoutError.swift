@@ -4,6 +4,8 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   case unreadable(ImageReadError)
   /// Something of the image has no place in memory.
   case placement(PlacementError)
+  /// The image is stored, and something is wrong with that.
+  case unusable(reason: String)
   /// The image holds no code.
   case emptyCode
   /// Less memory than it needs.
@@ -29,6 +31,8 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
     case .unreadable(let error):
       "The image's \(error). Upload it again."
     case .placement(let error): "\(error)"
+    case .unusable(let reason):
+      "The image is unusable: \(reason)."
     case .emptyCode:
       "The image holds no code. Give it at least one byte."
     case .memoryTooSmall(let memoryBytes, let needed):

@@ -114,6 +114,23 @@ func streamFreed(context: UnsafeMutableRawPointer?) {
   if let context = unsafe context { unsafe Unmanaged<Transfer>.fromOpaque(context).release() }
 }
 
+/// A file's next bytes are wanted.
+func fileReader(
+  context: UnsafeMutableRawPointer?, position: UInt64, buffer: UnsafeMutablePointer<CChar>?, capacity: Int
+) -> Int {
+  guard let context = unsafe context else { return cmicrohttp_end_with_error }
+  // Safe: as for a stream's.
+  let transfer = unsafe Unmanaged<FileTransfer>.fromOpaque(context).takeUnretainedValue()
+  let bytes = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
+  return unsafe transfer.read(at: position, into: bytes) ?? cmicrohttp_end_with_error
+}
+
+/// A file's response is freed.
+func fileFreed(context: UnsafeMutableRawPointer?) {
+  // Safe: the reference was given to the response when it was made.
+  if let context = unsafe context { unsafe Unmanaged<FileTransfer>.fromOpaque(context).release() }
+}
+
 /// One line of libmicrohttpd's diagnostics.
 func diagnosticLine(context: UnsafeMutableRawPointer, line: UnsafePointer<CChar>) {
   let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()

@@ -39,8 +39,8 @@ final class Connection {
   /// The handler takes its time.
   func suspendDeadline() { deadline = .max }
 
-  /// The handler has answered.
-  func resumeDeadline() { deadline = monotonicNS() + core.requestDeadlineNS }
+  /// The client has its time anew: the handler has answered, or enough has gone either way.
+  func renewDeadline() { deadline = monotonicNS() + core.requestDeadlineNS }
 
   /// The request is over.
   func finish(_ now: UInt64) {

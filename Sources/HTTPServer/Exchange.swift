@@ -14,8 +14,13 @@ final class Exchange {
   private var head = HTTPRequestHead(method: "", rawPath: "", pathSegments: [])
   private var body: [UInt8] = []
   private var received = 0
+  /// Takes the body as it comes.
+  private var sink: (any HTTPBodySink)?
+  private var progress = TransferProgress()
   /// Decided before the end of the body; goes out at that end.
   private var verdict: HTTPResponse?
+  /// However long the body is that goes with the verdict, it is thrown away rather than cut off.
+  private var isPatient = false
   private var suspension: Suspension?
   private var transfer: Transfer?
   private var status = 0
@@ -42,46 +47,63 @@ final class Exchange {
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
-    if let length = head.contentLength, length > bodyLimit {
-      return refuse(mhd, .bodyTooLarge(limit: bodyLimit))
+    switch core.handler.admit(head) {
+    case .answer(let response):
+      verdict = response
+      isPatient = true
+    case .sink(let sink): self.sink = sink
+    case .collect:
+      if let length = head.contentLength, length > bodyLimit {
+        return refuse(mhd, .bodyTooLarge(limit: bodyLimit))
+      }
     }
-    verdict = core.handler.admit(head)
     // An answer given now closes the connection, so without a body it waits for the call that follows at once.
     guard outcome.hasBody else { return true }
     if outcome.bodyWaits, let verdict { return claim() && send(verdict, mhd) }
     // A length is only a claim: a page or so of it is believed.
-    if verdict == nil { body.reserveCapacity(min(head.contentLength ?? 0, 16 << 10)) }
+    if verdict == nil, sink == nil { body.reserveCapacity(min(head.contentLength ?? 0, 16 << 10)) }
     return true
   }
 
   /// A piece of the body.
   func receive(_ piece: UnsafeRawBufferPointer) -> Bool {
     received += piece.count
+    // Answered already: what still comes is thrown away for as long as the client has to take the answer.
+    guard isReceiving else { return true }
+    if let sink {
+      if progress.isDue(at: received) { connection.renewDeadline() }
+      // Safe: libmicrohttpd's buffer is valid for this call.
+      guard let answer = sink.take(unsafe piece.bytes) else { return true }
+      self.sink = nil
+      if claim() { sendRaw(answer) }
+      return true
+    }
     if verdict == nil, received <= bodyLimit {
-      // Safe: libmicrohttpd's buffer is valid for this call; it is copied.
+      // Safe: as above; it is copied.
       unsafe body.append(contentsOf: piece)
       return true
     }
     let answer = verdict ?? core.response(to: .bodyTooLarge(limit: bodyLimit), head.requestID)
     verdict = answer
     body = []
-    // What is thrown away is bounded as well; libmicrohttpd takes no answer here, so it goes out beside it.
+    // The end is not waited for for ever; libmicrohttpd takes no answer here, so it goes out beside it.
     guard received > 2 * bodyLimit else { return true }
     if claim() { sendRaw(answer) }
-    return false
+    return isPatient
   }
 
   /// The request is complete, or its suspension over.
   func receiveEnd(_ mhd: MHDConnection) -> Bool {
     if let suspension {
       guard let answer = suspension.takeAnswer() else { return false }
-      connection.resumeDeadline()
+      connection.renewDeadline()
       return send(answer, mhd)
     }
     guard claim() else { return false }
     if let verdict { return send(verdict, mhd) }
-    let request = HTTPRequest(head: head, body: body)
+    let request = HTTPRequest(head: head, body: body, sink: sink)
     body = []
+    sink = nil
     switch core.handler.respond(to: request) {
     case .now(let response): return send(response, mhd)
     case .later(let start): return suspend(mhd, start)
@@ -159,7 +181,10 @@ final class Exchange {
 
   private func queue(_ response: HTTPResponse, _ mhd: MHDConnection, _ transfer: Transfer? = nil) -> Bool {
     guard (200...599).contains(response.status) else { return false }
-    guard let made = MHDResponse(response.body, transfer, isForHEAD: head.method == "HEAD") else { return false }
+    let source = response.file.map { FileTransfer($0, connection) }
+    guard let made = MHDResponse(response.body, transfer, source, isForHEAD: head.method == "HEAD") else {
+      return false
+    }
     for field in response.headers where !made.add(field.name, field.value) { return false }
     guard made.add("X-Request-Id", head.requestID) else { return false }
     if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
@@ -167,7 +192,7 @@ final class Exchange {
     status = response.status
     label = response.label
     undelivered = response.undelivered
-    bodySent = hasBody(response) ? response.body.count : 0
+    bodySent = hasBody(response) ? response.file.map { Int(clamping: $0.size) } ?? response.body.count : 0
     return true
   }
 
@@ -179,6 +204,7 @@ final class Exchange {
   func end(sent: Bool, ownStatus: Int) {
     let now = monotonicNS()
     isOver = true
+    sink = nil
     connection.finish(now)
     // A status that is not ours is that of a page libmicrohttpd has made; it counts such a request as failed.
     let isForeign = status == 0 && ownStatus != 0

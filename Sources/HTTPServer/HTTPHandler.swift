@@ -1,9 +1,7 @@
 /// The owner of all requests. Called on the server's threads, several at once.
 public protocol HTTPHandler: AnyObject, Sendable {
-  /// Looks at a head before its body is read. A response ends the matter: a client that waits with
-  /// `Expect: 100-continue` gets it at once and the connection closes; otherwise it goes out when the body has been
-  /// read and thrown away, so that it cannot be lost in a reset.
-  func admit(_ head: HTTPRequestHead) -> HTTPResponse?
+  /// Looks at a head before its body is read, and says what becomes of the body.
+  func admit(_ head: HTTPRequestHead) -> HTTPAdmission
 
   /// Answers a complete request. Must not block for more than a few milliseconds.
   func respond(to request: HTTPRequest) -> HTTPReply

@@ -1,3 +1,5 @@
+public import LinuxSupport
+
 /// A request without its body, checked: what reaches the handler has passed every ingress rule.
 public struct HTTPRequestHead: Sendable {
   /// As sent; any token.
@@ -34,17 +36,40 @@ public struct HTTPRequestHead: Sendable {
   }
 }
 
+/// What becomes of a body that is about to come.
+public enum HTTPAdmission: Sendable {
+  /// It is kept, and comes with the request.
+  case collect
+  /// It goes to the sink piece by piece, as it comes. It may be of any length, and has the request deadline anew with
+  /// each 256 KiB of it.
+  case sink(any HTTPBodySink)
+  /// It is thrown away. A client that waits with `Expect: 100-continue` gets the response at once and the connection
+  /// closes; otherwise it goes out when the body has been read, or when there is much of that, so that it cannot be lost
+  /// in a reset.
+  case answer(HTTPResponse)
+}
+
+/// Takes the body of one request. Let go of when the request is over, or its client has gone.
+public protocol HTTPBodySink: AnyObject, Sendable {
+  /// Takes the next bytes, at most a connection's buffer of them, on the connection's thread. An answer ends the matter:
+  /// it goes out at once, and what still comes is thrown away.
+  func take(_ piece: RawSpan) -> HTTPResponse?
+}
+
 /// A complete request.
 public struct HTTPRequest: Sendable {
   /// Everything but the body.
   public var head: HTTPRequestHead
   /// At most the configured limit.
   public var body: [UInt8]
+  /// What has taken the body instead.
+  public var sink: (any HTTPBodySink)?
 
   /// Makes a request by hand, as tests of handlers do.
-  public init(head: HTTPRequestHead, body: [UInt8] = []) {
+  public init(head: HTTPRequestHead, body: [UInt8] = [], sink: (any HTTPBodySink)? = nil) {
     self.head = head
     self.body = body
+    self.sink = sink
   }
 }
 
@@ -56,6 +81,8 @@ public struct HTTPResponse: Sendable {
   public var headers: [(name: String, value: String)]
   /// Left out for HEAD, 204 and 304.
   public var body: [UInt8]
+  /// Sent instead of the body, read as the client takes it.
+  public var file: ReadableFile?
   /// Never sent: called if the client is seen to be gone before all of it was handed to the kernel. On one of the
   /// server's threads; must not block.
   public var undelivered: (@Sendable () -> Void)?

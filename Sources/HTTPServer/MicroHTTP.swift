@@ -44,9 +44,9 @@ import Glibc
 @safe struct MHDResponse: ~Copyable {
   fileprivate let pointer: OpaquePointer
 
-  /// The body, copied, or whatever comes out of a transfer. Nil when memory is short.
-  init?(_ body: [UInt8], _ transfer: Transfer?, isForHEAD: Bool) {
-    if let transfer { self.init(transfer) } else { self.init(body) }
+  /// The body, copied, or whatever comes out of a transfer or a file. Nil when memory is short.
+  init?(_ body: [UInt8], _ transfer: Transfer?, _ file: FileTransfer?, isForHEAD: Bool) {
+    if let transfer { self.init(transfer) } else if let file { self.init(file) } else { self.init(body) }
     // libmicrohttpd would let the end of a chunked body follow the head.
     if transfer != nil, isForHEAD { unsafe cmicrohttp_response_unchunked(pointer) }
   }
@@ -66,6 +66,19 @@ import Glibc
     guard
       let made = unsafe MHD_create_response_from_callback(
         UInt64.max, 4096, streamReader, context.toOpaque(), streamFreed)
+    else {
+      unsafe context.release()
+      return nil
+    }
+    unsafe pointer = made
+  }
+
+  private init?(_ file: FileTransfer) {
+    // Safe: as for a transfer; the size is how many bytes are asked for at once.
+    let context = unsafe Unmanaged.passRetained(file)
+    guard
+      let made = unsafe MHD_create_response_from_callback(
+        file.size, 64 << 10, fileReader, context.toOpaque(), fileFreed)
     else {
       unsafe context.release()
       return nil

@@ -34,6 +34,7 @@ public final class APIHandler: HTTPHandler {
 
   let fleet: Fleet
   let pools: PoolDeclarations
+  let images: ImageCatalogue
   let events: EventLog
   private let state: StateDatabase
   let configuration: Configuration
@@ -43,12 +44,14 @@ public final class APIHandler: HTTPHandler {
   /// Answers being worked on elsewhere. Relaxed: whoever reads it only wants to know whether it is worth waiting.
   private let postponed = Atomic<Int>(0)
 
-  /// An API over `fleet`, whose pools are declared in `pools`; `events` is what `/v1/events` tells, and what has to
+  /// An API over `fleet`, whose pools are declared in `pools` and whose VMs are made of `images`; `events` is what `/v1/events` tells, and what has to
   /// outlive a request is kept in `state`.
   public init(
-    fleet: Fleet, pools: PoolDeclarations, events: EventLog, state: StateDatabase, configuration: Configuration
+    fleet: Fleet, pools: PoolDeclarations, images: ImageCatalogue, events: EventLog, state: StateDatabase,
+    configuration: Configuration
   ) {
     self.fleet = fleet
+    self.images = images
     self.state = state
     self.pools = pools
     self.configuration = configuration
@@ -62,19 +65,21 @@ public final class APIHandler: HTTPHandler {
   // MARK: HTTPHandler
 
   /// Refuses what can be refused before the body is there.
-  public func admit(_ head: HTTPRequestHead) -> HTTPResponse? {
+  public func admit(_ head: HTTPRequestHead) -> HTTPAdmission {
     do throws(APIProblem) {
       try admission.check(head)
-      guard head.method != "OPTIONS" else { return nil }
-      let (route, _) = try find(head)
+      guard head.method != "OPTIONS" else { return .collect }
+      let (route, parameters) = try find(head)
       try ContentTypes.check(head.headers, for: route.body)
       if case .bytes(let limit) = route.body, let length = head.contentLength, length > limit {
         throw .tooLarge(limit: limit)
       }
       if route.isNewWork, fleet.isDraining { throw .draining }
-      return nil
+      guard let admission = route.admission else { return .collect }
+      let query = try Query(head.query, allowed: route.query)
+      return try admission(self, Call(request: HTTPRequest(head: head), parameters: parameters, query: query))
     } catch {
-      return error.response(requestID: head.requestID)
+      return .answer(error.response(requestID: head.requestID))
     }
   }
 

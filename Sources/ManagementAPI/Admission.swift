@@ -69,22 +69,26 @@ struct Admission: Sendable {
 
 /// What a request may send.
 enum ContentTypes {
-  /// What the body's description calls its type; `curl -d` says the second when it is told nothing.
+  /// What the body's description calls its type; `curl -d` says the second when it is told nothing. None: any will do.
   static func accepted(by body: Route.Body) -> [String] {
     switch body {
-    case .none: []
+    case .none, .upload: []
     case .json: ["application/json", "application/x-www-form-urlencoded"]
     case .mergePatch: ["application/merge-patch+json", "application/json", "application/x-www-form-urlencoded"]
     case .bytes: ["application/octet-stream", "application/x-www-form-urlencoded"]
     }
   }
 
+  /// A content type without its parameters.
+  static func essence(_ type: String) -> String {
+    type.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
+  }
+
   static func check(_ headers: HTTPHeaders, for body: Route.Body) throws(APIProblem) {
-    if body == .none { return }
     let accepted = accepted(by: body)
+    if accepted.isEmpty { return }
     for type in headers.all("Content-Type") {
-      let essence = type.prefix { $0 != ";" }.filter { $0 != " " && $0 != "\t" }.lowercased()
-      guard accepted.contains(essence) else {
+      guard accepted.contains(essence(type)) else {
         throw APIProblem(.unsupportedMediaType, "The body is \(type.clipped()); send \(accepted[0]).")
       }
     }

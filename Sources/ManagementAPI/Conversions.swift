@@ -1,4 +1,5 @@
 import APIModel
+import Digests
 import Foundation
 import GuestImages
 import KVM
@@ -91,8 +92,33 @@ extension SegmentDocument {
 extension ImageDocument {
   init(_ guest: BuiltinGuest) {
     self.init(
-      name: guest.name, kind: "builtin", description: guest.description, sizeBytes: guest.code.count,
-      maxVCPUs: guest.maxVCPUs, ring: guest.ring)
+      name: guest.name, GuestImage.builtin(guest), description: guest.description, digest: SHA256Digest(of: guest.code))
+  }
+
+  init(_ entry: StoredEntry) {
+    self.init(
+      name: entry.name, entry.image, description: "An uploaded image of the kind \(entry.kind.rawValue).",
+      digest: entry.manifest.kernel)
+    manifest = entry.manifest.document
+    createdAt = RFC3339.text(milliseconds: Int64(entry.createdAtMS))
+  }
+
+  private init(name: String, _ image: GuestImage, description text: String, digest: SHA256Digest) {
+    let description = image.description
+    self.init(
+      name: name, kind: description.kind.rawValue, description: text,
+      sizeBytes: Int(clamping: description.sizeBytes), digest: digest.description, maxVCPUs: description.maxVCPUs,
+      ring: description.ring, entry: description.entry.map(hex),
+      segments: description.segments.map(ImageSegmentDocument.init), notes: description.notes, manifest: nil,
+      createdAt: nil, reason: image.reasonUnusable?.asSentence)
+  }
+}
+
+extension ImageSegmentDocument {
+  fileprivate init(_ segment: ImageDescription.Segment) {
+    self.init(
+      address: hex(segment.address), fileBytes: Int(clamping: segment.fileBytes),
+      memoryBytes: Int(clamping: segment.memoryBytes), access: segment.access)
   }
 }
 
@@ -140,4 +166,4 @@ extension RFC3339 {
   static func text(_ date: Date) -> String { text(milliseconds: Int64(date.timeIntervalSince1970 * 1000)) }
 }
 
-private func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

@@ -51,7 +51,8 @@ enum HostRoutes {
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxVCPUsPerVM: FleetLimits.vcpusPerVM,
       maxMemoryMiBPerVM: FleetLimits.memoryMiBPerVM, maxBodyBytes: api.configuration.bodyLimit,
-      maxPools: api.fleet.limits.pools)
+      maxPools: api.fleet.limits.pools, maxBlobBytes: api.images.blobs.limits.blobBytes,
+      maxBlobsBytes: api.images.blobs.limits.totalBytes)
     let document = HostDocument(
       version: Release.version, kvmAPIVersion: host.kvmAPIVersion, capabilities: host.capabilities, cpu: host.cpu,
       kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits)

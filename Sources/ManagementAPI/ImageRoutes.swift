@@ -1,5 +1,9 @@
 import APIModel
+import BlobStore
+import Digests
 import GuestImages
+import HTTPServer
+import PoolManager
 
 /// `/v1/images` and below.
 enum ImageRoutes {
@@ -7,20 +11,113 @@ enum ImageRoutes {
     Route(
       method: .get, template: "/v1/images", operationID: "listImages", query: ["limit", "page_token"], handler: list),
     Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", handler: get),
+    Route(
+      method: .put, template: "/v1/images/{image}", operationID: "putImage",
+      query: ["kind", "mode", "load_address", "entry"], body: .upload(orDocument: true), isNewWork: true,
+      admission: admit, handler: put),
+    Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", handler: delete),
   ]
 
-  private static let documents = BuiltinGuest.all.map(ImageDocument.init).sorted { $0.name < $1.name }
+  private static let builtin = BuiltinGuest.all.map(ImageDocument.init)
 
   private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    .now(try .json(try Page(of: documents, by: \.name, call.query)))
+    let documents = builtin + api.images.entries.map(ImageDocument.init)
+    return .now(try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, call.query)))
   }
 
   private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
-    guard let document = documents.first(where: { $0.name == name }) else {
-      throw APIProblem(.imageNotFound, "There is no image \(name); GET /v1/images lists them.")
+    if let document = builtin.first(where: { $0.name == name }) { return .now(try .json(document)) }
+    guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
+    return .now(try response(entry))
+  }
+
+  /// Says before the body comes whether it is wanted. A manifest is small and kept; anything else is the image itself.
+  private static func admit(_ api: APIHandler, _ call: Call) throws(APIProblem) -> HTTPAdmission {
+    try api.images.check(call.parameters.name)
+    try call.condition().check(
+      api.images.entry(call.parameters.name)?.tag, "The image \(call.parameters.name)")
+    if call.isDocument { return .collect }
+    _ = try described(call, as: nil)
+    do throws(BlobStoreError) {
+      let upload = try api.images.blobs.begin(nil, announced: call.request.head.contentLength)
+      return .sink(UploadSink(upload, requestID: call.request.head.requestID))
+    } catch {
+      throw APIProblem(error)
     }
-    return .now(try .json(document))
+  }
+
+  private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let name = call.parameters.name
+    let (condition, origin) = (try call.condition(), call.origin)
+    if call.isDocument {
+      let manifest = try ImageManifest(try call.document(ImageManifestDocument.self))
+      return .later(.working) { () throws(APIProblem) in try store(name, manifest, condition, api, by: origin) }
+    }
+    let upload = try call.upload().upload
+    return .later(.alone) { () throws(APIProblem) in
+      let (digest, isNew) = try api.finish(upload, by: origin)
+      do throws(APIProblem) {
+        return try store(name, try described(call, as: digest), condition, api, by: origin)
+      } catch {
+        // What made no image is of no use to anybody.
+        if isNew { api.images.remove([digest], by: origin) }
+        throw error
+      }
+    }
+  }
+
+  /// The manifest of an image of one part, as the query describes it.
+  private static func described(_ call: Call, as digest: SHA256Digest?) throws(APIProblem) -> ImageManifest {
+    do throws(APIProblem) {
+      let query = call.query
+      let kind = try query.text("kind").map { text throws(APIProblem) in try ImageManifest.kind(text, at: "/kind") }
+      let flat = try ImageManifest.placement(query.text("mode"), query.text("load_address"), query.text("entry"))
+      return ImageManifest(kind: kind, kernel: digest ?? SHA256Digest(of: []), flat: flat)
+    } catch {
+      // The same rules as in a manifest, but there is no document to point into.
+      throw APIProblem(.invalidParameter, error.detail)
+    }
+  }
+
+  private static func store(
+    _ name: String, _ manifest: ImageManifest, _ condition: Condition, _ api: APIHandler, by origin: Origin
+  ) throws(APIProblem) -> HTTPResponse {
+    try api.images.check(name)
+    let entry = try api.images.prepared(name, manifest)
+    let stored = try api.pools.replace(name, with: entry.image) { () throws(APIProblem) in
+      try api.images.store(entry, condition, by: origin)
+    }
+    var response = try response(stored.entry)
+    if stored.isNew {
+      response.status = 201
+      response.headers.append(("Location", "/v1/images/" + name))
+    }
+    return response
+  }
+
+  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let (name, condition, origin) = (call.parameters.name, try call.condition(), call.origin)
+    try api.images.check(name)
+    return .later(.working) { () throws(APIProblem) in
+      try api.pools.withoutUsers(ofImage: name) { () throws(APIProblem) in
+        try api.images.delete(name, condition, by: origin)
+      }
+      return .noContent
+    }
+  }
+
+  private static func response(_ entry: StoredEntry) throws(APIProblem) -> HTTPResponse {
+    var response = try HTTPResponse.json(ImageDocument(entry))
+    response.headers.append(("ETag", entry.tag))
+    return response
+  }
+}
+
+extension Call {
+  /// Whether the body is JSON, by what the client calls it.
+  fileprivate var isDocument: Bool {
+    header("Content-Type").map { ContentTypes.essence($0) == "application/json" } ?? false
   }
 }
 

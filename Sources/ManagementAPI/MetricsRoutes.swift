@@ -11,7 +11,9 @@ enum MetricsRoutes {
 
   private static func metrics(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     answer(call) {
-      PoolFamilies.families(api.fleet.metrics) + [api.requestMetrics.family, BuildFamily.family]
+      PoolFamilies.families(api.fleet.metrics) + ImageFamilies.families(api.images) + [
+        api.requestMetrics.family, BuildFamily.family,
+      ]
         + ProcessMetrics.collect()
     }
   }

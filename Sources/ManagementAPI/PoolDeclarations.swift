@@ -1,4 +1,5 @@
 import APIModel
+import GuestImages
 import JSONCodec
 import PoolManager
 import Synchronization
@@ -32,41 +33,21 @@ public final class PoolDeclarations: Sendable {
   }
 
   private let fleet: Fleet
+  private let images: ImageCatalogue
   private let journal: (any PoolJournal)?
-  /// Guards the declarations. The fleet's lock and the journal's are taken under it, so that all three agree.
+  /// Guards the declarations. The locks of the fleet, the images and the journal are taken under it, so that all agree.
   private let guarded: Mutex<(entries: [String: Entry], nextRevision: UInt64)>
 
-  /// No declarations; the first will have `firstRevision`.
-  public init(fleet: Fleet, journal: (any PoolJournal)?, firstRevision: UInt64 = 1) {
+  /// No declarations; the first will have `firstRevision`. What they are made of is found in `images`.
+  public init(fleet: Fleet, images: ImageCatalogue, journal: (any PoolJournal)?, firstRevision: UInt64 = 1) {
     self.fleet = fleet
+    self.images = images
     self.journal = journal
     guarded = Mutex(([:], firstRevision))
   }
 
   /// The declaration of a pool; nil where there is none (any more).
   func entry(_ name: String) -> Entry? { guarded.withLock { $0.entries[name] } }
-
-  /// What a conditional request asks for (RFC 9110, 13.1).
-  struct Condition: Sendable {
-    /// Entity tags, or `*` alone.
-    var ifMatch: [String]?
-    var ifNoneMatch: [String]?
-
-    func check(_ entry: Entry?, _ name: String) throws(APIProblem) {
-      if let ifMatch, !Self.matches(ifMatch, entry) {
-        let now = entry.map { "its ETag is \($0.tag)" } ?? "there is none"
-        throw APIProblem(.preconditionFailed, "The pool \(name) is not as If-Match says: \(now). GET it and try again.")
-      }
-      if let ifNoneMatch, Self.matches(ifNoneMatch, entry) {
-        throw APIProblem(.preconditionFailed, "There is a pool \(name) already.")
-      }
-    }
-
-    private static func matches(_ tags: [String], _ entry: Entry?) -> Bool {
-      guard let entry else { return false }
-      return tags == ["*"] || tags.contains(entry.tag)
-    }
-  }
 
   /// Declares a pool over the API; `change` makes the new declaration out of the old one.
   func put(
@@ -77,9 +58,9 @@ public final class PoolDeclarations: Sendable {
       let old = state.entries[name]
       if old?.source == .file { throw .declaredInFile(name) }
       let document = try change(old?.document)
-      let specification = try PoolSpecification(document)
+      let specification = try PoolSpecification(document, images.image(document.image))
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
-      try condition.check(old, name)
+      try condition.check(old?.tag, "The pool \(name)")
       let entry = Entry(document: document, source: .api, revision: state.nextRevision)
       // First what the fleet may refuse, then what lasts: a declaration that was refused must not come back.
       let (pool, isNew) = try translating { () throws(FleetError) in try fleet.declare(name, specification) }
@@ -111,7 +92,7 @@ public final class PoolDeclarations: Sendable {
 
   /// Takes back a declaration that could not be recorded.
   private func restore(_ name: String, _ old: Entry?) {
-    if let old, let specification = try? PoolSpecification(old.document) {
+    if let old, let specification = try? PoolSpecification(old.document, images.image(old.document.image)) {
       // It was good enough before; a fleet that drains meanwhile has no use for it.
       _ = try? fleet.declare(name, specification)
     } else {
@@ -129,7 +110,7 @@ public final class PoolDeclarations: Sendable {
       if old?.source == .file { throw .declaredInFile(name) }
       // Without a declaration it may still be there, and wait for its last lease to end.
       if old == nil { _ = try translating { () throws(FleetError) in try fleet.pool(name) } }
-      try condition.check(old, name)
+      try condition.check(old?.tag, "The pool \(name)")
       if old != nil {
         do throws(JournalFailure) {
           try journal?.deleted(name, by: origin)
@@ -142,6 +123,41 @@ public final class PoolDeclarations: Sendable {
       }
       state.entries[name] = nil
       return waits
+    }
+  }
+
+  // MARK: Images
+
+  /// Changes an image by `commit`; pools that use it are then declared anew with what it has become, `image`. Refused
+  /// where one of them cannot run that.
+  func replace<Value: Sendable>(
+    _ name: String, with image: GuestImage, _ commit: () throws(APIProblem) -> Value
+  ) throws(APIProblem) -> Value {
+    try guarded.withLock { state throws(APIProblem) in
+      var changes: [(pool: String, specification: PoolSpecification)] = []
+      for (pool, entry) in state.entries where entry.document.image == name {
+        do throws(APIProblem) {
+          changes.append((pool, try PoolSpecification(entry.document, image)))
+        } catch {
+          throw APIProblem(.imageInUse, "The pool \(pool) cannot run it: \(error.detail)")
+        }
+      }
+      let value = try commit()
+      // One that is being deleted, or drains with the server, has no use for it.
+      for change in changes { _ = try? fleet.declare(change.pool, change.specification) }
+      return value
+    }
+  }
+
+  /// Deletes an image by `commit`, unless a pool uses it.
+  func withoutUsers(ofImage name: String, _ commit: () throws(APIProblem) -> Void) throws(APIProblem) {
+    try guarded.withLock { state throws(APIProblem) in
+      let users = state.entries.filter { $0.value.document.image == name }.keys.sorted()
+      guard users.isEmpty else {
+        throw APIProblem(
+          .imageInUse, "The image \(name) is used by \(users.joined(separator: ", ")); delete those pools first.")
+      }
+      try commit()
     }
   }
 
@@ -194,8 +210,8 @@ public final class PoolDeclarations: Sendable {
     _ name: String, _ document: DeclarePoolDocument, _ source: PoolSource, revision: UInt64?
   ) throws(DeclarationError) {
     do throws(APIProblem) {
-      let specification = try PoolSpecification(document)
       try guarded.withLock { state throws(APIProblem) in
+        let specification = try PoolSpecification(document, images.image(document.image))
         if let old = state.entries[name] {
           guard old.source == source else {
             throw APIProblem(.declaredInFile, "it was declared over the API, which holds; delete one of the two")

@@ -97,6 +97,28 @@ enum VCPUFamilies {
   }
 }
 
+/// The metrics of images and of the blobs they are made of.
+enum ImageFamilies {
+  static func families(_ images: ImageCatalogue) -> [MetricFamily] {
+    let entries = images.entries
+    let unusable = entries.count { $0.image.reasonUnusable != nil }
+    return [
+      gauge(
+        "vmpool_images", "Stored images.",
+        [
+          sample([("state", "usable")], UInt64(entries.count - unusable)),
+          sample([("state", "unusable")], UInt64(unusable)),
+        ]),
+      gauge(
+        "vmpool_blob_bytes", "Bytes of all blobs, uploads that are not complete among them.",
+        [sample([], UInt64(clamping: images.blobs.usedBytes))]),
+      gauge(
+        "vmpool_blob_limit_bytes", "Bytes that all blobs together may have.",
+        [sample([], UInt64(clamping: images.blobs.limits.totalBytes))]),
+    ]
+  }
+}
+
 /// What this build is, as a metric.
 enum BuildFamily {
   static let family = gauge(

@@ -32,7 +32,7 @@ enum PoolRoutes {
   private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
     let document = try call.document(DeclarePoolDocument.self)
-    let (pool, entry, isNew) = try api.pools.put(name, try condition(call), by: call.origin) { _ in document }
+    let (pool, entry, isNew) = try api.pools.put(name, try call.condition(), by: call.origin) { _ in document }
     var response = try response(pool, entry)
     if isNew {
       response.status = 201
@@ -44,7 +44,7 @@ enum PoolRoutes {
   private static func patch(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
     let patch = try call.document(PoolPatch.self)
-    let (pool, entry, _) = try api.pools.put(name, try condition(call), by: call.origin) { old throws(APIProblem) in
+    let (pool, entry, _) = try api.pools.put(name, try call.condition(), by: call.origin) { old throws(APIProblem) in
       guard let old else { throw APIProblem(FleetError.noSuchPool(name)) }
       do throws(PoolPatch.MissingMember) {
         return try patch.applied(to: old).get()
@@ -58,7 +58,7 @@ enum PoolRoutes {
   private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let name = call.parameters.name
     let force = try call.query.word("force", of: ["true", "false"]) == "true"
-    let condition = try condition(call)
+    let condition = try call.condition()
     return .suspended { waiter in
       waiter.completeNow { () throws(APIProblem) in
         let waits = try api.pools.delete(name, condition, force: force, by: call.origin) {
@@ -71,30 +71,6 @@ enum PoolRoutes {
         return response
       }
     }
-  }
-
-  private static func condition(_ call: Call) throws(APIProblem) -> PoolDeclarations.Condition {
-    PoolDeclarations.Condition(ifMatch: try tags(call, "If-Match"), ifNoneMatch: try tags(call, "If-None-Match"))
-  }
-
-  /// The entity tags of a header field. What is none is refused: a condition that was passed over would let happen what
-  /// it was to prevent.
-  private static func tags(_ call: Call, _ name: String) throws(APIProblem) -> [String]? {
-    guard let field = call.header(name) else { return nil }
-    let tags = field.split(separator: ",", omittingEmptySubsequences: false).map { part in
-      String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
-    }
-    guard tags == ["*"] || tags.allSatisfy(isTag) else {
-      throw APIProblem(
-        .badRequest, "\(name) is neither * nor a list of entity tags; send what ETag said, quotes and all.")
-    }
-    return tags
-  }
-
-  private static func isTag(_ text: String) -> Bool {
-    let opaque = text.hasPrefix("W/") ? text.dropFirst(2) : text[...]
-    return opaque.utf8.count >= 2 && opaque.hasPrefix("\"") && opaque.hasSuffix("\"")
-      && opaque.dropFirst().dropLast().utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != 0x22 }
   }
 
   private static func response(

@@ -46,7 +46,7 @@ extension APIProblem {
   init(_ error: GuestLayoutError) {
     let member =
       switch error {
-      case .unreadable, .placement(.segmentReserved), .placement(.commandLine): "/image"
+      case .unreadable, .unusable, .placement(.segmentReserved), .placement(.commandLine): "/image"
       case .placement(.segmentBeyondMemory), .placement(.noRoomForInitramfs): "/memory_mib"
       case .emptyCode, .codeBeyondMemory: "/flat/code"
       case .memoryTooSmall: "/memory_mib"

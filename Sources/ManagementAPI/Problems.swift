@@ -12,6 +12,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case unknownHost = "unknown-host"
   case routeNotFound = "route-not-found"
   case imageNotFound = "image-not-found"
+  case blobNotFound = "blob-not-found"
   case vmNotFound = "vm-not-found"
   case vcpuNotFound = "vcpu-not-found"
   case poolNotFound = "pool-not-found"
@@ -21,6 +22,10 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case staleFence = "stale-fence"
   case poolDraining = "pool-draining"
   case declaredInFile = "declared-in-file"
+  case builtinImage = "builtin-image"
+  case imageInUse = "image-in-use"
+  case blobInUse = "blob-in-use"
+  case uploadInProgress = "upload-in-progress"
   case idempotencyKeyInUse = "idempotency-key-in-use"
   case idempotencyKeyReused = "idempotency-key-reused"
   case leaseNotFound = "lease-not-found"
@@ -30,11 +35,15 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case preconditionFailed = "precondition-failed"
   case poolExhausted = "pool-exhausted"
   case payloadTooLarge = "payload-too-large"
+  case wrongOffset = "wrong-offset"
+  case digestMismatch = "digest-mismatch"
+  case invalidImage = "invalid-image"
   case unsupportedMediaType = "unsupported-media-type"
   case internalError = "internal-error"
   case draining
   case resourcesExhausted = "resources-exhausted"
   case storageFailed = "storage-failed"
+  case insufficientStorage = "insufficient-storage"
   case kickTimeout = "kick-timeout"
   case vmQuarantined = "vm-quarantined"
 
@@ -52,6 +61,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unknownHost: "Unknown host name"
     case .routeNotFound: "No such path"
     case .imageNotFound: "No such image"
+    case .blobNotFound: "No such blob"
     case .vmNotFound: "No such VM"
     case .vcpuNotFound: "No such vCPU"
     case .poolNotFound: "No such pool"
@@ -61,6 +71,10 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .staleFence: "Stale fence"
     case .poolDraining: "Pool is being deleted"
     case .declaredInFile: "Declared in the configuration file"
+    case .builtinImage: "Built-in image"
+    case .imageInUse: "Image in use"
+    case .blobInUse: "Blob in use"
+    case .uploadInProgress: "Upload in progress"
     case .idempotencyKeyInUse: "Idempotency key in use"
     case .idempotencyKeyReused: "Idempotency key reused"
     case .leaseNotFound: "No such lease"
@@ -70,11 +84,15 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .preconditionFailed: "Precondition failed"
     case .poolExhausted: "Pool exhausted"
     case .payloadTooLarge: "Payload too large"
+    case .wrongOffset: "Wrong offset"
+    case .digestMismatch: "Digest mismatch"
+    case .invalidImage: "Invalid image"
     case .unsupportedMediaType: "Unsupported media type"
     case .internalError: "Internal error"
     case .draining: "Draining"
     case .resourcesExhausted: "Resources exhausted"
     case .storageFailed: "Storage failed"
+    case .insufficientStorage: "Insufficient storage"
     case .kickTimeout: "Kick timeout"
     case .vmQuarantined: "VM quarantined"
     }
@@ -85,19 +103,23 @@ enum ProblemKind: String, CaseIterable, Sendable {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
     case .crossSiteRequest, .unknownHost: 403
-    case .routeNotFound, .imageNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
+    case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
-    case .wrongState, .staleFence, .poolDraining, .declaredInFile, .idempotencyKeyInUse: 409
+    case .wrongState, .staleFence, .poolDraining, .declaredInFile, .idempotencyKeyInUse, .builtinImage, .imageInUse,
+      .blobInUse, .uploadInProgress:
+      409
     case .leaseReleased, .leaseExpired, .leaseLost: 410
     case .preconditionFailed: 412
     case .payloadTooLarge: 413
     case .unsupportedMediaType: 415
-    case .idempotencyKeyReused: 422
+    case .wrongOffset: 416
+    case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
     case .poolExhausted: 429
     case .internalError: 500
     case .draining, .resourcesExhausted, .storageFailed: 503
     case .kickTimeout, .vmQuarantined: 504
+    case .insufficientStorage: 507
     }
   }
 
@@ -125,6 +147,8 @@ struct APIProblem: Error, Equatable {
   var allow: String?
   /// With `poolExhausted`: how many others wait.
   var waiting: Int?
+  /// Where an upload goes on, where there is one.
+  var uploadOffset: Int?
 
   init(
     _ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil,
@@ -145,6 +169,7 @@ struct APIProblem: Error, Equatable {
       state: state, waiting: waiting)
     var response = HTTPResponse.dynamic(status: kind.status, type: "application/problem+json")
     if let allow { response.headers.append(("Allow", allow)) }
+    if let uploadOffset { response.headers.append(("Upload-Offset", String(uploadOffset))) }
     if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
     do throws(JSONEncodingError) {
       response.body = try JSON.encode(document)

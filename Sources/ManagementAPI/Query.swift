@@ -1,3 +1,5 @@
+import Digests
+
 /// A request's query parameters, each known to the operation and given at most once.
 struct Query: Sendable {
   private let members: [(name: String, value: String)]
@@ -36,6 +38,15 @@ struct Query: Sendable {
       throw Self.invalid(name, text, "give a name: a lower-case letter, then letters, digits and hyphens")
     }
     return text
+  }
+
+  /// The digest of a blob.
+  func digest(_ name: String) throws(APIProblem) -> SHA256Digest? {
+    guard let text = text(name) else { return nil }
+    guard let digest = SHA256Digest(text) else {
+      throw Self.invalid(name, text, "give sha256: and 64 lower-case hex digits")
+    }
+    return digest
   }
 
   /// The id of a VM.

@@ -1,3 +1,4 @@
+import Digests
 import HTTPServer
 
 /// The methods that operations have; HEAD and OPTIONS follow from them.
@@ -21,6 +22,8 @@ struct Route: Sendable {
     case mergePatch
     /// Bytes, at most so many.
     case bytes(limit: Int)
+    /// Bytes of any type, perhaps very many: the route's `admission` says where they go; `orDocument`: or JSON.
+    case upload(orDocument: Bool)
   }
 
   let method: HTTPMethod
@@ -34,11 +37,14 @@ struct Route: Sendable {
   var isIdempotent = false
   /// Whether it is refused while the server drains.
   var isNewWork = false
+  /// What becomes of an upload that is about to come.
+  var admission: (@Sendable (APIHandler, Call) throws(APIProblem) -> HTTPAdmission)?
   let handler: @Sendable (APIHandler, Call) throws(APIProblem) -> Answer
 
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =
-    HostRoutes.routes + ImageRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes + VCPURoutes.routes
+    HostRoutes.routes + ImageRoutes.routes + BlobRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes
+    + VCPURoutes.routes
     + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + EventRoutes.routes
     + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
 }
@@ -71,4 +77,5 @@ struct PathParameters: Sendable, Equatable {
   var lease = ""
   var index = 0
   var name = ""
+  var digest = SHA256Digest(of: [])
 }

@@ -1,3 +1,4 @@
+import Digests
 import HTTPServer
 
 /// Finds the path that a request means.
@@ -27,6 +28,7 @@ struct Router: Sendable {
     case index
     case lease
     case name
+    case digest
   }
 
   /// Paths by their number of segments: at most a handful each.
@@ -51,6 +53,7 @@ struct Router: Sendable {
       case "{lease}": .lease
       case "{index}": .index
       case "{image}", "{pool}": .name
+      case "{digest}": .digest
       default: .literal(String(part))
       }
     }
@@ -110,6 +113,9 @@ struct Router: Sendable {
       case .name:
         guard Names.isResourceName(segment) else { return nil }
         parameters.name = segment
+      case .digest:
+        guard let digest = SHA256Digest(segment) else { return nil }
+        parameters.digest = digest
       }
     }
     return parameters

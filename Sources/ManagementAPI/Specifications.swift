@@ -6,10 +6,10 @@ import PoolManager
 
 extension VMSpecification {
   /// What a request to create a VM asks for. Whether the image fits the memory and the vCPUs is for the image to say.
-  init(_ document: CreateVMDocument) throws(APIProblem) {
+  init(_ document: CreateVMDocument, _ images: ImageCatalogue) throws(APIProblem) {
     let image: GuestImage
     switch (document.image, document.flat) {
-    case (let name?, nil): image = try GuestImage(named: name)
+    case (let name?, nil): image = try images.image(name)
     case (nil, let flat?): image = .flat(try FlatImage(flat))
     case (nil, nil): throw .invalid("/image", "Neither image nor flat is given; give one of the two.")
     case (_?, _?): throw .invalid("/flat", "Both image and flat are given; give one of the two.")
@@ -37,15 +37,17 @@ extension PoolSpecification {
   /// The most VMs that a pool can be allowed.
   static let vmLimit = 100_000
 
-  /// What a pool's declaration asks for.
-  init(_ document: DeclarePoolDocument) throws(APIProblem) {
-    let image = try GuestImage(named: document.image)
+  /// What a pool's declaration asks for, which names `image`.
+  init(_ document: DeclarePoolDocument, _ image: GuestImage) throws(APIProblem) {
     let vm = try VMSpecification(
       image, vcpus: document.vcpus, memoryMiB: document.memoryMiB,
       deadlineMS: document.deadlineMS)
-    // The VMs are made later, when nobody listens any more: what cannot ever fit is told now.
+    // The VMs are made later, when nobody listens any more: what cannot ever fit is told now. An unusable image may
+    // become usable.
     do throws(GuestLayoutError) {
-      _ = try image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus)
+      if image.reasonUnusable == nil {
+        _ = try image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus)
+      }
     } catch {
       throw APIProblem(error)
     }
@@ -73,27 +75,27 @@ extension PoolSpecification {
   }
 }
 
-extension GuestImage {
-  fileprivate init(named name: String) throws(APIProblem) {
-    guard let guest = BuiltinGuest.named(name) else {
-      throw .invalid("/image", "There is no image \(name.clipped()); GET /v1/images lists them.")
-    }
-    self = .builtin(guest)
-  }
-}
-
 extension FlatImage {
   fileprivate init(_ document: FlatImageDocument) throws(APIProblem) {
-    guard let mode = FlatMode(rawValue: document.mode) else {
-      let modes = FlatMode.allCases.map(\.rawValue).joined(separator: ", ")
-      throw .invalid("/flat/mode", "There is no mode \(document.mode.clipped()); give one of \(modes).")
-    }
+    let placement = try FlatPlacement(
+      mode: document.mode, loadAddress: document.loadAddress, entry: document.entry, at: "/flat")
     guard !document.code.isEmpty, let code = Base64.decoded(document.code) else {
       throw .invalid("/flat/code", "The code is not base64 (RFC 4648, padded, without white space).")
     }
-    let loadAddress = try Self.address(document.loadAddress, at: "/flat/load_address")
-    let entry = try Self.address(document.entry, at: "/flat/entry")
-    self.init(mode: mode, loadAddress: loadAddress ?? 0x10000, entry: entry, code: code)
+    self.init(ImagePart(code), placement)
+  }
+}
+
+extension FlatPlacement {
+  /// What a document says of machine code, in members below `pointer`.
+  init(mode: String, loadAddress: String?, entry: String?, at pointer: String) throws(APIProblem) {
+    guard let known = FlatMode(rawValue: mode) else {
+      let modes = FlatMode.allCases.map(\.rawValue).joined(separator: ", ")
+      throw .invalid(pointer + "/mode", "There is no mode \(mode.clipped()); give one of \(modes).")
+    }
+    let loadAddress = try Self.address(loadAddress, at: pointer + "/load_address")
+    self.init(
+      mode: known, loadAddress: loadAddress ?? 0x10000, entry: try Self.address(entry, at: pointer + "/entry"))
   }
 
   private static func address(_ text: String?, at pointer: String) throws(APIProblem) -> UInt64? {

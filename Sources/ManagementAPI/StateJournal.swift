@@ -5,7 +5,7 @@ import PoolManager
 import StateStore
 
 /// Records what the fleet and the declarations of its pools want recorded, in the server's state.
-public struct StateJournal: LeaseJournal, PoolJournal {
+public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   private let state: StateDatabase
 
   /// A journal in `state`.
@@ -85,6 +85,33 @@ public struct StateJournal: LeaseJournal, PoolJournal {
   public func deleted(_ name: String, by origin: Origin) throws(JournalFailure) {
     try writing { () throws(StateStoreError) in
       try state.deletePool(name: name, audit: Self.entry("pool.delete", name, origin))
+    }
+  }
+
+  // MARK: Images
+
+  /// An image is stored, in the place of what had its name.
+  public func stored(_ image: StoredImage, by origin: Origin) throws(JournalFailure) {
+    try writing { () throws(StateStoreError) in
+      try state.putImage(
+        image,
+        audit: Self.entry(
+          "image.store", image.name, origin, detail: String(decoding: image.manifest, as: UTF8.self)))
+    }
+  }
+
+  /// An image is deleted.
+  public func deletedImage(_ name: String, by origin: Origin) throws(JournalFailure) {
+    try writing { () throws(StateStoreError) in
+      try state.deleteImage(name: name, audit: Self.entry("image.delete", name, origin))
+    }
+  }
+
+  /// A blob has come, of so many bytes, or is deleted (nil).
+  public func noted(blob digest: String, sizeBytes: Int?, by origin: Origin) throws(JournalFailure) {
+    try writing { () throws(StateStoreError) in
+      let detail = sizeBytes.map { "{\"size_bytes\":\($0)}" }
+      try state.append(Self.entry(detail == nil ? "blob.delete" : "blob.store", digest, origin, detail: detail))
     }
   }
 

@@ -70,7 +70,7 @@ enum VMRoutes {
 
   private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let document = try call.document(CreateVMDocument.self)
-    let specification = try VMSpecification(document)
+    let specification = try VMSpecification(document, api.images)
     let arguments = GuestArguments(commandLine: document.commandLine, environment: document.environment)
     return .later(.working) { () throws(APIProblem) in
       // A vCPU that is not there within a second was started all the same; the document tells.

@@ -15,6 +15,26 @@ public struct StoredPool: Sendable, Equatable {
   }
 }
 
+/// An image that was stored over the API; its bytes are elsewhere.
+public struct StoredImage: Sendable, Equatable {
+  /// Unique among images.
+  public var name: String
+  /// What it was recognised as.
+  public var kind: String
+  /// What it is made of, as the caller encoded it.
+  public var manifest: [UInt8]
+  /// When it was stored, in Unix milliseconds.
+  public var createdAtMS: Int
+
+  /// All members as given.
+  public init(name: String, kind: String, manifest: [UInt8], createdAtMS: Int) {
+    self.name = name
+    self.kind = kind
+    self.manifest = manifest
+    self.createdAtMS = createdAtMS
+  }
+}
+
 /// A lease, open or ended. Times are Unix milliseconds.
 public struct StoredLease: Sendable, Equatable {
   /// Unique among all leases, ended ones included.
@@ -170,6 +190,8 @@ public enum IdempotencyOutcome: Sendable, Equatable {
 public struct Recovered: Sendable, Equatable {
   /// Sorted by name.
   public var pools: [StoredPool]
+  /// Sorted by name.
+  public var images: [StoredImage]
   /// Leases that were open when the last process ended: ended now, as `lost`.
   public var lostLeases: [StoredLease]
   /// No fence ever recorded is higher; 0 if there was none.

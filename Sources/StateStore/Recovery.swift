@@ -18,6 +18,10 @@ extension Recovered {
           row throws(StateStoreError) in
           StoredPool(name: row.text(0), document: row.blob(1), revision: row.int(2))
         },
+        images: try connection.rows("SELECT name, kind, manifest, created_at_ms FROM image ORDER BY name") {
+          row throws(StateStoreError) in
+          StoredImage(name: row.text(0), kind: row.text(1), manifest: row.blob(2), createdAtMS: row.int(3))
+        },
         lostLeases: lost.sorted { $0.fence < $1.fence },
         highestFence: try connection.number(
           "SELECT max(value, (SELECT coalesce(max(fence), 0) FROM lease)) FROM meta WHERE name = 'fence'"),

@@ -27,7 +27,12 @@ enum Schema {
     CREATE TABLE audit(
       sequence INTEGER PRIMARY KEY, who TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, request_id TEXT,
       at_ms INTEGER NOT NULL, detail TEXT) STRICT;
+    """,
     """
+    CREATE TABLE image(
+      name TEXT PRIMARY KEY, kind TEXT NOT NULL, manifest BLOB NOT NULL, created_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
   ]
 
   static var version: Int { steps.count }

@@ -44,8 +44,18 @@ struct ServerOptions: ParsableArguments {
 
 /// How documents are printed. Not an option of `vmpool` itself, which would then take it from every subcommand's own.
 struct OutputOptions: ParsableArguments {
-  @Flag(help: "Print the server's documents as JSON.")
+  @Flag(help: "Print documents as JSON.")
   var json = false
+
+  /// Prints the document itself with `--json`, else what `text` makes of it.
+  func show<Document: Encodable>(_ document: Document, _ text: (Document) -> String) throws {
+    if json {
+      let bytes = try JSON.encodePretty(document)
+      print(String(decoding: bytes, as: UTF8.self))
+    } else {
+      print(text(document))
+    }
+  }
 }
 
 /// A command that speaks to a server: what goes wrong there becomes a line on stderr and an exit status.
@@ -90,12 +100,7 @@ protocol DocumentCommand: ServerCommand {
 extension DocumentCommand {
   /// Prints the document itself with `--json`, else what `text` makes of it.
   func show<Document: Encodable>(_ document: Document, _ text: (Document) -> String) throws {
-    if output.json {
-      let bytes = try JSON.encodePretty(document)
-      print(String(decoding: bytes, as: UTF8.self))
-    } else {
-      print(text(document))
-    }
+    try output.show(document, text)
   }
 
   /// Prints a list, as a page with `--json`, else as a table; one line on stderr when there is nothing in it.

@@ -62,12 +62,12 @@ func readInput(atMost limit: Int) -> [UInt8]? {
   return bytes.isEmpty ? nil : bytes
 }
 
-/// Writes all of it to stdout; false when that is impossible.
-func writeAll(_ bytes: [UInt8]) -> Bool {
+/// Writes all of it to stdout, or to another file; false when that is impossible.
+func writeAll(_ bytes: [UInt8], to descriptor: Int32 = STDOUT_FILENO) -> Bool {
   var rest = bytes[...]
   while !rest.isEmpty {
     // Safe: the buffer outlives the call.
-    let written = unsafe rest.withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+    let written = unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
     if written < 0 && errno == EINTR { continue }
     guard written > 0 else { return false }
     rest = rest.dropFirst(written)

@@ -1,4 +1,5 @@
 import APIModel
+import BlobStore
 import Glibc
 import HTTPServer
 import KVM
@@ -42,24 +43,29 @@ struct Daemon {
       events.publish(event)
       Self.log(event, logger)
     }
+    let blobs = try openBlobs()
+    let images = ImageCatalogue(blobs: blobs, journal: journal)
+    recoverImages(images, state, logger)
     let pools = PoolDeclarations(
-      fleet: fleet, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
+      fleet: fleet, images: images, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
     try declarePools(pools, file, state, logger)
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
       host: HostFacts(system), hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let api = APIHandler(fleet: fleet, pools: pools, events: events, state: state, configuration: configuration)
+    let api = APIHandler(
+      fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
     for address in server.boundAddresses { logger.info("listening on \(address)") }
     systemd.notify("READY=1")
 
-    let upkeep = StateUpkeep(state, logger)
+    let upkeep = StateUpkeep(state, blobs, logger)
     let signal = waitForEnd(pools, logger)
     upkeep.end()
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
     state.close()
+    blobs.close()
   }
 
   // MARK: Pieces
@@ -104,6 +110,29 @@ struct Daemon {
       return state
     } catch {
       throw .stateDirectory("\(error)")
+    }
+  }
+
+  private func openBlobs() throws(StartupError) -> BlobRepository {
+    do throws(BlobStoreError) {
+      return try BlobRepository(
+        directory: options.stateDir.map { $0 + "/blobs" },
+        limits: BlobLimits(blobBytes: options.maxImageMiB << 20, totalBytes: options.maxBlobsMiB << 20))
+    } catch {
+      throw .stateDirectory("\(error)")
+    }
+  }
+
+  /// The images there were when the server ended last. Before the pools, which are made of them.
+  private func recoverImages(_ images: ImageCatalogue, _ state: StateDatabase, _ logger: Logger) {
+    for image in state.recovered.images {
+      do throws(ImageRecoveryError) {
+        guard let failure = try images.recover(image) else { continue }
+        logger.error("an image is unusable", metadata: ["error": "\(failure)"])
+      } catch {
+        // It stays on record: the next release may know what to do with it.
+        logger.error("an image cannot be brought back", metadata: ["error": "\(error)"])
+      }
     }
   }
 

@@ -1,14 +1,16 @@
+import BlobStore
 import Dispatch
 import Logging
 import StateStore
 
-/// Once a minute: forgets what the state keeps no longer, and says if it could not be forced to the disk.
+/// Once a minute: forgets what the state and the blobs keep no longer, and says if it could not be forced to the disk.
 final class StateUpkeep {
   private let timer: any DispatchSourceTimer
 
-  init(_ state: StateDatabase, _ logger: Logger) {
+  init(_ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger) {
     timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "vmpool.upkeep"))
     timer.setEventHandler {
+      blobs.prune()
       if let error = state.flushError {
         logger.error("the state is not forced to the disk", metadata: ["error": "\(error)"])
       }

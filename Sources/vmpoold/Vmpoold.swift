@@ -41,7 +41,8 @@ struct Vmpoold: ParsableCommand {
   @Option(
     help: """
       Where the server keeps its state, which then outlives it: pools declared over the API, leases, idempotency keys, \
-      the audit log. Made if it does not exist. Without it, state is kept in memory.
+      the audit log, images. Made if it does not exist. Without it, state is kept in \
+      memory, and images in a directory of their own below $TMPDIR or /var/tmp, removed at the end.
       """)
   var stateDir: String?
 
@@ -66,6 +67,13 @@ struct Vmpoold: ParsableCommand {
     help: "The most guest memory of all VMs together, in MiB. (default: four fifths of the host's)")
   var maxMemoryMiB: Int?
 
+  @Option(
+    name: .customLong("max-image-mib"), help: "The most bytes of an image or another blob that is uploaded, in MiB.")
+  var maxImageMiB = 1024
+
+  @Option(name: .customLong("max-blobs-mib"), help: "The most bytes of all blobs together, in MiB.")
+  var maxBlobsMiB = 16_384
+
   @Option(help: "The most VMs made for pools at the same time.")
   var refillConcurrency = 1
 
@@ -82,6 +90,10 @@ struct Vmpoold: ParsableCommand {
     guard (1...100_000).contains(maxVMs) else { throw ValidationError("--max-vms must be 1 to 100000.") }
     guard (1...64).contains(refillConcurrency) else {
       throw ValidationError("--refill-concurrency must be 1 to 64.")
+    }
+    guard (1...1_048_576).contains(maxImageMiB) else { throw ValidationError("--max-image-mib must be 1 to 1048576.") }
+    guard (1...1_073_741_824).contains(maxBlobsMiB) else {
+      throw ValidationError("--max-blobs-mib must be 1 to 1073741824.")
     }
     guard maxMemoryMiB ?? 1 >= 1 else { throw ValidationError("--max-memory-mib must be at least 1.") }
     guard (1...3600).contains(eventHeartbeat) else { throw ValidationError("--event-heartbeat must be 1 to 3600.") }

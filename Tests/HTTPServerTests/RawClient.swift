@@ -87,6 +87,12 @@ final class RawClient {
     }
   }
 
+  /// Takes so many bytes of a body, and no more out of the kernel's buffer than it must.
+  func skip(_ count: Int) throws {
+    while received.count < count { try fill() }
+    received.removeFirst(count)
+  }
+
   private static let ended = "the connection ended"
 
   /// The next chunk of a chunked body; empty at its end.

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxSupport
 import Synchronization
 import Testing
 
@@ -16,8 +17,12 @@ final class TestHandler: HTTPHandler {
 
   var requests: [HTTPRequest] { seen.withLock { $0 } }
 
-  func admit(_ head: HTTPRequestHead) -> HTTPResponse? {
-    head.pathSegments.first == "denied" ? HTTPResponse(status: 401, body: Array("denied".utf8)) : nil
+  func admit(_ head: HTTPRequestHead) -> HTTPAdmission {
+    switch head.pathSegments.first {
+    case "denied": .answer(HTTPResponse(status: 401, body: Array("denied".utf8)))
+    case "sink": .sink(TestSink(self, name: head.pathSegments.last ?? ""))
+    default: .collect
+    }
   }
 
   func respond(to request: HTTPRequest) -> HTTPReply {
@@ -32,6 +37,13 @@ final class TestHandler: HTTPHandler {
       changed.give()
       release.wait(until: monotonicNS() + 20_000_000_000)
       return .now(Self.text("released"))
+    case "sink":
+      let sink = request.sink as? TestSink
+      return .now(Self.text("\(sink?.count ?? -1) \(sink?.sum ?? 0)"))
+    case "file":
+      var response = HTTPResponse(status: 200)
+      response.file = try? ReadableFile(path: request.head.query.first?.value ?? "")
+      return .now(response)
     case "thread": return .now(Self.text((try? contents(of: "/proc/thread-self/status")) ?? ""))
     case "empty": return .now(HTTPResponse(status: 204))
     case "later":
@@ -170,6 +182,27 @@ final class TestHandler: HTTPHandler {
   }
 
   static func text(_ text: String) -> HTTPResponse { HTTPResponse(status: 200, body: Array(text.utf8)) }
+}
+
+/// Counts and adds up the bytes that come; `/sink/full` has enough after 100 KiB.
+final class TestSink: HTTPBodySink, @unchecked Sendable {
+  // On the connection's thread only.
+  private(set) var count = 0
+  private(set) var sum: UInt64 = 0
+  private let handler: TestHandler
+  private let name: String
+
+  init(_ handler: TestHandler, name: String) { (self.handler, self.name) = (handler, name) }
+
+  deinit { handler.noting("the sink of \(name)")() }
+
+  func take(_ piece: RawSpan) -> HTTPResponse? {
+    if name == "left", count == 0 { handler.noting("it came to left")() }
+    count += piece.byteCount
+    for offset in piece.byteOffsets { sum += UInt64(unsafe piece.unsafeLoad(fromByteOffset: offset, as: UInt8.self)) }
+    guard name == "full", count > 100 << 10 else { return nil }
+    return HTTPResponse(status: 507, body: Array("full".utf8))
+  }
 }
 
 /// A server with its handler, on 127.0.0.1 unless told otherwise, stopped with this value.

@@ -64,7 +64,8 @@ import Testing
     func admit(_ method: String, _ path: String, _ headers: [(String, String)], length: Int? = nil) -> Int? {
       var head = Harness.request(method, path, [], [("Host", "localhost")] + headers).head
       head.contentLength = length
-      return harness.api.admit(head)?.status
+      if case .answer(let response) = harness.api.admit(head) { return response.status }
+      return nil
     }
     #expect(admit("POST", "/v1/vms", [("Origin", "http://example.com")]) == 403)
     #expect(admit("POST", "/v1/nothing", []) == 404)

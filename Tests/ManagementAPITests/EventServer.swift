@@ -64,7 +64,7 @@ private final class GatedHandler: HTTPHandler {
     self.beforeStream = beforeStream
   }
 
-  func admit(_ head: HTTPRequestHead) -> HTTPResponse? { api.admit(head) }
+  func admit(_ head: HTTPRequestHead) -> HTTPAdmission { api.admit(head) }
   func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
     api.response(to: refusal, requestID: requestID)
   }

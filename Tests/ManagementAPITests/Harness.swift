@@ -1,6 +1,8 @@
 import APIModel
+import BlobStore
 import Dispatch
 import Foundation
+import GuestImages
 import HTTPServer
 import JSONCodec
 import KVM
@@ -18,21 +20,34 @@ import VCPURuntime
 final class Harness: Sendable {
   let fleet: Fleet
   let pools: PoolDeclarations
+  let images: ImageCatalogue
+  let state: StateDatabase
   let api: APIHandler
 
+  /// `blobs`: a directory for them; nil: one of their own.
   init(
     factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = [],
-    events: EventLog.Configuration = .init()
+    events: EventLog.Configuration = .init(), blobs: String? = nil, blobLimits: BlobLimits = BlobLimits()
   ) {
     let events = EventLog(events)
-    let state = Self.stateInMemory()
+    state = Self.stateInMemory()
     let journal = StateJournal(state)
     fleet = Fleet(
       factory: factory, mechanism: .immediateExit, limits: limits, journal: journal, observer: events.publish)
     let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
-    pools = PoolDeclarations(fleet: fleet, journal: journal)
+    images = ImageCatalogue(blobs: Self.store(blobs, blobLimits), journal: journal)
+    pools = PoolDeclarations(fleet: fleet, images: images, journal: journal)
     api = APIHandler(
-      fleet: fleet, pools: pools, events: events, state: state, configuration: .init(host: host, hostNames: hostNames))
+      fleet: fleet, pools: pools, images: images, events: events, state: state,
+      configuration: .init(host: host, hostNames: hostNames))
+  }
+
+  private static func store(_ directory: String?, _ limits: BlobLimits) -> BlobRepository {
+    do throws(BlobStoreError) {
+      return try BlobRepository(directory: directory, limits: limits)
+    } catch {
+      preconditionFailure("\(error)")
+    }
   }
 
   private static func stateInMemory() -> StateDatabase {
@@ -63,11 +78,39 @@ final class Harness: Sendable {
     _ method: String, _ target: String, _ body: String = "", headers: [(String, String)] = [("Host", "localhost:8080")],
     peer: String = "127.0.0.1", sourceLocation: SourceLocation = #_sourceLocation
   ) -> Reply {
-    let request = Self.request(method, target, Array(body.utf8), headers, peer)
-    let reply = Reply(api.admit(request.head) ?? answer(request))
+    send(method, target, bytes: Array(body.utf8), headers: headers, peer: peer, sourceLocation: sourceLocation)
+  }
+
+  /// As above; a body that goes to a sink comes in pieces of `piece` bytes.
+  @discardableResult
+  func send(
+    _ method: String, _ target: String, bytes: [UInt8], piece: Int = 4096,
+    headers: [(String, String)] = [("Host", "localhost:8080")], peer: String = "127.0.0.1",
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) -> Reply {
+    var request = Self.request(method, target, bytes, headers, peer)
+    let response: HTTPResponse
+    switch api.admit(request.head) {
+    case .answer(let verdict): response = verdict
+    case .collect: response = answer(request)
+    case .sink(let sink):
+      request.body = []
+      request.sink = sink
+      response = Self.feed(bytes, to: sink, piece) ?? answer(request)
+    }
+    let reply = Reply(response)
     reply.checkCommonRules(sourceLocation)
     OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation)
     return reply
+  }
+
+  /// What the sink answers before it has all of it.
+  private static func feed(_ bytes: [UInt8], to sink: any HTTPBodySink, _ piece: Int) -> HTTPResponse? {
+    for start in stride(from: 0, to: bytes.count, by: piece) {
+      let part = Array(bytes[start..<min(start + piece, bytes.count)])
+      if let answer = sink.take(unsafe part.span.bytes) { return answer }
+    }
+    return nil
   }
 
   private func answer(_ request: HTTPRequest) -> HTTPResponse {
@@ -155,7 +198,9 @@ struct Reply {
   init(_ response: HTTPResponse) {
     status = response.status
     headers = response.headers
-    body = response.body
+    body =
+      response.file.flatMap { try? ImagePart(FileBytes($0, identity: "")).bytes(at: 0, count: Int($0.size)) }
+      ?? response.body
   }
 
   var text: String { String(decoding: body, as: UTF8.self) }

@@ -108,6 +108,9 @@ struct OpenAPIDocument: @unchecked Sendable {
       #expect(types == ["application/json"], "\(route.operationID)")
       #expect(body["required"] as? Bool == isRequired, "\(route.operationID)")
     case .mergePatch: #expect(types == ["application/json", "application/merge-patch+json"], "\(route.operationID)")
+    case .upload(let orDocument):
+      let bytes = ["application/octet-stream"]
+      #expect(types == (orDocument ? ["application/json"] + bytes : bytes), "\(route.operationID)")
     case .bytes: #expect(types == ["application/octet-stream"], "\(route.operationID)")
     }
   }

@@ -22,6 +22,21 @@ struct StubFactory: MachineFactory {
   }
 }
 
+/// Makes machines without KVM, but lays their images out first and reads what is loaded, as one with it does.
+struct LayingOutFactory: MachineFactory {
+  func make(
+    _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    do throws(GuestLayoutError) {
+      let memory = UInt64(configuration.memoryMiB) << 20
+      for segment in try configuration.image.layout(memoryBytes: memory, vcpus: configuration.vcpus).segments {
+        do throws(ImageReadError) { _ = try segment.bytes() } catch { throw .unreadable(error) }
+      }
+    } catch { throw .image(error) }
+    return StubMachine(configuration, [])
+  }
+}
+
 /// A machine that answers control operations as it was told.
 final class StubMachine: ManagedMachine {
   let configuration: MachineConfiguration

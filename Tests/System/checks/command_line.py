@@ -55,7 +55,7 @@ def every_command(vmpool):
     images = {image["name"] for image in vmpool.json("images")["items"]}
     equal({row[0] for row in rows(vmpool.run("images"))[1:]}, images, "the images in the table")
     equal(vmpool.json("images", "spin")["name"], "spin", "an image")
-    equal(rows(vmpool.run("images", "spin"))[1][0], "spin", "the table of an image")
+    equal(vmpool.run("images", "spin").split()[:2], ["name:", "spin"], "the details of an image")
 
     equal(vmpool.json("pools", "set", "cli", "--image", "echo", "--ready", "1")["name"], "cli", "pools set")
     expect("cli" in [pool["name"] for pool in vmpool.json("pools", "list")["items"]], "pools list")

@@ -1,0 +1,366 @@
+public import Digests
+import Dispatch
+import Glibc
+public import LinuxSupport
+import Synchronization
+import SystemPackage
+
+/// How much a store takes.
+public struct BlobLimits: Sendable {
+  /// Bytes of one blob.
+  public var blobBytes: Int
+  /// Bytes of all blobs together, uploads that are not complete among them.
+  public var totalBytes: Int
+  /// Interrupted uploads that are kept to be continued, the latest.
+  public var partials: Int
+  /// For how long they are kept, in milliseconds.
+  public var partialAgeMS: Int
+
+  /// What the server uses, but for what is given.
+  public init(
+    blobBytes: Int = 1 << 30, totalBytes: Int = 16 << 30, partials: Int = 16, partialAgeMS: Int = 86_400_000
+  ) {
+    self.blobBytes = blobBytes
+    self.totalBytes = totalBytes
+    self.partials = partials
+    self.partialAgeMS = partialAgeMS
+  }
+}
+
+/// Files named by the SHA-256 hash of their bytes.
+///
+/// A blob is there in whole or not at all, whatever happens: it is written under another name, read back and compared
+/// with its hash, forced to the disk, and then renamed. What was begun and not finished is removed when a store is
+/// opened, but for uploads that can be continued; those are kept within `BlobLimits`.
+///
+/// All calls may come from any thread. `BlobUpload.finish`, and `init` where files were changed behind the store's
+/// back, read whole files; everything else takes what a system call or two take.
+public final class BlobRepository: Sendable {
+  /// What it will not exceed.
+  public let limits: BlobLimits
+
+  let directory: BlobDirectory
+  /// Removed when the store is closed; nil for one that lasts.
+  private let temporary: TemporaryDirectory?
+  /// Guards the tables below. Files get and lose their names under it, so that it and the directory agree; it is a
+  /// leaf.
+  private let guarded: Mutex<Tables>
+  /// Frees the space of files: for a large one that takes a while.
+  private let queue = DispatchQueue(label: "vmpool.blobs.trash")
+
+  private struct Tables {
+    var blobs: [SHA256Digest: Blob] = [:]
+    var partials: [SHA256Digest: Partial] = [:]
+    /// Bytes that uploads under way have, or will have.
+    var reserved = 0
+    /// What the next file without a name of its own is called by.
+    var nextName = 0
+  }
+
+  private struct Blob {
+    var size: Int
+    var damage: String?
+  }
+
+  private struct Partial {
+    var size: Int
+    var changedMS: Int
+    /// Somebody is writing to it, and its bytes are reserved.
+    var isBusy = false
+  }
+
+  /// A blob, as it is listed.
+  public struct Status: Sendable, Equatable {
+    /// Its name.
+    public let digest: SHA256Digest
+    /// Its bytes.
+    public let size: Int
+    /// Why it cannot be used, if it cannot.
+    public let damage: String?
+  }
+
+  /// Opens the store in `directory`, or makes it there; nil: in a directory of its own that `close` removes.
+  ///
+  /// Nobody else may have it open. Files whose mark says that they are not what was verified are read again.
+  public convenience init(directory: String?, limits: BlobLimits = BlobLimits()) throws(BlobStoreError) {
+    try self.init(directory: directory, limits: limits) { _ throws(Errno) in }
+  }
+
+  init(
+    directory: String?, limits: BlobLimits, step: @escaping @Sendable (BlobDirectory.Step) throws(Errno) -> Void
+  ) throws(BlobStoreError) {
+    self.limits = limits
+    temporary = directory == nil ? try TemporaryDirectory() : nil
+    let path = directory ?? temporary?.path ?? ""
+    self.directory = try translating(path) { () throws(Errno) in try BlobDirectory(path, step) }
+    guarded = Mutex(Tables())
+    let found = try translating(path) { () throws(Errno) in try Self.found(in: self.directory) }
+    guarded.withLock { $0 = found }
+    prune()
+  }
+
+  deinit { temporary?.remove() }
+
+  /// Frees what has been deleted, and removes the directory of a store that does not last. Nothing may be done with it
+  /// afterwards.
+  public func close() {
+    waitForTrash()
+    temporary?.remove()
+  }
+
+  func waitForTrash() { queue.sync {} }
+
+  /// Reads what is there, and removes what nobody can continue.
+  private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> Tables {
+    var tables = Tables()
+    let names = try directory.names()
+    for name in names.blobs {
+      guard let digest = SHA256Digest(hex: name) else { continue }
+      tables.blobs[digest] = try found(digest, in: directory)
+    }
+    for name in names.partial {
+      if let digest = SHA256Digest(hex: name), !Self.isWhole(digest, tables),
+        let (size, changedMS) = directory.partialStatus(name), size > 0
+      {
+        tables.partials[digest] = Partial(size: size, changedMS: changedMS)
+      } else {
+        directory.unlinkPartial(name)
+      }
+    }
+    return tables
+  }
+
+  private static func found(
+    _ digest: SHA256Digest, in directory: borrowing BlobDirectory
+  ) throws(Errno) -> Blob {
+    do throws(Errno) {
+      let file = try directory.openBlob(digest)
+      let (size, isMarked) = try BlobDirectory.status(of: file)
+      if isMarked { return Blob(size: size) }
+      let (found, length) = try BlobDirectory.digest(of: file)
+      guard found == digest else { return Blob(size: length, damage: "its bytes are \(found)") }
+      try directory.seal(file)
+      return Blob(size: length)
+    } catch {
+      return Blob(size: 0, damage: "its file cannot be read: \(error)")
+    }
+  }
+
+  // MARK: Looking
+
+  /// All whole blobs, by name.
+  public var blobs: [Status] {
+    let blobs = guarded.withLock { $0.blobs }
+    return blobs.sorted { $0.key < $1.key }.map { Status(digest: $0.key, size: $0.value.size, damage: $0.value.damage) }
+  }
+
+  /// Bytes taken: by whole blobs, by interrupted uploads and by those under way.
+  public var usedBytes: Int { guarded.withLock { Self.used($0) } }
+
+  /// A blob's size; it is there and whole.
+  public func size(of digest: SHA256Digest) throws(BlobStoreError) -> Int {
+    guard let blob = guarded.withLock({ $0.blobs[digest] }) else { throw .noSuchBlob(digest) }
+    if let damage = blob.damage { throw .damaged(digest, reason: damage) }
+    return blob.size
+  }
+
+  /// Opens a blob for reading. It can be read for as long as somebody has it, whatever becomes of its name.
+  public func open(_ digest: SHA256Digest) throws(BlobStoreError) -> ReadableFile {
+    _ = try size(of: digest)
+    let path = directory.path + "/" + digest.hex
+    let (file, isMarked) = try translating(path) { () throws(Errno) in
+      let file = try directory.openBlob(digest)
+      let isMarked = try BlobDirectory.status(of: file).isMarked
+      return (try ReadableFile(file), isMarked)
+    }
+    guard isMarked else { throw .damaged(digest, reason: "its file was written to behind the server's back") }
+    return file
+  }
+
+  /// How many bytes of an interrupted upload are there, to be continued; nil for none.
+  public func partialSize(of digest: SHA256Digest) -> Int? {
+    guarded.withLock { tables in tables.partials[digest].flatMap { $0.isBusy ? nil : $0.size } }
+  }
+
+  // MARK: Uploading
+
+  /// Begins an upload of `announced` bytes (nil: not known), or continues one at `offset`.
+  ///
+  /// `digest` is the hash that the bytes will have; an upload of unknown hash (nil) cannot be interrupted.
+  public func begin(
+    _ digest: SHA256Digest?, at offset: Int = 0, announced: Int?
+  ) throws(BlobStoreError) -> BlobUpload {
+    let total = offset.addingReportingOverflow(announced ?? 0)
+    guard !total.overflow, total.partialValue <= limits.blobBytes else { throw .tooLarge(limit: limits.blobBytes) }
+    let begun = try changing { tables, trash throws(BlobStoreError) in
+      try self.place(digest, at: offset, reserving: total.partialValue, &tables, &trash)
+    }
+    do throws(BlobStoreError) {
+      let file = try translating(directory.path) { () throws(Errno) in
+        try directory.openPartial(begun.name, isNew: offset == 0)
+      }
+      return BlobUpload(
+        self, file, name: begun.name, expected: digest, isKept: begun.isKept, size: offset,
+        reserved: total.partialValue)
+    } catch {
+      changing { tables, trash in
+        tables.reserved -= total.partialValue
+        if begun.isKept, let digest { drop(digest, &tables, &trash) }
+      }
+      throw error
+    }
+  }
+
+  private func place(
+    _ digest: SHA256Digest?, at offset: Int, reserving bytes: Int, _ tables: inout Tables, _ trash: inout [String]
+  ) throws(BlobStoreError) -> (name: String, isKept: Bool) {
+    let partial = digest.flatMap { tables.partials[$0] }
+    if offset > 0 {
+      if let digest, partial?.isBusy == true { throw .uploadInProgress(digest) }
+      guard let partial, partial.size == offset else { throw .wrongOffset(partial?.size ?? 0) }
+    }
+    // What is continued or begun anew is not also kept.
+    if let digest, partial?.isBusy == false { tables.partials[digest] = nil }
+    do throws(BlobStoreError) {
+      try reserve(bytes, &tables, &trash)
+    } catch {
+      if let digest { tables.partials[digest] = partial }
+      throw error
+    }
+    // Beside an upload of the same blob this one is on its own: whoever is first makes the blob.
+    guard let digest, partial?.isBusy != true else { return (Self.newName("upload", &tables), false) }
+    tables.partials[digest] = Partial(size: 0, changedMS: 0, isBusy: true)
+    return (digest.hex, true)
+  }
+
+  /// Reserves room for so many bytes more, if need be at the cost of interrupted uploads.
+  private func reserve(_ bytes: Int, _ tables: inout Tables, _ trash: inout [String]) throws(BlobStoreError) {
+    let idle = tables.partials.values.filter { !$0.isBusy }.reduce(0) { $0 + $1.size }
+    guard Self.used(tables) - idle + bytes <= limits.totalBytes else { throw .quotaUsedUp(limit: limits.totalBytes) }
+    while Self.used(tables) + bytes > limits.totalBytes, let oldest = Self.oldestPartial(tables) {
+      drop(oldest, &tables, &trash)
+    }
+    tables.reserved += bytes
+  }
+
+  /// Room for an upload that turns out to be larger than was announced.
+  func reserve(_ bytes: Int) throws(BlobStoreError) {
+    try changing { tables, trash throws(BlobStoreError) in try self.reserve(bytes, &tables, &trash) }
+  }
+
+  /// Makes the sealed file of an upload a whole blob, and so ends the upload; false when the blob is there already.
+  func publish(_ upload: BlobUpload, as digest: SHA256Digest) throws(BlobStoreError) -> Bool {
+    let isNew = try changing { tables, trash throws(BlobStoreError) in
+      if Self.isWhole(digest, tables) { return false }
+      try translating(directory.path) { () throws(Errno) in try directory.publish(upload.name, as: digest) }
+      tables.blobs[digest] = Blob(size: upload.size)
+      tables.reserved -= upload.reserved
+      if upload.isKept {
+        tables.partials[digest] = nil
+      } else if tables.partials[digest]?.isBusy == false {
+        drop(digest, &tables, &trash)
+      }
+      upload.isOver = true
+      return true
+    }
+    do throws(BlobStoreError) {
+      if isNew { try translating(directory.path) { () throws(Errno) in try directory.flushNames() } }
+      return isNew
+    } catch {
+      // What may not be there after a power cut must not be promised to the next one who asks.
+      try? delete(digest)
+      throw error
+    }
+  }
+
+  /// An upload is over without a blob: what came is kept, if it can be continued, or removed.
+  func end(_ upload: BlobUpload, isKept: Bool) {
+    changing { tables, trash in
+      tables.reserved -= upload.reserved
+      if upload.isKept, let digest = upload.expected {
+        tables.partials[digest] = Partial(size: upload.size, changedMS: Self.nowMS())
+        if !isKept || upload.size == 0 || Self.isWhole(digest, tables) { drop(digest, &tables, &trash) }
+      } else {
+        trash.append(upload.name)
+      }
+      trim(&tables, &trash)
+    }
+  }
+
+  // MARK: Removing
+
+  /// Removes a blob. Whoever has it open can go on reading it.
+  public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {
+    try changing { tables, trash throws(BlobStoreError) in
+      guard tables.blobs[digest] != nil else { throw .noSuchBlob(digest) }
+      let name = Self.newName("trash", &tables)
+      try translating(directory.path) { () throws(Errno) in try directory.moveAway(digest, to: name) }
+      tables.blobs[digest] = nil
+      trash.append(name)
+    }
+  }
+
+  /// Forgets interrupted uploads that are too old. To be called now and then.
+  public func prune() {
+    changing { tables, trash in
+      let before = Self.nowMS() - limits.partialAgeMS
+      for (digest, partial) in tables.partials where !partial.isBusy && partial.changedMS <= before {
+        drop(digest, &tables, &trash)
+      }
+      trim(&tables, &trash)
+    }
+  }
+
+  private func trim(_ tables: inout Tables, _ trash: inout [String]) {
+    while tables.partials.values.count(where: { !$0.isBusy }) > limits.partials,
+      let oldest = Self.oldestPartial(tables)
+    {
+      drop(oldest, &tables, &trash)
+    }
+  }
+
+  private func drop(_ digest: SHA256Digest, _ tables: inout Tables, _ trash: inout [String]) {
+    tables.partials[digest] = nil
+    let name = Self.newName("trash", &tables)
+    // Where that fails, the file is found again at the next start, or by the next upload of that blob.
+    if (try? directory.movePartial(digest.hex, to: name)) != nil { trash.append(name) }
+  }
+
+  // MARK: Pieces
+
+  /// Changes the tables, and has files removed that have lost their names.
+  private func changing<Value, Failure: Error>(
+    _ body: (inout Tables, _ trash: inout [String]) throws(Failure) -> sending Value
+  ) throws(Failure) -> Value {
+    var trash: [String] = []
+    defer {
+      if !trash.isEmpty { queue.async { [trash] in for name in trash { self.directory.unlinkPartial(name) } } }
+    }
+    return try guarded.withLock { tables throws(Failure) in try body(&tables, &trash) }
+  }
+
+  private static func used(_ tables: Tables) -> Int {
+    let idle = tables.partials.values.reduce(0) { $0 + ($1.isBusy ? 0 : $1.size) }
+    return tables.blobs.values.reduce(idle + tables.reserved) { $0 + $1.size }
+  }
+
+  private static func isWhole(_ digest: SHA256Digest, _ tables: Tables) -> Bool {
+    tables.blobs[digest].map { $0.damage == nil } ?? false
+  }
+
+  private static func oldestPartial(_ tables: Tables) -> SHA256Digest? {
+    tables.partials.filter { !$0.value.isBusy }.min { $0.value.changedMS < $1.value.changedMS }?.key
+  }
+
+  private static func newName(_ what: String, _ tables: inout Tables) -> String {
+    defer { tables.nextName += 1 }
+    return "\(what)-\(tables.nextName)"
+  }
+
+  static func nowMS() -> Int {
+    var now = timespec()
+    // Safe: a local, filled by the call.
+    unsafe clock_gettime(CLOCK_REALTIME, &now)
+    return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+  }
+}

@@ -1,0 +1,59 @@
+public import Digests
+import SystemPackage
+
+/// Why a blob was not taken, found or deleted. What was asked for then did not happen.
+public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// There is no blob of that name.
+  case noSuchBlob(SHA256Digest)
+  /// Its file is not what its name says.
+  case damaged(SHA256Digest, reason: String)
+  /// A blob may not have more than so many bytes.
+  case tooLarge(limit: Int)
+  /// All blobs together may not have more than so many bytes.
+  case quotaUsedUp(limit: Int)
+  /// The file system, or the user's share of it, is full.
+  case diskFull(path: String, reason: String)
+  /// So many bytes of the blob are there: an upload goes on from there, or begins anew.
+  case wrongOffset(Int)
+  /// Somebody else is uploading this blob.
+  case uploadInProgress(SHA256Digest)
+  /// The bytes that came have another hash than was said.
+  case digestMismatch(expected: SHA256Digest, found: SHA256Digest)
+  /// Anything else that the kernel reported.
+  case failed(path: String, reason: String)
+
+  /// What happened, to what, and what to do next.
+  public var description: String {
+    switch self {
+    case .noSuchBlob(let digest): "there is no blob \(digest); upload it first"
+    case .damaged(let digest, let reason): "the blob \(digest) is damaged: \(reason); upload it again"
+    case .tooLarge(let limit):
+      "a blob may have at most \(limit) bytes; send less, or start the server with a higher --max-image-mib"
+    case .quotaUsedUp(let limit):
+      "all blobs together may have at most \(limit) bytes; delete some, or start the server with a higher "
+        + "--max-blobs-mib"
+    case .diskFull(let path, let reason):
+      "there is no room for the blob in \(path): \(reason); delete some blobs, or make the file system larger"
+    case .wrongOffset(let offset):
+      "the upload goes on at byte \(offset), of which nothing is there yet; send the bytes from there on"
+    case .uploadInProgress(let digest): "somebody else is uploading \(digest); wait for that to end"
+    case .digestMismatch(let expected, let found):
+      "the bytes that came are \(found), not \(expected); nothing of them was kept, so send them all again"
+    case .failed(let path, let reason): "\(path) could not be used: \(reason); look at the disk and the kernel's log"
+    }
+  }
+}
+
+/// What `body` makes; what the kernel says of the file at `path` instead.
+func translating<Value: ~Copyable>(
+  _ path: String, _ body: () throws(Errno) -> Value
+) throws(BlobStoreError) -> Value {
+  do throws(Errno) {
+    return try body()
+  } catch {
+    switch error {
+    case .noSpace, .diskQuotaExceeded, .fileTooLarge: throw .diskFull(path: path, reason: "\(error)")
+    default: throw .failed(path: path, reason: "\(error)")
+    }
+  }
+}

@@ -1,0 +1,3 @@
+// Nettle's hash functions.
+#pragma once
+#include <nettle/sha2.h>

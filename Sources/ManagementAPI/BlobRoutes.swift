@@ -1,0 +1,137 @@
+import APIModel
+import BlobStore
+import Digests
+import HTTPServer
+import PoolManager
+
+/// `/v1/blobs` and below: the bytes that images are made of.
+enum BlobRoutes {
+  static let routes = [
+    Route(
+      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], handler: list),
+    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", handler: get),
+    Route(
+      method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),
+      isNewWork: true, admission: admit, handler: put),
+    Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", handler: delete),
+  ]
+
+  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let token = try call.query.digest("page_token")
+    let limit = try call.query.pageLimit()
+    let blobs = api.images.blobs.blobs
+    let rest = token.map { token in blobs.drop { $0.digest <= token } } ?? blobs[...]
+    let page = rest.prefix(limit)
+    let items = page.map { blob in
+      BlobDocument(
+        digest: blob.digest.description, sizeBytes: blob.size, images: api.images.users(of: blob.digest),
+        state: blob.damage == nil ? "complete" : "damaged")
+    }
+    return .now(
+      try .json(Page(items: items, nextPageToken: rest.count > limit ? page.last?.digest.description : nil)))
+  }
+
+  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let digest = call.parameters.digest
+    do throws(BlobStoreError) {
+      var response = HTTPResponse.dynamic(status: 200, type: "application/octet-stream")
+      response.file = try api.images.blobs.open(digest)
+      response.headers.append(("ETag", "\"\(digest)\""))
+      return .now(response)
+    } catch {
+      var problem = APIProblem(error)
+      // Whoever wants to upload it asks here where to go on.
+      problem.uploadOffset = api.images.blobs.partialSize(of: digest)
+      throw problem
+    }
+  }
+
+  /// Says before the body comes whether it is wanted.
+  private static func admit(_ api: APIHandler, _ call: Call) throws(APIProblem) -> HTTPAdmission {
+    let (blobs, digest, head) = (api.images.blobs, call.parameters.digest, call.request.head)
+    if let size = try? blobs.size(of: digest) {
+      return .answer(try .json(document(api, digest, size)))
+    }
+    let range = try call.header("Content-Range").map { text throws(APIProblem) in try ContentRange(text) }
+    if let range, let length = head.contentLength, length != range.end - range.start {
+      throw APIProblem(
+        .badRequest, "Content-Range says \(range.end - range.start) bytes, and Content-Length says \(length).")
+    }
+    do throws(BlobStoreError) {
+      let rest = range.map { $0.total - $0.start } ?? head.contentLength
+      let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: rest)
+      return .sink(UploadSink(upload, range, requestID: head.requestID))
+    } catch {
+      throw APIProblem(error)
+    }
+  }
+
+  private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let sink = try call.upload()
+    let (upload, origin) = (sink.upload, call.origin)
+    if let range = sink.range {
+      guard upload.size == range.end else {
+        throw APIProblem(.badRequest, "Content-Range ends at byte \(range.end), and the body at \(upload.size).")
+      }
+      if range.end < range.total { return .now(try goesOn(upload, call.parameters.digest)) }
+    }
+    // Reading it back and forcing it to the disk may take seconds.
+    return .later(.alone) { () throws(APIProblem) in
+      let (digest, isNew) = try api.finish(upload, by: origin)
+      var response = try HTTPResponse.json(document(api, digest, upload.size), status: isNew ? 201 : 200)
+      if isNew { response.headers.append(("Location", "/v1/blobs/\(digest)")) }
+      return response
+    }
+  }
+
+  private static func goesOn(_ upload: BlobUpload, _ digest: SHA256Digest) throws(APIProblem) -> HTTPResponse {
+    upload.suspend()
+    let document = BlobDocument(
+      digest: digest.description, sizeBytes: upload.size, images: [], state: "partial")
+    var response = try HTTPResponse.json(document, status: 202)
+    response.headers.append(("Upload-Offset", String(upload.size)))
+    return response
+  }
+
+  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+    let (digest, origin) = (call.parameters.digest, call.origin)
+    // Freeing the space of a large file takes a while.
+    return .later(.working) { () throws(APIProblem) in
+      try api.images.delete(digest, by: origin)
+      return .noContent
+    }
+  }
+
+  private static func document(_ api: APIHandler, _ digest: SHA256Digest, _ size: Int) -> BlobDocument {
+    BlobDocument(
+      digest: digest.description, sizeBytes: size, images: api.images.users(of: digest), state: "complete")
+  }
+}
+
+extension Call {
+  /// Where the body went.
+  func upload() throws(APIProblem) -> UploadSink {
+    guard let sink = request.sink as? UploadSink else {
+      throw APIProblem(.internalError, "The body was not taken as an upload.")
+    }
+    return sink
+  }
+}
+
+extension APIHandler {
+  /// Makes an upload a blob. Images that lacked it become usable, and the pools that use them are told.
+  func finish(_ upload: BlobUpload, by origin: Origin) throws(APIProblem) -> (digest: SHA256Digest, isNew: Bool) {
+    let result: (digest: SHA256Digest, isNew: Bool)
+    do throws(BlobStoreError) {
+      result = try upload.finish()
+    } catch {
+      throw APIProblem(error)
+    }
+    guard result.isNew else { return result }
+    try images.note(result.digest, upload.size, by: origin)
+    for entry in images.mended(by: result.digest) {
+      try pools.replace(entry.name, with: entry.image) { () throws(APIProblem) in images.replace(entry) }
+    }
+    return result
+  }
+}

@@ -1,0 +1,147 @@
+import Foundation
+import LinuxSupport
+import Testing
+
+@testable import HTTPServer
+
+extension HTTPServerTests {
+  /// Bodies that are handed over as they come, and files that are sent as they are taken.
+  @Suite struct LongBodies {
+    private let piece = (0..<(64 << 10)).map { UInt8(truncatingIfNeeded: $0 * 31 + 7) }
+
+    private func sum(_ pieces: Int) -> UInt64 { UInt64(pieces) * piece.reduce(0) { $0 + UInt64($1) } }
+
+    @Test(arguments: [false, true]) func aBodyGoesToItsSinkWhateverItsLength(isChunked: Bool) throws {
+      let server = try TestServer()
+      let client = try server.client()
+      let length = isChunked ? "Transfer-Encoding: chunked" : "Content-Length: \(64 * piece.count)"
+      try client.send("PUT /sink HTTP/1.1\r\nHost: a\r\n\(length)\r\n\r\n")
+      for _ in 0..<64 {
+        if isChunked { try client.send("\(String(piece.count, radix: 16))\r\n") }
+        try client.send(piece)
+        if isChunked { try client.send("\r\n") }
+      }
+      if isChunked { try client.send("0\r\n\r\n") }
+      #expect(try client.response().text == "\(64 * piece.count) \(sum(64))")
+      let request = try #require(server.handler.requests.first)
+      #expect(request.body.isEmpty)
+      #expect(try server.handler.records(1)[0].bytesReceived == 64 * piece.count)
+      // The connection goes on.
+      #expect(try client.exchange("PUT /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").text == "0 0")
+    }
+
+    @Test func aSinkThatHasEnoughAnswersInTheMiddle() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("PUT /sink/full HTTP/1.1\r\nHost: a\r\nContent-Length: \(64 * piece.count)\r\n\r\n")
+      for _ in 0..<2 { try client.send(piece) }
+      let response = try client.response()
+      #expect(response.status == 507)
+      #expect(response.headers["Connection"] == "close")
+      #expect(try server.handler.left(1) == ["the sink of full"])
+      // Whoever looks at the answer only after the whole body gets it, too.
+      for _ in 2..<64 { try client.send(piece) }
+      #expect(try client.rest().isEmpty)
+      let record = try server.handler.records(1)[0]
+      #expect(record.status == 507)
+      #expect(!record.aborted)
+      #expect(server.handler.requests.isEmpty)
+    }
+
+    @Test(arguments: [false, true]) func aSinkIsLetGoOfWhenItsClientLeaves(byReset: Bool) throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("PUT /sink/left HTTP/1.1\r\nHost: a\r\nContent-Length: \(64 * piece.count)\r\n\r\n")
+      try client.send(piece)
+      // A reset takes along what the server has not read yet.
+      #expect(try server.handler.left(1) == ["it came to left"])
+      if byReset { client.reset() } else { client.close() }
+      #expect(try server.handler.left(2).last == "the sink of left")
+      #expect(try server.handler.records(1)[0].aborted)
+      #expect(server.handler.requests.isEmpty)
+    }
+
+    @Test func theDeadlineOfALongBodyBeginsAnewWithItsProgress() throws {
+      let server = try TestServer { $0.requestDeadline = 1 }
+      let client = try server.client()
+      let pieces = 28
+      try client.send("PUT /sink HTTP/1.1\r\nHost: a\r\nContent-Length: \(pieces * piece.count)\r\n\r\n")
+      // Four pieces are progress; all of them take more than twice the deadline.
+      for _ in 0..<pieces {
+        try client.send(piece)
+        usleep(90_000)
+      }
+      #expect(try client.response().text == "\(pieces * piece.count) \(sum(pieces))")
+    }
+
+    @Test func aLongBodyWithoutProgressGets408() throws {
+      let server = try TestServer { $0.requestDeadline = 1 }
+      let client = try server.client()
+      try client.send("PUT /sink/slow HTTP/1.1\r\nHost: a\r\nContent-Length: \(64 * piece.count)\r\n\r\n")
+      for _ in 0..<3 { try client.send(piece) }
+      #expect(try client.response().status == 408)
+      #expect(try server.handler.left(1) == ["the sink of slow"])
+    }
+
+    /// Its verdict cannot be lost in a reset, however long the body is that nobody wants.
+    @Test func aBodyThatNobodyWantsIsThrownAway() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("PUT /denied HTTP/1.1\r\nHost: a\r\nContent-Length: \(128 * piece.count)\r\n\r\n")
+      for _ in 0..<128 { try client.send(piece) }
+      #expect(try client.response().status == 401)
+    }
+
+    // MARK: Files
+
+    private func file(_ pieces: Int) throws -> (path: String, bytes: [UInt8], directory: TemporaryDirectory) {
+      let directory = try TemporaryDirectory()
+      let path = directory.path + "/file"
+      let bytes = [[UInt8]](repeating: piece, count: pieces).flatMap(\.self) + [1, 2, 3]
+      try Data(bytes).write(to: URL(filePath: path))
+      return (path, bytes, directory)
+    }
+
+    @Test func aFileIsSent() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      let (path, bytes, directory) = try file(64)
+      defer { withExtendedLifetime(directory) {} }
+      let response = try client.exchange("GET /file?path=\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(response.headers["Content-Length"] == "\(bytes.count)")
+      #expect(response.body == bytes)
+      try client.send("HEAD /file?path=\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.response(head: true).headers["Content-Length"] == "\(bytes.count)")
+      #expect(try client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text == "plain")
+      #expect(try server.handler.records(3).map(\.bytesSent) == [bytes.count, 0, 5])
+    }
+
+    @Test func aFileThatBecameShorterIsCut() throws {
+      let server = try TestServer()
+      let (path, bytes, directory) = try file(256)
+      defer { withExtendedLifetime(directory) {} }
+      let client = try server.client()
+      try client.send("GET /file?path=\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try client.responseHead().headers["Content-Length"] == "\(bytes.count)")
+      // The kernel's buffers do not hold it all.
+      try FileHandle(forWritingTo: URL(filePath: path)).truncate(atOffset: 10)
+      #expect(try client.rest().count < bytes.count)
+      #expect(try server.handler.records(1)[0].aborted)
+    }
+
+    @Test func theDeadlineOfAFileBeginsAnewWithItsProgress() throws {
+      let server = try TestServer { $0.requestDeadline = 1 }
+      let (path, bytes, directory) = try file(256)
+      defer { withExtendedLifetime(directory) {} }
+      let client = try server.client()
+      try client.send("GET /file?path=\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      _ = try client.responseHead()
+      for _ in 0..<24 {
+        try client.skip(512 << 10)
+        usleep(100_000)
+      }
+      try client.skip(bytes.count - 24 * (512 << 10))
+      #expect(try client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text == "plain")
+    }
+  }
+}

@@ -1,0 +1,271 @@
+"""Images: how their bytes come in, are kept, used and deleted."""
+import hashlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import time
+
+from testbed import processes
+from testbed.checks import Skipped, check, equal, eventually, expect
+from testbed.client import connect
+from testbed.daemon import Daemon, is_filled
+
+# mov al, 7; out 0xf4, al; jmp $: exits with 7.
+EXIT7 = bytes.fromhex("b007e6f4ebfe")
+FLAT = "kind=flat&mode=long64_ring3"
+MIB = 1 << 20
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def some_bytes(count, seed=1):
+    return hashlib.shake_128(bytes([seed])).digest(count)
+
+
+def curl(*words, status=0):
+    """The HTTP status and the body that curl got."""
+    result = processes.run(["curl", "-sS", "-w", "\n%{http_code}", *words], timeout=120)
+    equal(result.returncode, status, f"curl's exit status: {result.stderr}")
+    body, _, code = result.stdout.rpartition("\n")
+    return int(code), body
+
+
+def file_of(data, name="file"):
+    path = processes.scratch_directory("images") / name
+    path.write_bytes(data)
+    return path
+
+
+def interrupt(address, path, head, data):
+    """Sends a part of a body, and leaves when the server has had the time to read it."""
+    with connect(address) as plain:
+        plain.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode() + data)
+        # All of it is acknowledged, so that it is the server's kernel that has it.
+        eventually("the bytes are taken", lambda: unsent(plain) == 0)
+        plain.shutdown(socket.SHUT_WR)
+        while plain.recv(4096):
+            pass
+
+
+def unsent(plain):
+    import fcntl
+    import struct
+
+    return struct.unpack("i", fcntl.ioctl(plain.fileno(), 0x5411, b"\0" * 4))[0]
+
+
+@check("an image from curl to an exit code")
+def from_curl():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        path = file_of(EXIT7)
+        equal(curl("-T", path, f"{daemon.url}/v1/images/seven?{FLAT}")[0], 201, "curl -T")
+        equal(curl("--data-binary", f"@{path}", "-X", "PUT", f"{daemon.url}/v1/images/seven?{FLAT}")[0], 200,
+              "curl --data-binary")
+        image = client.get("/v1/images/seven").json
+        equal((image["kind"], image["size_bytes"], image["digest"], image["state"]),
+              ("flat", len(EXIT7), digest(EXIT7), "usable"), "the image")
+        vm = client.post("/v1/vms", {"image": "seven"}).json
+        stopped = client.get(f"/v1/vms/{vm['id']}?wait_for=stopped").json
+        equal((stopped["image"], stopped["stop"]["exit_code"]), ("seven", 7), "the VM")
+        equal(client.put("/v1/pools/seven", {"image": "seven", "ready": 1}).status, 201, "a pool of it")
+        run = client.post("/v1/pools/seven/run?", {"wait_ms": 10_000}).json
+        equal(run["exit_code"], 7, f"a run of it: {run}")
+        equal(client.delete("/v1/images/seven").json["type"], "/problems/image-in-use", "deleting it")
+        client.delete("/v1/pools/seven?force=true")
+        equal(client.delete("/v1/images/seven").status, 204, "deleting it")
+        equal(client.get("/v1/blobs").json["items"], [], "the blobs")
+
+
+@check("interrupted uploads leave nothing, or go on with curl -C")
+def interrupted():
+    state = processes.scratch_directory("state")
+    data = some_bytes(3 * MIB)
+    blob = f"/v1/blobs/{digest(data)}"
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        partial = lambda: sorted(entry.name for entry in (state / "blobs/partial").iterdir())
+        interrupt(daemon.address, f"/v1/images/big?{FLAT}", f"Content-Length: {len(data)}", data[:MIB])
+        eventually("nothing is left of an image", lambda: partial() == [])
+        interrupt(daemon.address, blob, f"Content-Length: {len(data)}", data[:MIB])
+        eventually("the blob can go on", lambda: client("HEAD", blob).headers.get("Upload-Offset") == str(MIB))
+        equal(partial(), [digest(data).removeprefix("sha256:")], "what is kept")
+        path = file_of(data)
+        code, body = curl("-C", "100", "-T", path, daemon.url + blob)
+        equal((code, json.loads(body)["type"]), (416, "/problems/wrong-offset"), "a wrong offset")
+        equal(curl("-C", str(MIB), "-T", path, daemon.url + blob)[0], 201, "curl -C")
+        equal(client.get(blob).body, data, "the blob")
+        equal(partial(), [], "what is left")
+        # Another has been begun when the server is killed.
+        other = some_bytes(2 * MIB, 2)
+        plain = connect(daemon.address)
+        plain.sendall(f"PUT /v1/blobs/{digest(other)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(other)}"
+                      "\r\n\r\n".encode() + other[:MIB])
+        eventually("the second is under way", lambda: partial() != [])
+        daemon.stop(signal.SIGKILL)
+        plain.close()
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        offset = client("HEAD", f"/v1/blobs/{digest(other)}").headers["Upload-Offset"] or "0"
+        path = file_of(other)
+        words = ["-C", offset] if int(offset) else []
+        equal(curl(*words, "-T", path, f"{daemon.url}/v1/blobs/{digest(other)}")[0], 201, "going on after a kill")
+        equal(client.get(f"/v1/blobs/{digest(other)}").body, other, "the other blob")
+
+
+@check("images outlive the server; damaged ones are unusable until their bytes come again")
+def restarts():
+    state = processes.scratch_directory("state")
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        path = file_of(EXIT7)
+        equal(curl("-T", path, f"{daemon.url}/v1/images/seven?{FLAT}")[0], 201, "the image")
+        before = client.get("/v1/images/seven").json
+        equal(client.put("/v1/pools/seven", {"image": "seven", "ready": 1}).status, 201, "the pool")
+        daemon.stop(signal.SIGKILL)
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        equal(client.get("/v1/images/seven").json, before, "the image after a kill")
+        eventually("the pool is filled", lambda: is_filled(client.get("/v1/pools/seven").json))
+    stored = state / "blobs" / digest(EXIT7).removeprefix("sha256:")
+    for harm in ("damaged", "missing"):
+        if harm == "damaged":
+            stored.chmod(0o600)
+            stored.write_bytes(EXIT7[:-1] + b"x")
+        else:
+            stored.unlink()
+        with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+            client = daemon.client()
+            image = client.get("/v1/images/seven").json
+            equal((image["state"], digest(EXIT7) in image["reason"]), ("unusable", True), f"a {harm} image: {image}")
+            failing = lambda: client.get("/v1/pools/seven").json["status"]["refill"]["last_error"]
+            expect(digest(EXIT7) in eventually("the refill fails", failing), "the pool tells why")
+            expect("an image is unusable" in daemon.log, "the log tells of it")
+            equal(curl("-T", file_of(EXIT7), f"{daemon.url}/v1/blobs/{digest(EXIT7)}")[0], 201, "the bytes once more")
+            equal(client.get("/v1/images/seven").json, before, f"the {harm} image, mended")
+            eventually("the pool is filled", lambda: is_filled(client.get("/v1/pools/seven").json))
+
+
+@check("limits: a gigabyte a blob, a full disk, a quota")
+def limits():
+    sparse = processes.scratch_directory("images") / "sparse"
+    with open(sparse, "wb") as file:
+        file.truncate((1 << 30) + 1)
+    with Daemon("--no-demo-pool") as daemon:
+        began = time.monotonic()
+        code, body = curl("-T", sparse, f"{daemon.url}/v1/images/large")
+        equal((code, "1073741824" in body), (413, True), f"more than a gigabyte: {body}")
+        sent = re.search(r"PUT /v1/images/large .*", daemon.log)
+        expect(sent is not None, "the request is in the log")
+        expect(time.monotonic() - began < 20, "it is refused before it is sent")
+    with Daemon("--no-demo-pool", "--max-image-mib", "4", "--max-blobs-mib", "6") as daemon:
+        client = daemon.client()
+        data = some_bytes(5 * MIB)
+        chunked = processes.run(
+            ["curl", "-sS", "-w", "%{http_code}", "-o", "/dev/null", "-H", "Transfer-Encoding: chunked", "-T",
+             file_of(data), f"{daemon.url}/v1/images/large"], timeout=60)
+        equal(chunked.stdout, "413", "a body without a length that is too long")
+        first, second = data[: 4 * MIB], data[MIB : 4 * MIB]
+        equal(curl("-T", file_of(first), f"{daemon.url}/v1/blobs/{digest(first)}")[0], 201, "the first")
+        equal(curl("-T", file_of(second), f"{daemon.url}/v1/blobs/{digest(second)}")[0], 507, "more than the quota")
+        equal(client.delete(f"/v1/blobs/{digest(first)}").status, 204, "deleting it")
+        equal(curl("-T", file_of(second), f"{daemon.url}/v1/blobs/{digest(second)}")[0], 201, "with room again")
+    full_disk()
+
+
+def full_disk():
+    disk = processes.scratch_directory("disk")
+    if processes.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk]).returncode != 0:
+        raise Skipped("mounting a tmpfs needs root; the other limits hold")
+    try:
+        with Daemon("--no-demo-pool", "--state-dir", disk) as daemon:
+            client = daemon.client()
+            data = some_bytes(16 * MIB)
+            code, body = curl("-T", file_of(data), f"{daemon.url}/v1/blobs/{digest(data)}")
+            equal((code, json.loads(body)["type"]), (507, "/problems/insufficient-storage"), "a full disk")
+            small = data[:MIB]
+            equal(curl("-T", file_of(small), f"{daemon.url}/v1/blobs/{digest(small)}")[0], 201, "with room again")
+            equal(client.get(f"/v1/blobs/{digest(small)}").body, small, "the small one")
+    finally:
+        processes.run(["umount", disk])
+
+
+@check("a large upload does not pass through memory")
+def memory():
+    size = 200 * MIB
+    path = processes.scratch_directory("images") / "large"
+    with open(path, "wb") as file:
+        for seed in range(size // (4 * MIB)):
+            file.write(some_bytes(4 * MIB, seed))
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        curl("-T", file_of(EXIT7), f"{daemon.url}/v1/blobs/{digest(EXIT7)}")
+        before = daemon.resident_bytes()
+        name = "sha256:" + processes.run(["sha256sum", path]).stdout.split()[0]
+        upload = processes.start(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{time_total}", "-T", path,
+                                  f"{daemon.url}/v1/blobs/{name}"], stdout=-1, text=True)
+        most = before
+        while upload.poll() is None:
+            most = max(most, daemon.resident_bytes())
+            time.sleep(0.01)
+        code, seconds = upload.communicate()[0].split()
+        equal(code, "201", "the upload")
+        took = processes.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{time_total}",
+                              f"{daemon.url}/v1/blobs/{name}"]).stdout.split()
+        equal(took[0], "200", "the download")
+        most = max(most, daemon.resident_bytes())
+        expect(most - before < 16 * MIB, f"the server grew by {(most - before) >> 10} KiB")
+        return f"200 MiB came in {float(seconds):.2f} s and went in {float(took[1]):.2f} s; {(most - before) >> 10} KiB more"
+
+
+@check("without a state directory nothing outlives the server")
+def temporary():
+    parent = processes.scratch_directory("tmp")
+    with Daemon("--no-demo-pool", env={**os.environ, "TMPDIR": str(parent)}) as daemon:
+        equal(curl("-T", file_of(EXIT7), f"{daemon.url}/v1/images/seven?{FLAT}")[0], 201, "the image")
+        equal(len(list(parent.iterdir())), 1, "directories while it runs")
+        equal(daemon.stop(), 0, "the exit status")
+    equal(list(parent.iterdir()), [], "directories afterwards")
+
+
+@check("vmpool pushes, shows, pulls, inspects and removes images")
+def command_line():
+    with Daemon("--no-demo-pool") as daemon:
+        def vmpool(*words, status=0):
+            result = processes.run([processes.BINARIES / "vmpool", *words, "--server", daemon.url])
+            equal(result.returncode, status, f"the exit status of vmpool {words}: {result.stdout}{result.stderr}")
+            return result.stdout + result.stderr
+
+        data = some_bytes(2 * MIB)
+        main, extra = file_of(EXIT7, "Seven Times.bin"), file_of(data, "disk.img")
+        flat = ["--kind", "flat", "--mode", "long64_ring3"]
+        expect("seven-times" in vmpool("images", "push", main, *flat), "the name")
+        puts = lambda: len(re.findall(r"PUT /v1/blobs", daemon.log))
+        equal(puts(), 1, "uploads")
+        pushed = json.loads(vmpool("images", "push", main, *flat, "--name", "seven", "--json"))
+        equal((pushed["items"][0]["name"], puts()), ("seven", 1), "what the server has is not sent again")
+        # One that was interrupted goes on.
+        interrupt(daemon.address, f"/v1/blobs/{digest(data)}", f"Content-Length: {len(data)}", data[:MIB])
+        client = daemon.client()
+        eventually("it can go on", lambda: client("HEAD", f"/v1/blobs/{digest(data)}").headers.get("Upload-Offset"))
+        vmpool("images", "push", extra, *flat)
+        expect(re.search(r"PUT /v1/blobs/\S+ .*201", daemon.log), "it went on")
+        equal(client.get(f"/v1/blobs/{digest(data)}").body, data, "the blob")
+        out = processes.scratch_directory("pull") / "out"
+        vmpool("images", "pull", "disk", "-o", out)
+        equal(out.read_bytes(), data, "what was pulled")
+        expect(digest(data) in vmpool("images", "disk"), "the details of an image")
+        vmpool("images", "pull", "spin", status=1)
+        vmpool("images", "rm", "seven", "seven-times", "disk")
+        vmpool("images", "rm", "disk", status=2)
+        equal(client.get("/v1/blobs").json["items"], [], "the blobs")
+        vmpool("images", "push", "/nonexistent", status=66)
+        local = processes.run([processes.BINARIES / "vmpool", "images", "inspect", main, *flat, "--json"])
+        equal((local.returncode, json.loads(local.stdout)["digest"]), (0, digest(EXIT7)), "inspect")
+        local = processes.run([processes.BINARIES / "vmpool", "images", "inspect", extra])
+        equal((local.returncode, "kind" in local.stderr), (1, True), f"inspect of what is none: {local.stderr}")
