@@ -137,7 +137,7 @@ let package = Package(
     tests(
       "MachineRuntimeTests",
       [
-        "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CHeldEntry", "GuestImages", "Devices",
+        "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
         "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),

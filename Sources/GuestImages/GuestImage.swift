@@ -57,10 +57,10 @@ public struct GuestImage: Sendable, Equatable {
       guard let image = try Solo5Image(parts) else { throw .notOfKind(.solo5) }
       return .solo5(image)
     case .linux:
-      guard let image = try LinuxImage(parts) else { throw .notOfKind(.linux) }
+      guard let image = try LinuxImage(parts, insists: true) else { throw .notOfKind(.linux) }
       return .linux(image)
     case nil:
-      if let image = try LinuxImage(parts) { return .linux(image) }
+      if let image = try LinuxImage(parts, insists: false) { return .linux(image) }
       if let image = try Solo5Image(parts) { return .solo5(image) }
       if let image = try MultibootImage(parts) { return .multiboot(image) }
       if let image = try ELFImage(parts) { return .elf(image) }

@@ -15,7 +15,7 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A Solo5 unikernel cannot be run.
   case solo5(Solo5Error)
   /// It is a Linux kernel that cannot be booted.
-  case linux(LinuxImageError)
+  case linux(LinuxError)
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 

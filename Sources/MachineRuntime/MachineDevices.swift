@@ -65,11 +65,7 @@ struct MachineDevices: Sendable {
   }
 
   /// Tells the guest that its console has input; false where it is not interrupted, and has to be made to look.
-  func interruptForInput() -> Bool {
-    guard let serial else { return false }
-    serial.port.inputArrived()
-    return true
-  }
+  func interruptForInput() -> Bool { serial?.port.inputArrived() ?? false }
 }
 
 /// A part of an image as what a block device holds at first.

@@ -77,6 +77,8 @@ import Testing
       (StopDocument(reason: "exited", exitCode: 7, detail: nil), 7),
       (StopDocument(reason: "exited", exitCode: 258, detail: nil), 2),
       (StopDocument(reason: "halted", exitCode: nil, detail: nil), 0),
+      (StopDocument(reason: "powered_off", exitCode: nil, detail: nil), 0),
+      (StopDocument(reason: "reset", exitCode: nil, detail: nil), 0),
       (StopDocument(reason: "crashed", exitCode: nil, detail: "triple fault"), 1),
       (StopDocument(reason: "killed", exitCode: nil, detail: nil), 1),
       (nil, 1),
@@ -87,7 +89,8 @@ import Testing
 
   @Test(
     arguments: [
-      ("exited", 0, 0), ("exited", 7, 7), ("exited", 256, 0), ("halted", nil, 0), ("deadline", nil, 124),
+      ("exited", 0, 0), ("exited", 7, 7), ("exited", 256, 0), ("halted", nil, 0),
+      ("powered_off", nil, 0), ("reset", nil, 0), ("deadline", nil, 124),
       ("crashed", nil, 125), ("killed", nil, 137), (nil, nil, 137),
     ] as [(String?, Int?, Int32)])
   func endsARunAsTheGuestEnds(outcome: String?, code: Int?, status: Int32) {

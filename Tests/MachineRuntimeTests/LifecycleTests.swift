@@ -29,6 +29,8 @@ struct LifecycleTests {
     (toStopped, .stop(.deadline), .none, killed), (toStopped, .vcpuFinished(.halted), .none, killed),
     (toRunning, .vcpuFinished(.exited(code: 3)), .setGoal(.stop), .running),
     (toRunning, .vcpuFinished(.crashed("x")), .setGoal(.stop), .running),
+    (toRunning, .vcpuFinished(.poweredOff), .setGoal(.stop), .running),
+    (toPaused, .vcpuFinished(.reset), .setGoal(.stop), .paused),
     (toRunning, .vcpuFinished(.halted), .none, .running),
     (toRunning + [.vcpuFinished(.halted)], .vcpuFinished(.halted), .setGoal(.stop), .running),
     (toPaused, .vcpuFinished(.exited(code: 0)), .setGoal(.stop), .paused),

@@ -39,7 +39,7 @@ enum LinuxGuest {
 private final class BootedGuest {
   let machine: Machine
   let changes = Changes()
-  private var output = ""
+  private(set) var output = ""
   private var next: UInt64 = 0
 
   init(vcpus: Int, commandLine: String? = nil, mechanism: KickMechanism = .immediateExit) throws {
@@ -86,6 +86,10 @@ private final class BootedGuest {
     try guest.wait(for: "guest: ready")
     #expect(guest.hasSaid("guest: processors \(vcpus)"))
     #expect(guest.hasSaid("told=so"))
+    if ProcessInfo.processInfo.environment["VMPOOL_LINUX_VERBOSE"] != nil {
+      print(guest.output)
+      print(guest.machine.counts.exits)
+    }
     try guest.say("hello\n")
     try guest.wait(for: "echo: hello")
     // Longer than the port's FIFO, so that the guest is interrupted for more than one batch.

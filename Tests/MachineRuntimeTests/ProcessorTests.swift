@@ -1,0 +1,31 @@
+import CKVM
+import Testing
+
+@testable import KVM
+
+/// What a vCPU is told of itself and its likes (CPUID), from what the host's KVM offers.
+@Suite(.enabled(if: RealVM.isAvailable)) struct ProcessorTests {
+  @Test(arguments: [1, 2, 3, 8]) func everyVCPUIsACoreOfOnePackage(count: Int) throws {
+    let host = try RealVM.system.get().supportedCPUID
+    for vcpu in 0..<count {
+      let entries = host.entries(vcpu: vcpu, of: count, hasDeadlineTimer: true)
+      func leaf(_ function: UInt32, _ index: UInt32 = 0) -> kvm_cpuid_entry2? {
+        entries.first { $0.function == function && $0.index == index }
+      }
+      let first = try #require(leaf(1))
+      #expect(first.ebx >> 24 == UInt32(vcpu) && first.ebx >> 16 & 0xFF == UInt32(count))
+      #expect(first.ecx >> 31 == 1 && first.ecx >> 24 & 1 == 1)
+      #expect(first.edx >> 28 & 1 == (count > 1 ? 1 : 0))
+      if let threads = leaf(0xB, 0), let cores = leaf(0xB, 1) {
+        #expect(threads.ebx == 1 && threads.eax == 0 && threads.edx == UInt32(vcpu))
+        #expect(cores.ebx == UInt32(count) && cores.edx == UInt32(vcpu))
+        // So many bits of the id tell the cores apart, and no more than that.
+        #expect(1 << cores.eax >= count && 1 << cores.eax < 2 * count)
+      }
+      if let extended = leaf(0x8000_001E) { #expect(extended.eax == UInt32(vcpu)) }
+      #expect(!entries.contains { $0.function == 0x1F })
+    }
+    let alone = host.entries(vcpu: 0, of: 1, hasDeadlineTimer: false)
+    #expect(try #require(alone.first { $0.function == 1 }).ecx >> 31 == 1)
+  }
+}
