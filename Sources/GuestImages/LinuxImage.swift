@@ -47,7 +47,7 @@ struct LinuxImage: Sendable, Equatable {
     do throws(PlacementError) {
       segments += try arguments.placed(commandLine)
       segments += try kernel.segments.placed(
-        kernel.file, memoryBytes: min(memoryBytes, LongModeTables.mappedEnd), reserved: 0..<LowMemory.extended)
+        kernel.file, memoryBytes: min(memoryBytes, LongModeTables.mappedEnd), reserved: [0..<PCPlatform.highMemory])
       var zeroPage = LinuxZeroPage(
         setupHeader: kernel.setupHeader, commandLine: Self.text.address, memoryBytes: memoryBytes)
       if let initramfs {
@@ -95,12 +95,12 @@ struct LinuxZeroPage {
     bytes[0x211] |= 1
     put(UInt32(truncatingIfNeeded: commandLine), at: 0x228)
     put(ACPITables.address, at: 0x70)
-    let stretches = LowMemory.stretches(memoryBytes: memoryBytes)
-    bytes[0x1E8] = UInt8(stretches.count)
-    for (index, stretch) in stretches.enumerated() {
-      put(stretch.address, at: 0x2D0 + 20 * index)
-      put(stretch.bytes, at: 0x2D8 + 20 * index)
-      put(stretch.type, at: 0x2E0 + 20 * index)
+    let ranges = MemoryRange.ofPC(memoryBytes: memoryBytes)
+    bytes[0x1E8] = UInt8(ranges.count)
+    for (index, range) in ranges.enumerated() {
+      put(range.start, at: 0x2D0 + 20 * index)
+      put(range.size, at: 0x2D8 + 20 * index)
+      put(range.use.rawValue, at: 0x2E0 + 20 * index)
     }
   }
 

@@ -87,7 +87,7 @@ struct LinuxKernel: Sendable, Equatable {
 
     // Where it likes to be: loaded lower, it would move itself there.
     let address = field(UInt64.self, 0x258)
-    guard address >= LowMemory.extended, address < LongModeTables.mappedEnd else {
+    guard address >= PCPlatform.highMemory, address < LongModeTables.mappedEnd else {
       throw .malformed(field: "pref_address", value: address)
     }
     self.file = file
