@@ -288,7 +288,7 @@ struct Solo5ImageTests {
     let disk = ImagePart([UInt8](repeating: 0, count: 512))
     let special: [UInt8] = [0, 1, 2, 0x7F, 0x80, 0xFF]
     var accepted = 0
-    for _ in 0..<20_000 {
+    for _ in 0..<5000 {
       var bytes = sound
       for _ in 0..<Int.random(in: 1...4, using: &random) {
         let place = Int.random(in: 0..<bytes.count, using: &random)
@@ -316,6 +316,6 @@ struct Solo5ImageTests {
       #expect(end <= 64 * Self.mib)
     }
     // Most damage is somewhere where it does no harm.
-    #expect(accepted > 1000)
+    #expect(accepted > 500)
   }
 }
