@@ -89,7 +89,7 @@ extension ImagesCommand {
     var name: String
 
     @Option(
-      name: [.short, .customLong("output")],
+      name: [.customShort("o"), .customLong("output")],
       help: ArgumentHelp("Where to write it; the image's name when absent.", valueName: "file"), completion: .file())
     var file: String?
 
