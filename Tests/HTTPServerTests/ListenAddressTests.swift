@@ -22,7 +22,7 @@ import Testing
   ])
   func refuses(_ text: String) {
     let error = #expect(throws: ListenAddressError.self) { try ListenAddress(parsing: text) }
-    #expect(error?.description.contains(text) == true)
+    #expect(text.isEmpty || error?.description.contains(text) == true)
   }
 
   @Test(arguments: [

@@ -36,6 +36,7 @@ import Testing
     let target = path.template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
       .replacing("{lease}", with: "lease-0123456789abcdef")
       .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
+      .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
     let methods = Route.all.filter { $0.template == path.template }.map(\.method.rawValue)
     let expected = Set(methods + ["OPTIONS"] + (methods.contains("GET") ? ["HEAD"] : []))
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"] {

@@ -99,6 +99,7 @@ import Testing
       let path = route.template.replacing("{vm}", with: "vm-0123456789ab").replacing("{index}", with: "0")
         .replacing("{lease}", with: "lease-0123456789abcdef")
         .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
+        .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
       #expect(router.template(ofRaw: path) == route.template)
     }
   }
