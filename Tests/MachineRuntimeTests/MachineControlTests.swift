@@ -77,7 +77,8 @@ import VCPURuntime
       let after = try ProcessUse()
       #expect(after.vmDescriptors == 0 && after.vcpuThreads == 0)
       // Allocators keep some; a leak of one page a round would be twice this.
-      #expect(after.anonymousKiB < before.anonymousKiB + 2_048, "\(before.anonymousKiB) KiB → \(after.anonymousKiB) KiB")
+      #expect(
+        after.anonymousKiB < before.anonymousKiB + 2_048, "\(before.anonymousKiB) KiB → \(after.anonymousKiB) KiB")
     }
   }
 }
