@@ -42,6 +42,10 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_KVM_UNI
     Run(name: "umip", needsRealRing0: true),
     Run(name: "pcid", needsRealRing0: true),
     Run(name: "rdpru", needsRealRing0: true),
+    Run(name: "vmexit", commandLine: "cpuid", needsRealRing0: true),
+    Run(name: "vmexit", commandLine: "vmcall", needsRealRing0: true),
+    Run(name: "vmexit", commandLine: "inl_from_pmtimer", needsRealRing0: true),
+    Run(name: "vmexit", commandLine: "ipi", vcpus: 2, needsRealRing0: true),
   ]
 
   @Test(arguments: runs) func passes(_ run: Run) throws {

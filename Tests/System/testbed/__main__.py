@@ -15,6 +15,7 @@ GROUPS = [
     "pools",
     "leases",
     "runs",
+    "guests",
     "promises",
     "idempotency",
     "state",

@@ -1,0 +1,97 @@
+"""Guests that people bring: uploaded, put into a pool, told what they should be, and run."""
+import hashlib
+import json
+import pathlib
+
+from testbed import processes
+from testbed.checks import check, equal, expect
+from testbed.daemon import Daemon
+from testbed.pools import declare, lease, release
+
+GUESTS = pathlib.Path(__file__).resolve().parents[2] / "Guests"
+BYTES = {"Content-Type": "application/octet-stream"}
+# What a guest in 4 MiB adds up as its memory: up to 639 KiB, and from 1 MiB on.
+USABLE = "0039fc00\n"
+
+
+def built():
+    folder = processes.scratch_directory("guests")
+    result = processes.run([GUESTS / "build", folder])
+    equal(result.returncode, 0, f"building the guests: {result.stderr}")
+    return folder
+
+
+def upload(client, name, data, kind):
+    answer = client("PUT", f"/v1/images/{name}", data, BYTES)
+    equal(answer.status, 201, f"uploading {name}: {answer}")
+    equal(answer.json["kind"], kind, f"what {name} is recognised for")
+
+
+def compose(client, name, kernel, **parts):
+    """An image of several parts: blobs first, then what names them."""
+    manifest = {"kernel": None, **parts}
+    for part, data in [("kernel", kernel), *((part, data) for part, data in parts.items() if isinstance(data, bytes))]:
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        answer = client("PUT", f"/v1/blobs/{digest}", data, BYTES)
+        expect(answer.status in (200, 201, 204), lambda: f"uploading a blob: {answer}")
+        manifest[part] = digest
+    answer = client("PUT", f"/v1/images/{name}", json.dumps(manifest).encode(), {"Content-Type": "application/json"})
+    equal(answer.status, 201, f"composing {name}: {answer}")
+
+
+def printed(client, pool, **document):
+    """What a guest of the pool writes, which then exits with 0."""
+    answer = client.post(f"/v1/pools/{pool}/run", {"wait_ms": 30_000, **document})
+    equal(answer.status, 200, f"running {pool}: {answer}")
+    equal((answer.json["outcome"], answer.json["exit_code"]), ("exited", 0), f"what became of {pool}: {answer}")
+    return answer.json["console"]
+
+
+@check("ELF and Multiboot kernels: uploaded, recognised, pooled, told a command line and an environment, and run")
+def kernels():
+    folder = built()
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for name, kind in (("elf", "elf"), ("pvh", "elf"), ("multiboot", "multiboot"),
+                           ("multiboot-addresses", "multiboot")):
+            upload(client, name, (folder / name).read_bytes(), kind)
+            declare(client, name, image=name, memory_mib=4, ready=1)
+        equal(printed(client, "elf"), "64 bits\n", "what elf prints")
+        equal(printed(client, "pvh", command_line="a b"), "a b\n" + USABLE + "000e0000\n", "what pvh prints")
+        for name in ("multiboot", "multiboot-addresses"):
+            equal(printed(client, name), "kernel \n00000c00\n" + USABLE + "00000001\n", f"what {name} prints")
+            told = printed(client, name, command_line="a b", environment={"B": "2", "A": "1"})
+            equal(told, "kernel a b\n00000c00\nA=1\nB=2\n" + USABLE + "00000001\n", f"what {name} prints when told")
+
+        compose(client, "told", (folder / "multiboot").read_bytes(), initramfs=b"a module\n", command_line="of the image")
+        declare(client, "told", image="told", vcpus=2, memory_mib=4, ready=1)
+        equal(printed(client, "told"), "kernel of the image\n00000c00\na module\n" + USABLE + "00000002\n",
+              "what an image of parts prints")
+        document = lease(client, "told", start=False, command_line="leased", wait_ms=30_000)
+        equal(client.post(f"/v1/vms/{document['vm']}/start").status, 200, "starting it")
+        client.get(f"/v1/vms/{document['vm']}?wait_for=stopped")
+        console = client.get(f"/v1/vms/{document['vm']}/console").text
+        expect(console.startswith("kernel leased\n"), lambda: f"what a leased VM prints: {console}")
+        release(client, document)
+
+
+@check("what a guest cannot be told, or cannot be, is refused by name")
+def refused():
+    folder = built()
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        elf = (folder / "elf").read_bytes()
+        upload(client, "elf", elf, "elf")
+        declare(client, "elf", image="elf", memory_mib=4, ready=1)
+        for member, value in (("command_line", "a"), ("environment", {"A": "1"})):
+            for path, document in (("/v1/pools/elf/run", {}), ("/v1/pools/elf/leases", {}),
+                                   ("/v1/vms", {"image": "elf", "memory_mib": 4})):
+                answer = client.post(path, {**document, member: value})
+                equal((answer.status, answer.json.get("pointer")), (400, f"/{member}"), f"{member} for {path}")
+        equal(client.get("/v1/leases").json["items"], [], "leases")
+        answer = client.put("/v1/pools/small", {"image": "elf", "memory_mib": 1, "ready": 1})
+        equal((answer.status, answer.json.get("pointer")), (400, "/memory_mib"), "too little memory")
+        expect("Segment 0" in answer.json["detail"], lambda: f"too little memory: {answer}")
+        answer = client("PUT", "/v1/images/cut", elf[:200], BYTES)
+        equal(answer.status // 100, 4, f"a file that ends early: {answer}")
+        expect("ELF" in answer.json["detail"], lambda: f"a file that ends early: {answer}")
