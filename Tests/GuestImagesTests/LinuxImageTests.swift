@@ -106,15 +106,15 @@ struct LinuxImageTests {
     #expect(try layout.memory(at: place, count: 5000) == initramfs)
     #expect(try layout.memory(at: 0x10_0000, count: 0x400) == LinuxBuilder().code)
 
-    let ranges = try (0..<3).map { index in
+    let ranges = try (0..<4).map { index in
       let entry = zeroPage + 0x2D0 + 20 * UInt64(index)
       return [
         try layout.number(UInt64.self, at: entry), try layout.number(UInt64.self, at: entry + 8),
         UInt64(try layout.number(UInt32.self, at: entry + 16)),
       ]
     }
-    #expect(try layout.number(UInt8.self, at: zeroPage + 0x1E8) == 3)
-    #expect(ranges == [[0, 0x9_0000, 1], [0x9_0000, 0x7_0000, 2], [mib, 63 * mib, 1]])
+    #expect(try layout.number(UInt8.self, at: zeroPage + 0x1E8) == 4)
+    #expect(ranges == [[0, 0x9_FC00, 1], [0x9_FC00, 0x400, 2], [0xE_0000, 0x2_0000, 2], [mib, 63 * mib, 1]])
     #expect(try layout.number(UInt64.self, at: zeroPage + 0x70) == 0xE_0000)
     expectAscendingAndDisjoint(layout, memoryBytes: 64 * mib)
   }
