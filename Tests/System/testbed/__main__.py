@@ -35,6 +35,7 @@ GROUPS = [
     "exhaustion",
     "leaks",
     "command_line",
+    "linux",
     "configuration",
 ]
 
