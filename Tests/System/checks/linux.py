@@ -6,6 +6,7 @@ import time
 
 from checks.console import read, send_all
 from checks.lifecycle import stop_of
+from testbed import processes
 from testbed.checks import Failure, Skipped, check, equal, expect
 from testbed.daemon import Daemon
 
@@ -53,7 +54,7 @@ class Console:
 
 @check("a pool of Debian's kernel: a lease, a command line, a conversation, powered off")
 def conversation():
-    with Daemon("--no-demo-pool") as daemon:
+    with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
         client = daemon.client()
         equal(upload(client)["kind"], "linux", "what it is recognised as")
         pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 1}
@@ -77,7 +78,7 @@ def conversation():
 
 @check("paused, resumed and kicked while it boots, hundreds of times")
 def disturbed():
-    with Daemon("--no-demo-pool") as daemon:
+    with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
         client = daemon.client()
         upload(client)
         created = client.post("/v1/vms", {"image": "debian", "vcpus": 2, "memory_mib": 192})
