@@ -37,6 +37,7 @@ GROUPS = [
     "leaks",
     "command_line",
     "images",
+    "linux",
     "configuration",
 ]
 

@@ -1,0 +1,103 @@
+"""Debian's kernel as a guest: uploaded, pooled, leased, talked to, turned off."""
+import hashlib
+import os
+import pathlib
+import time
+
+from checks.console import read, send_all
+from checks.lifecycle import stop_of
+from testbed import processes
+from testbed.checks import Failure, Skipped, check, equal, expect
+from testbed.daemon import Daemon
+
+# How long a boot may take on a processor that is emulated on a busy machine.
+BOOT_SECONDS = 240
+
+
+def upload(client):
+    """The image `debian`, of the kernel and the initramfs that Tests/Lab/guest-kernel makes."""
+    files = {part: os.environ.get(f"VMPOOL_LINUX_{part.upper()}") for part in ("kernel", "initramfs")}
+    if not all(files.values()):
+        raise Skipped("VMPOOL_LINUX_KERNEL and VMPOOL_LINUX_INITRAMFS are not set; Tests/Lab/run sets them")
+    if client.get("/v1/host").json["ring0_emulated"]:
+        raise Skipped("this host's KVM emulates ring 0; Tests/Lab/run has one that does not")
+    manifest = {"kind": "linux"}
+    for part, file in files.items():
+        data = pathlib.Path(file).read_bytes()
+        manifest[part] = "sha256:" + hashlib.sha256(data).hexdigest()
+        answer = client("PUT", f"/v1/blobs/{manifest[part]}", data, {"Content-Type": "application/octet-stream"})
+        expect(answer.status in (200, 201), f"uploading the {part}: {answer}")
+    answer = client.put("/v1/images/debian", manifest)
+    equal(answer.status, 201, f"the image: {answer}")
+    return answer.json
+
+
+class Console:
+    """What a guest has said so far, and whether it is still there to say more."""
+
+    def __init__(self, client, vm):
+        self.client, self.vm, self.text, self.next = client, vm, b"", 0
+
+    def has(self, words):
+        data, _, self.next = read(self.client, self.vm, f"?offset={self.next}")
+        self.text += data
+        return words in self.text
+
+    def wait(self, words, meanwhile=lambda: time.sleep(0.05)):
+        end = time.monotonic() + BOOT_SECONDS
+        while not self.has(words):
+            state = self.client.get(self.vm).json
+            if state["state"] == "stopped" or time.monotonic() > end:
+                raise Failure(f"no {words} from {state}; it said {self.text[-2000:].decode(errors='replace')}")
+            meanwhile()
+
+
+@check("a pool of Debian's kernel: a lease, a command line, a conversation, powered off")
+def conversation():
+    with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
+        client = daemon.client()
+        equal(upload(client)["kind"], "linux", "what it is recognised as")
+        pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 1}
+        equal(client.put("/v1/pools/debian", pool).status, 201, "the pool")
+        lease = client.post(
+            "/v1/pools/debian/leases",
+            {"wait_ms": 60_000, "ttl_ms": 900_000, "command_line": "console=ttyS0 panic=-1 lease=this"})
+        equal(lease.status, 201, f"the lease: {lease}")
+        vm = "/v1/vms/" + lease.json["vm"]
+        if client.get(vm).json["state"] == "ready":
+            equal(client.post(f"{vm}/start").status, 200, "starting it")
+        console = Console(client, vm)
+        console.wait(b"guest: ready")
+        expect(b"guest: processors 2" in console.text, "both processors run")
+        expect(b"lease=this" in console.text, "it has the lease's command line")
+        send_all(client, vm, b"hello\n")
+        console.wait(b"echo: hello")
+        send_all(client, vm, b"off\n")
+        equal(stop_of(client, vm, 120)["reason"], "powered_off", "how it ends")
+
+
+@check("paused, resumed and kicked while it boots, hundreds of times")
+def disturbed():
+    with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
+        client = daemon.client()
+        upload(client)
+        created = client.post("/v1/vms", {"image": "debian", "vcpus": 2, "memory_mib": 192})
+        equal(created.status, 201, f"the VM: {created}")
+        vm = "/v1/vms/" + created.json["id"]
+        if client.get(vm).json["state"] == "ready":
+            equal(client.post(f"{vm}/start").status, 200, "starting it")
+        rounds = 0
+
+        def disturb():
+            nonlocal rounds
+            for verb in ("pause", "resume", "kick"):
+                answer = client.post(f"{vm}/{verb}")
+                equal(answer.status, 200, f"{verb}: {answer}")
+            rounds += 1
+
+        console = Console(client, vm)
+        console.wait(b"guest: ready", disturb)
+        expect(rounds >= 100, f"only {rounds} rounds")
+        send_all(client, vm, b"reboot\n")
+        equal(stop_of(client, vm, 120)["reason"], "reset", "how it ends")
+        return f"{3 * rounds} disturbances"
