@@ -15,10 +15,10 @@ struct PruningTests {
   private func grant(_ state: StateDatabase, _ numbers: ClosedRange<Int>, endedAtMS: (Int) -> Int?) throws {
     for number in numbers {
       let id = "l-\(number)"
-      try state.recordLease(Sample.lease(id, fence: number), audit: Sample.audit("lease.grant", id))
+      try state.recordLease(Sample.lease(id, fence: number), by: "127.0.0.1", requestID: nil)
       guard let atMS = endedAtMS(number) else { continue }
       let end = LeaseEnd(reason: .released, atMS: atMS)
-      try state.endLease(id: id, end, audit: Sample.audit("lease.end", id))
+      try state.endLeases([(id, end, Sample.audit("lease.end", id))])
     }
   }
 

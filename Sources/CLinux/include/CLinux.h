@@ -23,6 +23,9 @@ pid_t clinux_gettid(void);
 /// Creates an anonymous memory file, memfd_create(2), close-on-exec. Returns the descriptor or -errno.
 int clinux_memfd(const char *_Nonnull name);
 
+/// Has the C library take memory from the kernel in large pieces and keep it, mallopt(3). Before any thread exists.
+void clinux_keep_memory(void);
+
 /// CLOCK_MONOTONIC in nanoseconds.
 static inline uint64_t clinux_monotonic_ns(void) {
   struct timespec t;

@@ -26,6 +26,7 @@ GROUPS = [
     "listeners",
     "browsers",
     "starvation",
+    "quarantine",
     "schema",
     "metrics",
     "prometheus",
