@@ -217,8 +217,9 @@ enum Value {
       case csqlite_busy_snapshot where !isRetried:
         // Somebody with a tool of his own has changed something since our reading began.
         isRetried = true
-        try holdSnapshot()
+        // First: as long as it waits it reads, too.
         _ = unsafe sqlite3_reset(statement)
+        try holdSnapshot()
       case let code: throw error(code)
       }
     }

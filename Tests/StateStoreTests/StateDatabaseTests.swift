@@ -132,6 +132,42 @@ struct StateDatabaseTests {
     #expect(records[0].entry == full)
   }
 
+  /// An operator may repair something by hand while the server runs.
+  @Test func somebodyElsesChangesAreInNobodysWay() throws {
+    let state = try open()
+    try state.append(Sample.audit("before", "x"))
+    for number in 1...3 {
+      var tool = try Connection(scratch.path + "/vmpool.db", .existing)
+      try tool.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
+      tool.close()
+      try state.recordLease(Sample.lease("l-\(number)", fence: number), by: "127.0.0.1", requestID: nil)
+      try state.append(Sample.audit("after", "x"))
+    }
+    #expect(try state.audit(after: 0, limit: 10).map(\.sequence) == Array(1...7))
+  }
+
+  @Test func whatAnEarlierReleaseWroteIsTakenOver() throws {
+    do {
+      var connection = try Connection(scratch.path + "/vmpool.db", .create)
+      try connection.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; \(Schema.steps[0])")
+      try connection.script("PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = 1")
+      for number in 1...2 {
+        try connection.run(
+          "INSERT INTO lease VALUES(?, 'p', 'vm-1', ?, '{}', 1, 2, 3, NULL, NULL, NULL)", .text("l-\(number)"),
+          .int(number))
+        try connection.run(
+          "INSERT INTO audit VALUES(?, 'x', 'lease.grant', ?, NULL, 1, NULL)", .int(number), .text("l-\(number)"))
+      }
+    }
+    let state = try open()
+    #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
+    try state.recordLease(Sample.lease("l-3", fence: 3), by: "127.0.0.1", requestID: "r-3")
+    let records = try state.audit(after: 0, limit: 10)
+    #expect(records.map(\.sequence) == Array(1...5))
+    #expect(records.map(\.entry.action) == ["lease.grant", "lease.grant", "lease.lost", "lease.lost", "lease.grant"])
+    #expect(records.last?.entry.requestID == "r-3" && records.last?.entry.subject == "l-3")
+  }
+
   @Test func aClosedStateRefusesEverything() throws {
     let state = try open()
     state.close()
