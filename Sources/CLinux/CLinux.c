@@ -1,6 +1,7 @@
 #include "CLinux.h"
 #include <linux/futex.h>
 #include <sys/eventfd.h>
+#include <malloc.h>
 #include <sys/syscall.h>
 
 int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns) {
@@ -24,4 +25,13 @@ int clinux_eventfd(void) {
 int clinux_memfd(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC);
   return fd < 0 ? -errno : fd;
+}
+
+void clinux_keep_memory(void) {
+  // The arenas of single threads grow by a page at a time, with a system call each.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TOP_PAD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  // It would grow by itself, and the other threshold with it.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
 }

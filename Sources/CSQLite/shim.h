@@ -3,6 +3,9 @@
 #include <sqlite3.h>
 #include <stddef.h>
 
+/// `SQLITE_BUSY_SNAPSHOT`: somebody has written since this connection began to read.
+static const int csqlite_busy_snapshot = SQLITE_BUSY_SNAPSHOT;
+
 /// `SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`: whether closing leaves the database file and its log as they are.
 static inline int csqlite_set_no_checkpoint_on_close(sqlite3 *database, int on) {
   return sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, (int *)0);

@@ -60,6 +60,9 @@ struct Lifecycle: Sendable {
     }
   }
 
+  /// Whether it is on its way to `stopped`.
+  var isStopping: Bool { if case .stopping = phase { true } else { false } }
+
   mutating func on(_ event: Event) -> Action {
     switch (event, phase) {
     case (.start, .ready): return enter(.running, .run)

@@ -187,7 +187,8 @@ public final class Machine: Sendable {
     _ event: Lifecycle.Event, _ operation: String, untilNS deadlineNS: UInt64
   ) throws(MachineControlError) {
     switch core.on(event) {
-    case .refused(let state): throw .invalidState(operation: operation, state)
+    case .refused(let state, let isStopping):
+      throw .invalidState(operation: operation, state, isStopping: isStopping)
     case .pending(let requests): _ = try requests.acknowledged(untilNS: deadlineNS)
     }
   }

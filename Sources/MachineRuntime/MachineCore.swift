@@ -74,7 +74,7 @@ final class MachineCore: ExitHandler {
   /// What a control event did: requests to wait for, or a refusal with the state it found.
   enum Outcome {
     case pending([PendingRequest])
-    case refused(MachineState)
+    case refused(MachineState, isStopping: Bool)
   }
 
   /// Applies an event and publishes the goal that follows from it. Waits for nothing.
@@ -86,7 +86,7 @@ final class MachineCore: ExitHandler {
       let after = guarded.lifecycle.state
       let announced = after == before ? nil : after
       switch action {
-      case .refuse: return (.refused(after), nil)
+      case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), nil)
       case .announceStop: return (.pending([]), announced)
       case .none: return (.pending(Self.publish(nil, guarded.vcpus)), announced)
       case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus)), announced)

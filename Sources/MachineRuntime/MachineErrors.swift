@@ -45,8 +45,9 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
 
 /// Why a VM could not be controlled.
 public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The operation is impossible in the state the VM is in.
-  case invalidState(operation: String, MachineState)
+  /// The operation is impossible in the state the VM is in, or because it is about to stop: it then shows the state it
+  /// was in until its last vCPU is parked.
+  case invalidState(operation: String, MachineState, isStopping: Bool = false)
   /// A vCPU did not acknowledge in time. The request stands: asking again continues to wait for it.
   case timedOut(waitedNS: UInt64)
   /// There is no vCPU of that number.
@@ -61,7 +62,8 @@ public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvert
   /// What happened, and what to do next.
   public var description: String {
     switch self {
-    case .invalidState(let operation, let state): "cannot \(operation) a VM that is \(state.name)"
+    case .invalidState(let operation, _, isStopping: true): "cannot \(operation) a VM that is about to stop"
+    case .invalidState(let operation, let state, _): "cannot \(operation) a VM that is \(state.name)"
     case .timedOut(let waited): "a vCPU did not acknowledge within \(waited / 1_000_000) ms; ask again to wait longer"
     case .noSuchVCPU(let index, let count): "there is no vCPU \(index): the VM has \(count), counted from 0"
     case .arguments(let error): "\(error)"

@@ -163,7 +163,9 @@ extension LeaseDocument {
 }
 
 extension RFC3339 {
-  static func text(_ date: Date) -> String { text(milliseconds: Int64(date.timeIntervalSince1970 * 1000)) }
+  static func text(_ date: Date) -> String { text(milliseconds: milliseconds(date)) }
+
+  static func milliseconds(_ date: Date) -> Int64 { Int64(date.timeIntervalSince1970 * 1000) }
 }
 
 func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

@@ -1,12 +1,11 @@
+import APIModel
+
 /// The last events of this run of the server, in order.
 struct EventHistory {
-  /// One event, ready to be sent.
+  /// One event. It is put into words for those who listen only: whoever publishes it has other things to do.
   struct Entry: Sendable {
     let sequence: UInt64
-    let pool: String?
-    let vm: String?
-    /// Without its id.
-    let text: [UInt8]
+    let event: EventDocument
   }
 
   /// Some events in a row.
@@ -20,20 +19,23 @@ struct EventHistory {
 
   /// Twelve random hex digits, others for each run of the server.
   private let epoch: String
-  /// Event n is at n modulo the capacity.
-  private var ring: [Entry?]
+  /// Event n is at n - 1 modulo the capacity.
+  private var ring: [Entry] = []
+  private let capacity: Int
   /// The last event's sequence; they begin with 1.
   private(set) var last: UInt64 = 0
 
   init(capacity: Int) {
-    ring = Array(repeating: nil, count: max(1, capacity))
+    self.capacity = max(1, capacity)
     let random = String(UInt64.random(in: 0..<1 << 48), radix: 16)
     epoch = String(repeating: "0", count: 12 - random.count) + random
   }
 
-  mutating func append(_ text: [UInt8], pool: String?, vm: String?) {
+  mutating func append(_ event: EventDocument) {
+    let place = Int(last % UInt64(capacity))
     last += 1
-    ring[Int(last % UInt64(ring.count))] = Entry(sequence: last, pool: pool, vm: vm, text: text)
+    let entry = Entry(sequence: last, event: event)
+    if place < ring.count { ring[place] = entry } else { ring.append(entry) }
   }
 
   func position(_ sequence: UInt64) -> EventPosition { EventPosition(epoch: epoch, sequence: sequence) }
@@ -43,10 +45,10 @@ struct EventHistory {
     let end = min(through ?? last, last)
     var excerpt = Excerpt(position: position(max(after, end)))
     guard after < end else { return excerpt }
-    let capacity = UInt64(ring.count)
+    let capacity = UInt64(capacity)
     let first = max(after, last > capacity ? last - capacity : 0) + 1
     excerpt.isIncomplete = first > after + 1
-    if first <= end { excerpt.entries = (first...end).compactMap { ring[Int($0 % capacity)] } }
+    if first <= end { excerpt.entries = (first...end).map { ring[Int(($0 - 1) % capacity)] } }
     return excerpt
   }
 
@@ -84,7 +86,7 @@ struct EventFilter: Sendable {
   var vm: String?
 
   func admits(_ entry: EventHistory.Entry) -> Bool {
-    (pool == nil || pool == entry.pool) && (vm == nil || vm == entry.vm)
+    (pool == nil || pool == entry.event.pool) && (vm == nil || vm == entry.event.vm)
   }
 }
 
@@ -102,7 +104,7 @@ struct EventBatch {
     }
     for entry in excerpt.entries where entry.sequence > start && filter.admits(entry) && take() {
       text += EventText.idLine(EventPosition(epoch: excerpt.position.epoch, sequence: entry.sequence))
-      text += entry.text
+      text += EventText.event(entry.event)
     }
   }
 

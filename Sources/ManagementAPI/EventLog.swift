@@ -19,7 +19,7 @@ public final class EventLog: Sendable {
     public var heartbeatMS: Int
 
     /// A configuration.
-    public init(history: Int = 1024, subscribers: Int = 64, heartbeatMS: Int = 15_000) {
+    public init(history: Int = 16_384, subscribers: Int = 64, heartbeatMS: Int = 15_000) {
       self.history = history
       self.subscribers = subscribers
       self.heartbeatMS = heartbeatMS
@@ -55,10 +55,9 @@ public final class EventLog: Sendable {
   /// Appends an event. From any thread; never waits for a subscriber, and calls nobody.
   public func publish(_ event: EventDocument) {
     var event = event
-    event.detail = event.detail?.clipped(to: 500)
-    let text = EventText.event(event)
-    let flushIsNew = state.withLock { state in
-      state.history.append(text, pool: event.pool, vm: event.vm)
+    if let detail = event.detail { event.detail = detail.clipped(to: 500) }
+    let flushIsNew = state.withLock { [event] state in
+      state.history.append(event)
       guard !state.subscriptions.isEmpty else {
         state.flushed = state.history.last
         return false

@@ -5,43 +5,23 @@ enum EventText {
   /// An event without its id: a name, by which browsers dispatch it, and a line of JSON. Written by hand, since whoever
   /// publishes has other things to do; a test holds it to what the encoder makes.
   static func event(_ event: EventDocument) -> [UInt8] {
-    var text: [UInt8] = []
-    text.reserveCapacity(256)
-    text += "event: ".utf8
-    text += event.type.utf8.prefix { $0 != UInt8(ascii: ".") }
-    text += "\ndata: {".utf8
-    put("type", event.type, into: &text)
-    for (name, value) in [
-      ("at", event.at), ("pool", event.pool), ("vm", event.vm), ("lease", event.lease), ("detail", event.detail),
-    ] {
-      text.append(UInt8(ascii: ","))
-      put(name, value, into: &text)
-    }
-    text += "}\n\n".utf8
-    return text
-  }
-
-  private static func put(_ name: String, _ value: String?, into text: inout [UInt8]) {
-    text += "\"\(name)\":".utf8
-    guard let value else {
-      text += "null".utf8
-      return
-    }
-    text.append(UInt8(ascii: "\""))
-    for byte in value.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        text.append(UInt8(ascii: "\\"))
-        text.append(byte)
-      // Some parsers, ours among them, take no NUL, however it is written.
-      case 0: text += "\u{FFFD}".utf8
-      case 1..<0x20:
-        text += byte < 0x10 ? "\\u000".utf8 : "\\u00".utf8
-        text += String(byte, radix: 16, uppercase: true).utf8
-      default: text.append(byte)
-      }
-    }
-    text.append(UInt8(ascii: "\""))
+    var text = JSONText(capacity: 256)
+    text.put("event: ")
+    text.put(String(event.type.prefix { $0 != "." }))
+    text.put("\ndata: {\"type\":")
+    text.quote(event.type)
+    text.put(",\"at\":")
+    text.quote(event.at)
+    text.put(",\"pool\":")
+    text.quote(event.pool)
+    text.put(",\"vm\":")
+    text.quote(event.vm)
+    text.put(",\"lease\":")
+    text.quote(event.lease)
+    text.put(",\"detail\":")
+    text.quote(event.detail)
+    text.put("}\n\n")
+    return text.bytes
   }
 
   /// The line that names an event, to go before it.

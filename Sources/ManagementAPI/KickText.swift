@@ -4,48 +4,44 @@ import HTTPServer
 /// A kick's answer as JSON, written by hand: the encoder would be the dearest part of answering a kick. It takes
 /// only words that need no escape (ids, phases, mechanisms), and a test holds it to what the encoder makes.
 struct KickText {
-  private(set) var bytes: [UInt8] = []
+  private var text = JSONText(capacity: 256)
+
+  var bytes: [UInt8] { text.bytes }
 
   /// One kick.
-  init(_ kick: KickDocument) {
-    bytes.reserveCapacity(256)
-    put(kick)
-  }
+  init(_ kick: KickDocument) { put(kick) }
 
   /// All kicks of a VM.
   init(_ all: KickAllDocument) {
-    bytes.reserveCapacity(64 + 256 * all.kicks.count)
-    put("{\"vm\":\"")
-    put(all.vm)
-    put("\",\"kicks\":[")
+    text.put("{\"vm\":\"")
+    text.put(all.vm)
+    text.put("\",\"kicks\":[")
     for (index, kick) in all.kicks.enumerated() {
-      if index > 0 { put(",") }
+      if index > 0 { text.put(",") }
       put(kick)
     }
-    put("]}")
+    text.put("]}")
   }
 
   private mutating func put(_ kick: KickDocument) {
-    put("{\"vm\":\"")
-    put(kick.vm)
-    put("\",\"vcpu\":")
-    put(String(kick.vcpu))
-    put(",\"generation\":")
-    put(String(kick.generation))
-    put(",\"mechanism\":\"")
-    put(kick.mechanism)
-    put("\",\"phase\":\"")
-    put(kick.phase)
-    put(kick.coalesced ? "\",\"coalesced\":true,\"signals_sent\":" : "\",\"coalesced\":false,\"signals_sent\":")
-    put(String(kick.signalsSent))
-    put(",\"latency_ns\":")
-    put(String(kick.latencyNS))
-    put(",\"signal_latency_ns\":")
-    put(kick.signalLatencyNS.map { String($0) } ?? "null")
-    put("}")
+    text.put("{\"vm\":\"")
+    text.put(kick.vm)
+    text.put("\",\"vcpu\":")
+    text.put(kick.vcpu)
+    text.put(",\"generation\":")
+    text.put(kick.generation)
+    text.put(",\"mechanism\":\"")
+    text.put(kick.mechanism)
+    text.put("\",\"phase\":\"")
+    text.put(kick.phase)
+    text.put(kick.coalesced ? "\",\"coalesced\":true,\"signals_sent\":" : "\",\"coalesced\":false,\"signals_sent\":")
+    text.put(kick.signalsSent)
+    text.put(",\"latency_ns\":")
+    text.put(kick.latencyNS)
+    text.put(",\"signal_latency_ns\":")
+    text.put(kick.signalLatencyNS.map { String($0) } ?? "null")
+    text.put("}")
   }
-
-  private mutating func put(_ text: String) { bytes += text.utf8 }
 
   /// The answer.
   var response: HTTPResponse { .dynamic(status: 200, type: "application/json", body: bytes) }

@@ -27,7 +27,8 @@ enum LeaseRoutes {
     let request = try LeaseRequest(try call.documentIfAny(LeaseRequestDocument.self), by: call.origin)
     try api.check(request.arguments, forPool: call.parameters.name)
     return try lease(api, from: call.parameters.name, request) { lease throws(APIProblem) in
-      var response = try HTTPResponse.created(LeaseDocument(lease), at: "/v1/leases/" + lease.id)
+      var response = HTTPResponse.dynamic(status: 201, type: "application/json", body: LeaseText.document(lease))
+      response.headers.append(("Location", "/v1/leases/" + lease.id))
       // Nobody else knows of the lease, and nobody would ever end it.
       response.undelivered = { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
       return response
@@ -76,7 +77,7 @@ enum LeaseRoutes {
   private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let id = call.parameters.lease
     guard let lease = api.fleet.lease(id) else { throw try api.ended(id) }
-    return .now(try .json(LeaseDocument(lease)))
+    return .now(.dynamic(status: 200, type: "application/json", body: LeaseText.document(lease)))
   }
 
   private static func extend(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
@@ -90,7 +91,7 @@ enum LeaseRoutes {
       throw APIProblem(error)
     }
     guard let extended else { throw try api.ended(id) }
-    return .now(try .json(LeaseDocument(extended)))
+    return .now(.dynamic(status: 200, type: "application/json", body: LeaseText.document(extended)))
   }
 
   private static func release(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {

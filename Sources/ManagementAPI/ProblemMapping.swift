@@ -71,7 +71,7 @@ extension APIProblem {
   /// What became of controlling the VM of that id.
   init(_ error: MachineControlError, vm id: String) {
     switch error {
-    case .invalidState(_, let state):
+    case .invalidState(_, let state, _):
       self.init(.wrongState, "\(error)".asSentence, state: state.name)
     case .timedOut: self.init(.kickTimeout, "\(error)".asSentence)
     case .noSuchVCPU(let index, let count):

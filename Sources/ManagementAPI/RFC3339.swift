@@ -2,27 +2,35 @@
 public enum RFC3339 {
   /// `2025-01-31T12:00:00.000Z` for milliseconds since 1970, in UTC; any time from year 0 to 9999.
   public static func text(milliseconds: Int64) -> String {
+    var text: [UInt8] = []
+    text.reserveCapacity(24)
+    append(milliseconds: milliseconds, to: &text)
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  /// Appends the same.
+  static func append(milliseconds: Int64, to text: inout [UInt8]) {
     let (seconds, fraction) = milliseconds.quotientAndRemainder(dividingBy: 1000, roundingDown: ())
     let (days, second) = seconds.quotientAndRemainder(dividingBy: 86_400, roundingDown: ())
     let (year, month, day) = civil(daysSince1970: days)
-    var text: [UInt8] = []
-    text.reserveCapacity(24)
-    func put(_ value: Int64, digits: Int, then mark: Unicode.Scalar) {
-      var unit: Int64 = [1, 10, 100, 1000][digits - 1]
-      while unit > 0 {
-        text.append(0x30 + UInt8(truncatingIfNeeded: value / unit % 10))
-        unit /= 10
+    text.append(addingCapacity: 24) { (out: inout OutputSpan<UInt8>) in
+      func put(_ value: Int64) { out.append(0x30 + UInt8(truncatingIfNeeded: value % 10)) }
+      func putTwo(_ value: Int64, then mark: Unicode.Scalar) {
+        put(value / 10)
+        put(value)
+        out.append(UInt8(ascii: mark))
       }
-      text.append(UInt8(ascii: mark))
+      put(year / 1000)
+      put(year / 100)
+      putTwo(year % 100, then: "-")
+      putTwo(month, then: "-")
+      putTwo(day, then: "T")
+      putTwo(second / 3600, then: ":")
+      putTwo(second / 60 % 60, then: ":")
+      putTwo(second % 60, then: ".")
+      put(fraction / 100)
+      putTwo(fraction % 100, then: "Z")
     }
-    put(year, digits: 4, then: "-")
-    put(month, digits: 2, then: "-")
-    put(day, digits: 2, then: "T")
-    put(second / 3600, digits: 2, then: ":")
-    put(second / 60 % 60, digits: 2, then: ":")
-    put(second % 60, digits: 2, then: ".")
-    put(fraction, digits: 3, then: "Z")
-    return String(decoding: text, as: UTF8.self)
   }
 
   /// The date of a day in the Gregorian calendar. Years begin in March here, so that a leap day is a year's last.

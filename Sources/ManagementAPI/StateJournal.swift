@@ -20,7 +20,7 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
       labels: try Self.json(lease.labels), grantedAtMS: lease.grantedAt.milliseconds,
       expiresAtMS: lease.expiresAt.milliseconds, maxExpiresAtMS: lease.lastsUntil.milliseconds)
     try writing { () throws(StateStoreError) in
-      try state.recordLease(stored, audit: Self.entry("lease.grant", lease.id, origin))
+      try state.recordLease(stored, by: origin.who, requestID: origin.requestID)
     }
   }
 
@@ -32,13 +32,17 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
     }
   }
 
-  /// A lease has ended.
-  public func ended(_ id: String, _ end: PoolManager.LeaseEnd, by origin: Origin) throws(JournalFailure) {
-    guard let reason = Self.reason(end) else { return }
-    let end = StateStore.LeaseEnd(reason: reason, atMS: StateDatabase.wallClockMS())
-    try writing { () throws(StateStoreError) in
-      try state.endLease(id: id, end, audit: Self.entry("lease.\(reason.rawValue)", id, origin))
+  /// Leases have ended.
+  public func ended(_ leases: [EndedLease]) throws(JournalFailure) -> [String] {
+    let ends = leases.compactMap { lease -> (id: String, end: StateStore.LeaseEnd, audit: AuditEntry)? in
+      guard let reason = Self.reason(lease.end) else { return nil }
+      let atMS = lease.at.milliseconds
+      return (
+        lease.id, StateStore.LeaseEnd(reason: reason, atMS: atMS),
+        Self.entry("lease.\(reason.rawValue)", lease.id, lease.origin, atMS: atMS)
+      )
     }
+    return try writing { () throws(StateStoreError) in try state.endLeases(ends) }
   }
 
   /// How a lease ended, as far as is known; nil where it is not.
@@ -118,11 +122,11 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   // MARK: Pieces
 
   private static func entry(
-    _ action: String, _ subject: String, _ origin: Origin, detail: String? = nil
+    _ action: String, _ subject: String, _ origin: Origin, atMS: Int = StateDatabase.wallClockMS(),
+    detail: String? = nil
   ) -> AuditEntry {
     AuditEntry(
-      who: origin.who, action: action, subject: subject, requestID: origin.requestID,
-      atMS: StateDatabase.wallClockMS(), detail: detail)
+      who: origin.who, action: action, subject: subject, requestID: origin.requestID, atMS: atMS, detail: detail)
   }
 
   private static func json(_ labels: [String: String]) throws(JournalFailure) -> String {

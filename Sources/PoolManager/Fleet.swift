@@ -21,7 +21,8 @@ public final class Fleet: Sendable {
   let byHand = PoolMeasurements()
   // At most `limits.creations` jobs at a time, so that pools being filled leave processor time to everybody else.
   private let refill = DispatchQueue(label: "vmpool.refill", attributes: .concurrent)
-  private let retirement = DispatchQueue(label: "vmpool.retirement", attributes: .concurrent)
+  // One at a time: a thousand may come at once, and others want the processors, too.
+  private let retirement = DispatchQueue(label: "vmpool.retirement")
   /// Hands VMs to those who have waited, and tells those who watch.
   private let messages = DispatchQueue(label: "vmpool.messages", attributes: .concurrent)
   private let alarm = Alarm()
@@ -48,14 +49,13 @@ public final class Fleet: Sendable {
     var pastHoldings: Deque<String> = []
     var nextSequence: UInt64 = 1
     var nextToken: UInt64 = 1
+    var lastLeaseID: UInt64 = 0
     /// When the clock rings; nil when it is not set.
     var alarmNS: UInt64?
   }
 
   struct Ending {
-    let lease: Lease
-    let end: LeaseEnd
-    let origin: Origin
+    let lease: EndedLease
     /// It could not be recorded.
     var hasFailed = false
   }
@@ -107,15 +107,25 @@ public final class Fleet: Sendable {
   /// Sets about what the ledger wants done. Under the lock, so that it and the queues agree; nothing is done here.
   private func settle(_ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
     var work: [@Sendable () -> Void] = []
-    for action in tables.ledger.takeActions() { work += perform(action, &tables, now) }
+    takeOver(&tables, now, &work)
     while let creation = tables.ledger.nextCreation(now: now) {
       let measurements = tables.measurements[creation.pool] ?? byHand
       work.append { self.refill.async { [weak self] in self?.make(creation, measurements) } }
     }
     // Asking for creations may have had its own consequences.
-    for action in tables.ledger.takeActions() { work += perform(action, &tables, now) }
+    takeOver(&tables, now, &work)
     setAlarm(&tables, now)
     return work
+  }
+
+  private func takeOver(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {
+    var ended: [String] = []
+    for action in tables.ledger.takeActions() {
+      if case .ended(let holding, _) = action { ended.append(holding.id) }
+      work += perform(action, &tables, now)
+    }
+    // All at once: a thousand leases may end at the same time.
+    if !ended.isEmpty { work.append { [self, ended] in messages.async { self.recordEnds(of: ended) } } }
   }
 
   private func perform(_ action: Ledger.Action, _ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
@@ -133,11 +143,10 @@ public final class Fleet: Sendable {
       return [{ [messages] in messages.async { waiting.tell(.failure(refusal)) } }]
     case .retire(let id):
       guard let vm = remove(id, &tables) else { return [] }
-      return [{ [self] in retirement.async { _ = self.takeApart(vm) } }]
+      return [{ [self] in retirement.async { self.retire(vm) } }]
     case .ended(let holding, let end):
-      guard let lease = tables.leases[holding.id] else { return [] }
-      forget(lease, end, by: .server, &tables)
-      return [{ [self] in messages.async { self.recordEnd(of: lease.id) } }]
+      if let lease = tables.leases[holding.id] { forget(lease, end, by: .server, &tables) }
+      return []
     case .gone(let key):
       tables.measurements[key] = nil
       tables.probes[key] = nil
@@ -179,6 +188,21 @@ public final class Fleet: Sendable {
     return vm
   }
 
+  /// Takes a VM apart, without keeping those that come after it waiting.
+  private func retire(_ vm: VM) {
+    do throws(MachineControlError) {
+      try vm.machine.stop(.killed, untilNS: MonotonicClock.now() + Self.patienceNS)
+    } catch {
+      if case .timedOut = error {
+        return DispatchQueue(label: "vmpool.retirement.slow").async { [self] in _ = takeApart(vm) }
+      }
+    }
+    bury(vm)
+  }
+
+  /// How long a VM may take to stop before others go first.
+  private static let patienceNS: UInt64 = 20_000_000
+
   /// Takes a VM apart. False when that was not done in time: it is quarantined, and goes on being taken apart.
   func takeApart(_ vm: VM) -> Bool {
     do throws(MachineControlError) {
@@ -197,11 +221,10 @@ public final class Fleet: Sendable {
   }
 
   private func bury(_ vm: VM) {
-    vm.machine.destroy()
-    let counts = vm.machine.counts
+    vm.destroy()
     step { tables, now in
       // In one step, so that no scrape sees the counts twice or not at all.
-      vm.measurements.retire(counts)
+      vm.fold()
       tables.leaving[vm.id] = nil
       tables.ledger.retired(vm.id, now: now)
     }

@@ -18,7 +18,7 @@ extension Fleet {
       tables.nextToken += 1
       let (end, overflows) = now.addingReportingOverflow(request.waitNS)
       let waiter = Waiter(
-        id: id, leaseID: "lease-" + randomHex(digits: 16), ttlNS: request.ttlNS, untilNS: overflows ? .max : end)
+        id: id, leaseID: nextLeaseID(&tables), ttlNS: request.ttlNS, untilNS: overflows ? .max : end)
       do throws(LeaseRefusal) {
         guard let holding = try tables.ledger.lease(from: pool, waiter, now: now) else {
           let measurements = tables.ledger.names[pool].flatMap { tables.measurements[$0] } ?? byHand
@@ -34,6 +34,13 @@ extension Fleet {
     let (lease, token) = try result.get()
     guard let lease else { return .waiting(LeaseWait(id: token, pool: pool)) }
     return .granted(try handOver(lease, request).get())
+  }
+
+  /// An id that no other lease has or had: the time. So what is recorded of new leases stands together, on one page of
+  /// the state's file, most of the time.
+  private func nextLeaseID(_ tables: inout Tables) -> String {
+    tables.lastLeaseID = max(tables.lastLeaseID + 1, UInt64(max(0, Date().timeIntervalSince1970 * 1e9)))
+    return "lease-" + hex(tables.lastLeaseID, digits: 16)
   }
 
   /// Enters a hand-over into the tables.
@@ -65,7 +72,7 @@ extension Fleet {
       return .failure(.notRecorded(error))
     }
     // It may have ended while it was recorded; then its end may have come too early for that.
-    recordEnd(of: lease.id)
+    recordEnds(of: [lease.id])
     do throws(MachineControlError) {
       if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
     } catch {
@@ -120,22 +127,22 @@ extension Fleet {
       return lease
     }
     guard let ended else { return false }
-    recordEnd(of: ended.id)
-    recordLateEnds()
+    // With those that could not be recorded before.
+    recordEnds(of: [ended.id] + look { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
     return true
   }
 
   /// How a lease ended that is no more; nil where it is not known, or never was.
   public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? {
     // In this order: it is recorded before it is taken out of the table.
-    if let ending = look({ $0.ending[id] }) { return ending.end }
+    if let ending = look({ $0.ending[id] }) { return ending.lease.end }
     return try journal?.end(of: id)
   }
 
   /// Takes a lease that has ended out of the tables.
   func forget(_ lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     tables.leases[lease.id] = nil
-    tables.ending[lease.id] = Ending(lease: lease, end: end, origin: origin)
+    tables.ending[lease.id] = Ending(lease: EndedLease(id: lease.id, end: end, at: Date(), origin: origin))
     lease.vm.setLease(nil)
     lease.vm.measurements.leases.count(end)
     tables.pastHoldings.append(lease.vm.id)
@@ -143,27 +150,25 @@ extension Fleet {
     observe(.ended(lease, end))
   }
 
-  /// Records the end of a lease, if it has ended and that was not done; false where it could not be.
-  @discardableResult
-  func recordEnd(of id: String) -> Bool {
-    guard let ending = look({ $0.ending[id] }) else { return true }
+  /// Records the ends of those of the leases that have ended, where that was not done yet.
+  func recordEnds(of ids: [String]) {
+    let ended = look { tables in ids.compactMap { tables.ending[$0]?.lease } }
+    guard !ended.isEmpty else { return }
     do throws(JournalFailure) {
-      try journal?.ended(id, ending.end, by: ending.origin)
-      step { tables, _ in tables.ending[id] = nil }
-      return true
+      let others = Set(try journal?.ended(ended) ?? [])
+      step { tables, _ in
+        for lease in ended {
+          // What is not on record as granted is about to be: whoever does that looks here again.
+          if !others.contains(lease.id) { tables.ending[lease.id] = nil }
+        }
+      }
     } catch {
-      // It has ended all the same, and is said to. Should the server end before a record of that can be made, the lease
+      // They have ended all the same, and are said to. Should the server end before a record of that can be made, they
       // will be said to have been lost with it.
-      step { tables, _ in tables.ending[id]?.hasFailed = true }
+      step { tables, _ in
+        for lease in ended { tables.ending[lease.id]?.hasFailed = true }
+      }
       observe(.journal(error))
-      return false
-    }
-  }
-
-  /// Tries again what could not be recorded, until that fails again.
-  private func recordLateEnds() {
-    for id in look({ tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) }) {
-      guard recordEnd(of: id) else { return }
     }
   }
 

@@ -95,7 +95,7 @@ public struct RefillStatus: Sendable {
     case ok
     /// It is declared so.
     case paused
-    /// The host has no room.
+    /// The host has no room, or the declaration leaves none.
     case limited
     /// The last attempt failed; the next is due later.
     case backingOff = "backing_off"
@@ -119,13 +119,13 @@ public struct RefillStatus: Sendable {
     failures = backoff.failures
     failedAgoNS = failures > 0 ? now - min(backoff.lastFailureNS, now) : nil
     nextAttemptNS = failures > 0 ? max(backoff.nextAttemptNS, now) - now : nil
-    lastError = book.limitedBy.map { "\($0)" } ?? backoff.lastFailure
+    lastError = book.limitedBy.map { "\($0)" } ?? backoff.lastFailure ?? book.hindrance
     if book.specification.isPaused {
       state = .paused
     } else if failures > 0 {
       state = backoff.isOpen ? .breakerOpen : .backingOff
     } else {
-      state = book.limitedBy == nil ? .ok : .limited
+      state = book.limitedBy == nil && book.hindrance == nil ? .ok : .limited
     }
   }
 }

@@ -160,6 +160,10 @@ public struct VMWatch: Sendable {
 }
 
 func randomHex(digits: Int) -> String {
-  let text = String(UInt64.random(in: 0...(UInt64.max >> UInt64(64 - 4 * digits))), radix: 16)
-  return String(repeating: "0", count: digits - text.count) + text
+  hex(UInt64.random(in: 0...(UInt64.max >> UInt64(64 - 4 * digits))), digits: digits)
+}
+
+func hex(_ number: UInt64, digits: Int) -> String {
+  let text = String(number, radix: 16)
+  return String(repeating: "0", count: digits - text.utf8.count) + text
 }

@@ -132,8 +132,20 @@ public protocol LeaseJournal: Sendable {
   func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure)
   /// How a lease ended, as far as is known; nil where it is not.
   func end(of id: String) throws(JournalFailure) -> LeaseEnd?
-  /// A lease has ended.
-  func ended(_ id: String, _ end: LeaseEnd, by origin: Origin) throws(JournalFailure)
+  /// Leases have ended: all of that is recorded, or none. Returns those that are not on record as granted (yet).
+  func ended(_ leases: [EndedLease]) throws(JournalFailure) -> [String]
+}
+
+/// A lease that has ended.
+public struct EndedLease: Sendable, Equatable {
+  /// The lease.
+  public let id: String
+  /// How it ended.
+  public let end: LeaseEnd
+  /// When.
+  public let at: Date
+  /// Who ended it.
+  public let origin: Origin
 }
 
 /// Why something could not be recorded.

@@ -111,6 +111,11 @@ struct Ledger: Sendable {
   /// The pool of that name.
   func book(_ name: String) -> PoolBook? { names[name].flatMap { books[$0] } }
 
+  /// Looks at a pool, or changes it, where it is: whoever changes a copy copies the whole stock.
+  private mutating func atBook<Value>(_ key: PoolKey, _ body: (inout PoolBook) -> Value) -> Value? {
+    books.index(forKey: key).map { body(&books.values[$0]) }
+  }
+
   // MARK: VMs by hand
 
   /// Takes a VM's place in the host, before it is made.
@@ -302,12 +307,13 @@ struct Ledger: Sendable {
       return
     }
     slots[vm] = Slot(pool: creation.pool, footprint: footprint, phase: .ready)
-    books[creation.pool]?.ready.append(vm)
-    books[creation.pool]?.limitedBy = nil
-    if book.backoff.failures > 0 {
-      books[creation.pool]?.backoff = RefillBackoff()
-      actions.append(.note(pool: book.name, .recovered))
+    let hasFailed = atBook(creation.pool) { book in
+      book.ready.append(vm)
+      book.limitedBy = nil
+      defer { book.backoff = RefillBackoff() }
+      return book.backoff.failures > 0
     }
+    if hasFailed == true { actions.append(.note(pool: creation.name, .recovered)) }
     settle(creation.pool, now)
   }
 
@@ -344,16 +350,18 @@ struct Ledger: Sendable {
     from name: String, _ waiter: Waiter, now: UInt64
   ) throws(LeaseRefusal) -> Holding? {
     if isClosed { throw .draining }
-    guard let key = names[name], let book = books[key] else { throw .noSuchPool }
-    if book.isDraining { throw .poolDeleted }
+    guard let key = names[name], let (isDraining, waiting) = atBook(key, { ($0.isDraining, $0.queue.count) }) else {
+      throw .noSuchPool
+    }
+    if isDraining { throw .poolDeleted }
     // Whoever waits has come first.
-    if book.queue.isEmpty, let holding = grant(waiter, key, now) {
+    if waiting == 0, let holding = grant(waiter, key, now) {
       settle(key, now)
       return holding
     }
-    guard waiter.untilNS > now, book.queue.count < limits.waiters else {
+    guard waiter.untilNS > now, waiting < limits.waiters else {
       noteExhaustion(key)
-      throw .exhausted(waiting: book.queue.count)
+      throw .exhausted(waiting: waiting)
     }
     books[key]?.queue.append(waiter)
     timers.insert(Timer(at: waiter.untilNS, kind: .waiter(key, waiter.id)))
@@ -369,7 +377,7 @@ struct Ledger: Sendable {
   }
 
   private mutating func grant(_ waiter: Waiter, _ key: PoolKey, _ now: UInt64) -> Holding? {
-    guard let vm = books[key]?.popStock() else { return nil }
+    guard let vm = atBook(key, { $0.lease() }) ?? nil else { return nil }
     let last = now + limits.leaseNS
     let expires = min(now + waiter.ttlNS, last)
     let holding = Holding(
@@ -378,7 +386,6 @@ struct Ledger: Sendable {
     nextFence += 1
     slots[vm]?.phase = .leased(holding.id)
     leases[holding.id] = holding
-    books[key]?.leased += 1
     timers.insert(Timer(at: expires, kind: .lease(holding.id)))
     return holding
   }
@@ -446,30 +453,21 @@ struct Ledger: Sendable {
 
   /// Brings a pool as near to its declaration as can be done without making VMs.
   private mutating func settle(_ key: PoolKey, _ now: UInt64) {
-    while let waiter = books[key]?.queue.first, let holding = grant(waiter, key, now) {
+    while let waiter = atBook(key, { $0.queue.first }) ?? nil, let holding = grant(waiter, key, now) {
       _ = books[key]?.queue.popFirst()
       actions.append(.grant(waiter: waiter.id, holding))
     }
-    guard var book = books[key] else { return }
-    if book.isDraining {
-      hungry.remove(key)
-      if book.leased == 0, book.taken == 0, names[book.name] == key { names[book.name] = nil }
-      if book.total == 0 {
-        books[key] = nil
-        actions.append(.gone(key))
-      }
-      return
-    }
-    if book.isExhausted, !book.ready.isEmpty {
-      book.isExhausted = false
-      books[key]?.isExhausted = false
-    }
-    if !book.specification.isPaused {
-      for vm in book.surplus { if let slot = slots[vm] { retire(vm, slot) } }
+    guard let (isDraining, isPaused) = atBook(key, { ($0.isDraining, $0.specification.isPaused) }) else { return }
+    if isDraining { return settleDraining(key) }
+    if !isPaused {
+      for vm in atBook(key, { $0.surplus }) ?? [] { if let slot = slots[vm] { retire(vm, slot) } }
       makeRoom(key, now)
     }
-    guard let settled = books[key] else { return }
-    if settled.deficit > 0, !isClosed {
+    let lacks = atBook(key) { book in
+      if book.isExhausted, !book.ready.isEmpty { book.isExhausted = false }
+      return book.deficit > 0
+    }
+    if lacks == true, !isClosed {
       hungry.insert(key)
     } else {
       hungry.remove(key)
@@ -477,11 +475,19 @@ struct Ledger: Sendable {
     }
   }
 
+  private mutating func settleDraining(_ key: PoolKey) {
+    hungry.remove(key)
+    guard let book = books[key] else { return }
+    if book.leased == 0, book.taken == 0, names[book.name] == key { names[book.name] = nil }
+    if book.total == 0 {
+      books[key] = nil
+      actions.append(.gone(key))
+    }
+  }
+
   /// Where VMs of an old declaration stand in the way of new ones, one of them goes, if that leaves the pool enough.
   private mutating func makeRoom(_ key: PoolKey, _ now: UInt64) {
-    guard let book = books[key], !book.specification.isPaused, book.retiring == 0, book.creating == 0,
-      book.deficit > 0, let oldest = book.outdated.first, let slot = slots[oldest],
-      book.ready.count + book.outdated.count > book.specification.ready.lowerBound,
+    guard let oldest = atBook(key, { $0.replaceable }) ?? nil, let slot = slots[oldest], let book = books[key],
       book.isFull || budget.refusal(of: book.specification.vm.footprint) != nil
     else { return }
     retire(oldest, slot)

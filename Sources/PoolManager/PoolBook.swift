@@ -42,6 +42,16 @@ struct PoolBook: Sendable {
 
   var isFull: Bool { specification.maxVMs.map { total >= $0 } ?? false }
 
+  /// Why its VMs of an older declaration are not replaced; nil where they are, or there are none.
+  var hindrance: String? {
+    guard let most = specification.maxVMs, isFull, deficit > 0, retiring == 0, creating == 0, !outdated.isEmpty,
+      replaceable == nil
+    else { return nil }
+    return "max_vms (\(most)) leaves no room to make VMs of the new declaration beside the "
+      + "\(specification.ready.lowerBound) (ready.min) that have to be there: they are replaced as they are leased; "
+      + "raise max_vms, or lower ready.min"
+  }
+
   /// VMs that it lacks: those of its declaration, and one for everybody who waits.
   var deficit: Int {
     if isDraining || specification.isPaused { return 0 }
@@ -80,8 +90,20 @@ struct PoolBook: Sendable {
     creating = 0
   }
 
-  /// Takes the next VM from the stock.
-  mutating func popStock() -> String? { ready.popFirst() ?? outdated.popFirst() }
+  /// Takes the next VM from the stock, for somebody who leases it.
+  mutating func lease() -> String? {
+    guard let vm = ready.popFirst() ?? outdated.popFirst() else { return nil }
+    leased += 1
+    return vm
+  }
+
+  /// A VM of an older declaration that may go before a new one is there: one at a time, and never below the floor.
+  var replaceable: String? {
+    guard !outdated.isEmpty, !specification.isPaused, retiring == 0, creating == 0, deficit > 0,
+      ready.count + outdated.count > specification.ready.lowerBound
+    else { return nil }
+    return outdated.first
+  }
 
   /// Takes one VM from the stock.
   mutating func forget(_ vm: String) {

@@ -19,6 +19,18 @@ public final class VM: Sendable {
   let measurements: PoolMeasurements
   /// The lease it is under; a leaf lock, written under the fleet's.
   private let holder = Mutex<(lease: String, fence: UInt64)?>(nil)
+  /// Where kicks are counted; a leaf lock.
+  private let account = Mutex(Account.open)
+
+  /// A kick may be acknowledged before its VM is taken apart, and counted by whoever waited for it afterwards.
+  private enum Account {
+    /// On the vCPUs.
+    case open
+    /// Here: the vCPUs' own counts are being summed up.
+    case closing(VCPUCounts)
+    /// With the pool, for good.
+    case closed
+  }
 
   init(
     id: String, pool: String?, sequence: UInt64, machine: any ManagedMachine, measurements: PoolMeasurements
@@ -34,11 +46,38 @@ public final class VM: Sendable {
   /// The lease it is under, and its fence.
   public var lease: (id: String, fence: UInt64)? { holder.withLock { $0 }.map { ($0.lease, $0.fence) } }
 
+  /// Takes it apart; once. Its counts then go to its pool with `fold`.
+  func destroy() {
+    account.withLock { $0 = .closing(VCPUCounts()) }
+    machine.destroy()
+  }
+
+  /// Adds its counts to its pool's.
+  func fold() {
+    account.withLock { account in
+      var counts = machine.counts
+      if case .closing(let late) = account { counts += late }
+      measurements.retire(counts)
+      account = .closed
+    }
+  }
+
   func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
 
   /// Tells the metrics of kicks that were acknowledged: once each.
   public func record(_ outcomes: [KickOutcome], of kicks: PendingKicks) {
-    kicks.count(outcomes)
+    account.withLock { account in
+      switch account {
+      case .open: kicks.count(outcomes)
+      case .closing(var counts):
+        for outcome in outcomes { counts.add(outcome) }
+        account = .closing(counts)
+      case .closed:
+        var counts = VCPUCounts()
+        for outcome in outcomes { counts.add(outcome) }
+        measurements.retire(counts)
+      }
+    }
     for outcome in outcomes { measurements.record(outcome) }
   }
 }

@@ -25,8 +25,20 @@ extension StateDatabase {
 extension Connection {
   /// Appends to the audit log, in the transaction that is open.
   mutating func append(_ entry: AuditEntry) throws(StateStoreError) {
+    lastAudit += 1
+    try insert(AuditRecord(sequence: lastAudit, entry: entry))
+  }
+
+  /// Puts an entry where its number belongs.
+  mutating func insert(_ record: AuditRecord) throws(StateStoreError) {
+    let entry = record.entry
     try run(
-      "INSERT INTO audit(who, action, subject, request_id, at_ms, detail) VALUES(?, ?, ?, ?, ?, ?)", .text(entry.who),
+      "INSERT INTO audit_entry VALUES(?, ?, ?, ?, ?, ?, ?)", .int(record.sequence), .text(entry.who),
       .text(entry.action), .text(entry.subject), .text(entry.requestID), .int(entry.atMS), .text(entry.detail))
+  }
+
+  /// Finds out which number was the last.
+  mutating func findLastAudit() throws(StateStoreError) {
+    lastAudit = try number("SELECT coalesce(max(sequence), 0) FROM audit")
   }
 }

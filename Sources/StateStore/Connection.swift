@@ -26,6 +26,8 @@ enum Value {
   private let handle: OpaquePointer
   private var statements: [String: OpaquePointer]
   private var isOpen = true
+  /// The number of the last entry of the audit log; goes back with a transaction.
+  var lastAudit = 0
 
   /// Opens `path` without reading it. Until `checkpointOnClose` is told otherwise, closing leaves all files alone.
   init(_ path: String, _ mode: Mode) throws(StateStoreError) {
@@ -147,11 +149,13 @@ enum Value {
     _ body: (inout Connection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try run("BEGIN IMMEDIATE")
+    let lastAudit = lastAudit
     do throws(StateStoreError) {
       let result = try body(&self)
       try run("COMMIT")
       return result
     } catch {
+      self.lastAudit = lastAudit
       // Some errors roll back by themselves. If this fails, the next BEGIN does too, and says so.
       // Safe: the handle is open.
       if unsafe sqlite3_get_autocommit(handle) == 0 { unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil) }
@@ -171,25 +175,51 @@ enum Value {
     return (Int(log), Int(moved))
   }
 
+  /// Begins to read, and does not stop: what follows need not lock the log for reading and unlock it again, four system
+  /// calls a change. Meanwhile what this connection writes cannot be moved out of the log.
+  mutating func holdSnapshot() throws(StateStoreError) {
+    let statement = try unsafe prepared(Self.heldSQL)
+    // Safe: the statement is ours, and nobody else steps it; standing on a row, it keeps its transaction.
+    _ = unsafe sqlite3_reset(statement)
+    let code = unsafe sqlite3_step(statement)
+    guard code == SQLITE_ROW else { throw error(code) }
+  }
+
+  /// Stops reading.
+  mutating func releaseSnapshot() {
+    guard isOpen, let statement = unsafe statements[Self.heldSQL] else { return }
+    // Safe: as above.
+    _ = unsafe sqlite3_reset(statement)
+  }
+
+  private static let heldSQL = "SELECT 1 FROM meta"
+
   mutating func execute(
     _ sql: String, _ values: [Value], _ read: (borrowing Row) throws(StateStoreError) -> Void
   ) throws(StateStoreError) {
     let statement = try unsafe prepared(sql)
     defer {
-      // Safe: the statement is ours. What reset returns was reported by step already.
+      // Safe: the statement is ours. What reset returns was reported by step already. What is bound stays until it is
+      // bound anew: every run gives all parameters.
       _ = unsafe sqlite3_reset(statement)
-      _ = unsafe sqlite3_clear_bindings(statement)
     }
     for (index, value) in values.enumerated() {
       // Safe: the statement is prepared and not being stepped; SQLite copies what it is given.
       let code = unsafe Self.bind(value, to: statement, Int32(index + 1))
       guard code == SQLITE_OK else { throw error(code) }
     }
+    var isRetried = false
     while true {
       // Safe: as above; a row is valid until the next step.
       switch unsafe sqlite3_step(statement) {
       case SQLITE_ROW: try read(unsafe Row(statement))
       case SQLITE_DONE: return
+      case csqlite_busy_snapshot where !isRetried:
+        // Somebody with a tool of his own has changed something since our reading began.
+        isRetried = true
+        // First: as long as it waits it reads, too.
+        _ = unsafe sqlite3_reset(statement)
+        try holdSnapshot()
       case let code: throw error(code)
       }
     }

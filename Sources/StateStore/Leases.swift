@@ -1,12 +1,16 @@
 extension StateDatabase {
   /// Records that `lease` was granted. Its fence, once recorded, is never below `recovered.highestFence` of any later
-  /// process: a fence that is given away only after this call is never given away again.
-  public func recordLease(_ lease: StoredLease, audit: AuditEntry) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+  /// process: a fence that is given away only after this call is never given away again. The audit log says who asked
+  /// for it (see `AuditEntry`).
+  public func recordLease(_ lease: StoredLease, by who: String, requestID: String?) throws(StateStoreError) {
+    // One statement is a transaction by itself; whoever asked for the lease waits for it.
+    try change { (connection: inout Connection) throws(StateStoreError) in
       try connection.run(
-        "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .text(lease.id), .text(lease.pool),
+        "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .text(lease.id), .text(lease.pool),
         .text(lease.vm), .int(lease.fence), .text(lease.labels), .int(lease.grantedAtMS), .int(lease.expiresAtMS),
-        .int(lease.maxExpiresAtMS), .int(lease.end?.atMS), .text(lease.end?.reason.rawValue), .text(lease.end?.detail))
+        .int(lease.maxExpiresAtMS), .int(lease.end?.atMS), .text(lease.end?.reason.rawValue), .text(lease.end?.detail),
+        .int(connection.lastAudit + 1), .text(who), .text(requestID))
+      connection.lastAudit += 1
     }
   }
 
@@ -20,13 +24,21 @@ extension StateDatabase {
     }
   }
 
-  /// Records that the open lease `id` has ended.
-  public func endLease(id: String, _ end: LeaseEnd, audit: AuditEntry) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
-      try connection.run(
-        "UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL",
-        .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .text(id))
-      guard connection.changes == 1 else { throw .conflict("there is no open lease \(id) to end") }
+  /// Records that leases have ended, all in one transaction. Each is named with its end and its audit entry; those that
+  /// are not open are left out, and returned.
+  @discardableResult
+  public func endLeases(
+    _ ended: [(id: String, end: LeaseEnd, audit: AuditEntry)]
+  ) throws(StateStoreError) -> [String] {
+    try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+      var others: [String] = []
+      for (id, end, audit) in ended {
+        try connection.run(
+          "UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL",
+          .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .text(id))
+        if connection.changes == 1 { try connection.append(audit) } else { others.append(id) }
+      }
+      return others
     }
   }
 

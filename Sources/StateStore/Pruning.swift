@@ -15,11 +15,11 @@ extension StateDatabase {
       """
     while try pruned(keys, .int(before), .int(limits.idempotencyKeys), .int(recovered.epoch)) {}
     let entries = """
-      DELETE FROM audit WHERE sequence IN (
-        SELECT sequence FROM audit WHERE sequence <= (SELECT max(sequence) FROM audit) - ?
-        ORDER BY sequence LIMIT \(Self.chunk))
+      DELETE FROM audit_entry WHERE sequence IN (
+        SELECT sequence FROM audit_entry WHERE sequence <= ? ORDER BY sequence LIMIT \(Self.chunk))
       """
-    while try pruned(entries, .int(max(limits.auditEntries, 1))) {}
+    let lastAudit = try read { connection in connection.lastAudit }
+    while try pruned(entries, .int(lastAudit - max(limits.auditEntries, 1))) {}
   }
 
   /// Rows deleted in one transaction.
@@ -35,18 +35,37 @@ extension StateDatabase {
   private func pruneLeases(endedBefore before: Int) throws(StateStoreError) -> Bool {
     try write(nil) { (connection: inout Connection) throws(StateStoreError) in
       let ended = try connection.number("SELECT count(*) FROM lease WHERE ended_at_ms IS NOT NULL")
-      let fences = try connection.rows(
+      let pruned = try connection.rows(
         """
         DELETE FROM lease WHERE id IN (
           SELECT id FROM (SELECT id, ended_at_ms, row_number() OVER (ORDER BY ended_at_ms) AS place FROM lease
             WHERE ended_at_ms IS NOT NULL ORDER BY ended_at_ms LIMIT \(Self.chunk))
           WHERE ended_at_ms <= ? OR place <= ?)
-        RETURNING fence
+        RETURNING fence, sequence, who, id, request_id, granted_at_ms
         """, .int(before), .int(ended - limits.endedLeases)
-      ) { row throws(StateStoreError) in row.int(0) }
-      // What is highest must outlive the row.
-      try connection.run("UPDATE meta SET value = max(value, ?) WHERE name = 'fence'", .int(fences.max() ?? 0))
-      return fences.count == Self.chunk
+      ) { row throws(StateStoreError) in PrunedLease(row) }
+      // What is highest must outlive the row, and so must its part of the audit log.
+      try connection.run(
+        "UPDATE meta SET value = max(value, ?) WHERE name = 'fence'", .int(pruned.map(\.fence).max() ?? 0))
+      for case let grant? in pruned.map(\.grant) { try connection.insert(grant) }
+      return pruned.count == Self.chunk
+    }
+  }
+
+  private struct PrunedLease {
+    let fence: Int
+    /// Nil for a lease of an earlier schema, whose entry is where all others are.
+    let grant: AuditRecord?
+
+    init(_ row: borrowing Row) {
+      fence = row.int(0)
+      guard !row.isNull(1) else {
+        grant = nil
+        return
+      }
+      let entry = AuditEntry(
+        who: row.text(2), action: "lease.grant", subject: row.text(3), requestID: row.optionalText(4), atMS: row.int(5))
+      grant = AuditRecord(sequence: row.int(1), entry: entry)
     }
   }
 }

@@ -1,6 +1,7 @@
 extension Recovered {
   /// Begins a new epoch: ends the leases that the last process left open, and reads what else it left.
   init(_ connection: inout Connection, _ nowMS: Int) throws(StateStoreError) {
+    try connection.findLastAudit()
     self = try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
       try connection.run("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
       let epoch = try connection.number("SELECT value FROM meta WHERE name = 'epoch'")

@@ -5,8 +5,8 @@ enum Schema {
 
   /// Version n is what the first n steps make.
   static let steps = [
-    // No AUTOINCREMENT, whose table would be one more page to write: the latest row is never pruned, so numbers of
-    // rows that must only grow do.
+    // No AUTOINCREMENT, whose table would be one more page to write: the latest row is never pruned, so numbers that
+    // must only grow do.
     """
     CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO meta VALUES('epoch', 0), ('fence', 0), ('revision', 0), ('checkpoints', 0);
@@ -32,6 +32,18 @@ enum Schema {
     CREATE TABLE image(
       name TEXT PRIMARY KEY, kind TEXT NOT NULL, manifest BLOB NOT NULL, created_at_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+    """,
+    // A grant's audit entry is part of the lease's row for as long as there is one: one page less to write while
+    // somebody waits for the lease.
+    """
+    ALTER TABLE lease ADD COLUMN sequence INTEGER;
+    ALTER TABLE lease ADD COLUMN who TEXT;
+    ALTER TABLE lease ADD COLUMN request_id TEXT;
+    ALTER TABLE audit RENAME TO audit_entry;
+    CREATE VIEW audit(sequence, who, action, subject, request_id, at_ms, detail) AS
+      SELECT sequence, who, action, subject, request_id, at_ms, detail FROM audit_entry
+      UNION ALL
+      SELECT sequence, who, 'lease.grant', id, request_id, granted_at_ms, NULL FROM lease WHERE sequence IS NOT NULL;
     """,
   ]
 

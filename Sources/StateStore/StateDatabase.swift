@@ -88,6 +88,7 @@ public final class StateDatabase: Sendable {
     // The log is there since the first change. Its name must outlive a power cut, too.
     let flushing = Flushing(connection: second, log: try locked.openLog())
     try locked.flush()
+    try connection.holdSnapshot()
     // What was refused so far stays as it is. From here on it is ours.
     connection.checkpointOnClose(true)
     return StateDatabase(recovered, locked, connection, flushing: flushing, limits)
@@ -159,12 +160,21 @@ public final class StateDatabase: Sendable {
   func write<T: Sendable>(
     _ audit: AuditEntry?, _ body: (inout Connection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
-    try guarded.withLock { (guarded) throws(StateStoreError) in
-      let result = try guarded.connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+    try change { (connection: inout Connection) throws(StateStoreError) in
+      try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
         let result = try body(&connection)
         if let audit { try connection.append(audit) }
         return result
       }
+    }
+  }
+
+  /// Makes changes in transactions of their own.
+  func change<T: Sendable>(
+    _ body: (inout Connection) throws(StateStoreError) -> T
+  ) throws(StateStoreError) -> T {
+    try guarded.withLock { (guarded) throws(StateStoreError) in
+      let result = try body(&guarded.connection)
       if !guarded.flushScheduled {
         guarded.flushScheduled = true
         queue.asyncAfter(deadline: .now() + 1) { [weak self] in self?.flush() }
@@ -204,6 +214,9 @@ public final class StateDatabase: Sendable {
 
   /// Moves the log into the database file; whether all of it could be moved.
   private func checkpoint(_ connection: inout Connection, _ logLimit: Int) throws(StateStoreError) -> Bool {
+    guarded.withLock { $0.connection.releaseSnapshot() }
+    // Whatever comes of it; without, changes only take longer, and the next checkpoint sees to it again.
+    defer { guarded.withLock { try? $0.connection.holdSnapshot() } }
     let passed = try connection.checkpoint(restart: false)
     guard passed.moved == passed.log || passed.log > 4 * logLimit else { return false }
     try guarded.withLock { (guarded) throws(StateStoreError) in

@@ -60,6 +60,9 @@ public struct VCPUCounts: Sendable, Equatable {
     left.kernelSignalExits += right.kernelSignalExits
   }
 
+  /// Adds a kick that was acknowledged.
+  public mutating func add(_ outcome: KickOutcome) { landed[Int(outcome.phase.rawValue)] += 1 }
+
   mutating func addReasons(_ count: (Int) -> UInt64) {
     let reasons = Int(CKVM_EXIT_REASONS)
     if byReason.isEmpty { byReason = [UInt64](repeating: 0, count: reasons) }

@@ -20,6 +20,7 @@ struct Daemon {
   /// Runs until a signal ends it.
   func run() throws(StartupError) {
     ProcessSetup.prepareSignals()
+    ProcessMemory.keep()
     let log = LogWriter(format: options.logFormat, level: options.logLevel)
     LoggingSystem.bootstrap { _ in LineLogHandler(writer: log) }
     let logger = Logger(label: "vmpoold")

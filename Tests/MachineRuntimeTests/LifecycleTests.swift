@@ -1,3 +1,4 @@
+import Devices
 import Testing
 import VCPURuntime
 
@@ -51,6 +52,17 @@ struct LifecycleTests {
     _ = lifecycle.on(.stop(.deadline))
     #expect(lifecycle.on(.vcpuParkedForGood) == .announceStop(.exited(code: 4)))
     #expect(lifecycle.state == .stopped(.exited(code: 4)))
+  }
+
+  @Test func aVMThatIsAboutToStopSaysSo() throws {
+    let core = MachineCore(ports: try Bus([]), memory: try Bus([]), vcpus: 1) { _ in }
+    for event in [Lifecycle.Event.start, .pause, .stop(.killed)] { core.on(event) }
+    guard case .refused(.paused, isStopping: true) = core.on(.pause) else {
+      Issue.record("it was not refused")
+      return
+    }
+    let error = MachineControlError.invalidState(operation: "pause", .paused, isStopping: true)
+    #expect("\(error)" == "cannot pause a VM that is about to stop")
   }
 
   @Test func itIsStoppedOnlyWhenTheLastVCPUIsParked() {

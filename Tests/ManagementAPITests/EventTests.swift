@@ -43,8 +43,12 @@ import Testing
 @Suite struct EventHistoryTests {
   private static func history(_ count: Int, capacity: Int = 4) -> EventHistory {
     var history = EventHistory(capacity: capacity)
-    for number in 0..<count { history.append(Array("data: \(number + 1)\n\n".utf8), pool: "p\(number % 2)", vm: nil) }
+    for number in 0..<count { history.append(event(number + 1)) }
     return history
+  }
+
+  private static func event(_ number: Int) -> EventDocument {
+    EventDocument(type: "test", at: "", pool: "p\((number - 1) % 2)", detail: "\(number)")
   }
 
   /// Published, kept, seen, and then: which ones come, or nil for a reset.
@@ -75,7 +79,9 @@ import Testing
       history.opening(after: id, filter, limit: limit)
     }
     func text(_ opening: EventHistory.Opening) -> String { String(decoding: opening.text, as: UTF8.self) }
-    func event(_ number: UInt64) -> String { "id: \(history.position(number))\ndata: \(number)\n\n" }
+    func event(_ number: UInt64) -> String {
+      "id: \(history.position(number))\n" + String(decoding: EventText.event(Self.event(Int(number))), as: UTF8.self)
+    }
 
     #expect(text(opening(nil)) == "retry: 1000\n\n\(mark)")
     #expect(text(opening("\(history.position(6))")) == "retry: 1000\n\n\(mark)")

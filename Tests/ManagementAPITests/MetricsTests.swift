@@ -1,10 +1,13 @@
 import APIModel
 import Foundation
+import GuestImages
+import MachineRuntime
 import Metrics
 import Testing
 
 @testable import HTTPServer
 @testable import ManagementAPI
+@testable import PoolManager
 
 @Suite struct MetricsTests {
   @Test(.enabled(if: RealKVM.isAvailable)) func countersSurviveTheirVM() throws {
@@ -22,6 +25,25 @@ import Testing
     }
     #expect(after[#"vmpool_vms{pool="_none",state="paused"}"#] == 0)
     #expect(before[#"vmpool_vms{pool="_none",state="paused"}"#] == 1)
+  }
+
+  /// Whoever waited for a kick counts it, however late.
+  @Test(.enabled(if: RealKVM.isAvailable)) func aKickIsCountedWhileItsVMEndsAndAfterwards() throws {
+    let spin = try #require(BuiltinGuest.named("spin"))
+    let machine = try KVMMachineFactory(system: RealKVM.system.get()).make(
+      MachineConfiguration(image: .builtin(spin), vcpus: 1, memoryMiB: 1, mechanism: .immediateExit)
+    ) { _ in }
+    let measurements = PoolMeasurements()
+    let vm = VM(id: "vm-000000000001", pool: nil, sequence: 1, machine: machine, measurements: measurements)
+    try machine.start(untilNS: .max)
+    let kicks = try machine.requestKicks(vcpu: nil)
+    let outcomes = try kicks.wait(untilNS: .max)
+    vm.record(outcomes, of: kicks)
+    vm.destroy()
+    vm.record(outcomes, of: kicks)
+    vm.fold()
+    vm.record(outcomes, of: kicks)
+    #expect(measurements.retiredCounts.kicks.values.reduce(0, +) == 3)
   }
 
   @Test(.enabled(if: RealKVM.isAvailable)) func oursAndTheKernelsCountsAgree() throws {

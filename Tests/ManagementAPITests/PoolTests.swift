@@ -1,5 +1,6 @@
 import APIModel
 import Foundation
+import JSONCodec
 import PoolManager
 import Testing
 import VCPURuntime
@@ -27,6 +28,24 @@ import VCPURuntime
     #expect(harness.send("DELETE", "/v1/pools/web-1").status == 204)
     #expect(harness.send("GET", "/v1/pools/web-1").status == 404)
     #expect(try harness.send("GET", "/v1/vms").document(Page<VMDocument>.self).items.isEmpty)
+  }
+}
+
+@Suite struct LeaseTextTests {
+  @Test(arguments: [
+    "{}", #"{"b":"x","a":"y"}"#, #"{"a\"b":"line\nbreak \\ \u0001\u001f\u007f","ünï":"🦀"}"#,
+  ])
+  func whatTheEncoderWrites(labels: String) throws {
+    let harness = Harness(factory: StubFactory())
+    harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":1}"#)
+    _ = try harness.wait(forReady: 1, in: "p")
+    let answer = harness.send("POST", "/v1/pools/p/leases", #"{"labels":\#(labels)}"#)
+    let document = try answer.document(LeaseDocument.self)
+    let lease = try #require(harness.fleet.lease(document.lease))
+    #expect(document == LeaseDocument(lease))
+    // The two write what has to be escaped in ways of their own.
+    if !labels.contains("\\") { #expect(answer.body == (try JSON.encode(LeaseDocument(lease)))) }
+    #expect(harness.send("GET", "/v1/leases/\(lease.id)").body == answer.body)
   }
 }
 

@@ -113,10 +113,13 @@ import Testing
     try host.declare("p", LedgerHost.specification(2...2, image: "hello", maxVMs: 2))
     host.settle()
     #expect(try host.book("p").outdated.count == 2)
+    let refill = RefillStatus(try host.book("p"), now: host.now)
+    #expect(refill.state == .limited && refill.lastError?.contains("max_vms (2) leaves no room") == true)
     let holdings = try [host.lease("p"), host.lease("p")]
     for holding in holdings { host.end(try #require(holding).id) }
     host.settle()
     #expect(try host.book("p").outdated.isEmpty && host.book("p").ready.count == 2)
+    #expect(RefillStatus(try host.book("p"), now: host.now).state == .ok)
   }
 
   @Test func aVMOfAnOldDeclarationIsNotEvenTakenIn() throws {

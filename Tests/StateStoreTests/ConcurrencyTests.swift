@@ -40,13 +40,13 @@ struct ConcurrencyTests {
     default:
       let id = "l-\(thread)-\(round)"
       try state.recordLease(
-        Sample.lease(id, fence: thread * 1000 + round), audit: Sample.audit("lease.grant", id))
+        Sample.lease(id, fence: thread * 1000 + round), by: "127.0.0.1", requestID: nil)
       try state.extendLease(id: id, expiresAtMS: round, audit: nil)
       #expect(try state.lease(id: id)?.expiresAtMS == round)
       #expect(try state.beginIdempotent(scope: "s", key: id, fingerprint: [], nowMS: 0) == .new)
       try state.finishIdempotent(scope: "s", key: id, StoredResponse(status: 200, headers: [], body: []))
       let end = LeaseEnd(reason: .released, atMS: 1500 + round)
-      try state.endLease(id: id, end, audit: Sample.audit("lease.end", id))
+      try state.endLeases([(id, end, Sample.audit("lease.end", id))])
       let pool = "p-\(thread)"
       try state.putPool(name: pool, document: [], revision: round + 1, audit: Sample.audit("pool.put", pool))
     }

@@ -14,7 +14,7 @@ struct DamageTests {
     let state = try StateDatabase.open(directory: scratch.path)
     for fence in 1...100 {
       let id = "l-\(fence)"
-      try state.recordLease(Sample.lease(id, fence: fence), audit: Sample.audit("lease.grant", id))
+      try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
     }
     state.close()
   }

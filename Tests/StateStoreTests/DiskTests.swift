@@ -12,7 +12,7 @@ struct DiskTests {
     func grant(_ state: StateDatabase) throws {
       let id = "l-\(promised.count + 1)"
       try state.recordLease(
-        Sample.lease(id, fence: promised.count + 1), audit: Sample.audit("lease.grant", id))
+        Sample.lease(id, fence: promised.count + 1), by: "127.0.0.1", requestID: nil)
       promised.append(id)
     }
     do {

@@ -93,9 +93,9 @@ extension StateDatabase {
   func perform(_ operation: Operation, requestID: String) throws(StateStoreError) {
     let audit = Sample.audit("test", "x", requestID: requestID)
     switch operation {
-    case .grant(let lease): try recordLease(lease, audit: audit)
+    case .grant(let lease): try recordLease(lease, by: "127.0.0.1", requestID: requestID)
     case .extend(let id, let expiresAtMS): try extendLease(id: id, expiresAtMS: expiresAtMS, audit: audit)
-    case .end(let id, let end): try endLease(id: id, end, audit: audit)
+    case .end(let id, let end): try endLeases([(id, end, audit)])
     case .putPool(let name, let revision): try putPool(name: name, document: [1], revision: revision, audit: audit)
     case .deletePool(let name): try deletePool(name: name, audit: audit)
     case .begin(let key): _ = try beginIdempotent(scope: Self.scope, key: key, fingerprint: [1], nowMS: 0)

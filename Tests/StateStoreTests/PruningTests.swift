@@ -15,10 +15,10 @@ struct PruningTests {
   private func grant(_ state: StateDatabase, _ numbers: ClosedRange<Int>, endedAtMS: (Int) -> Int?) throws {
     for number in numbers {
       let id = "l-\(number)"
-      try state.recordLease(Sample.lease(id, fence: number), audit: Sample.audit("lease.grant", id))
+      try state.recordLease(Sample.lease(id, fence: number), by: "127.0.0.1", requestID: nil)
       guard let atMS = endedAtMS(number) else { continue }
       let end = LeaseEnd(reason: .released, atMS: atMS)
-      try state.endLease(id: id, end, audit: Sample.audit("lease.end", id))
+      try state.endLeases([(id, end, Sample.audit("lease.end", id))])
     }
   }
 
@@ -50,6 +50,24 @@ struct PruningTests {
       #expect(try state.lease(id: "l-1") == nil)
     }
     #expect(try state(scratch.path, kept: 0).recovered.highestFence == 300)
+  }
+
+  /// A grant's audit entry is in the lease's row, and must not go with it.
+  @Test func theAuditLogOutlivesItsLeases() throws {
+    let scratch = try Scratch()
+    var limits = StateLimits()
+    limits.endedLeases = 0
+    do {
+      let state = try StateDatabase.open(directory: scratch.path, limits: limits)
+      try grant(state, 1...300) { $0 % 3 == 0 ? nil : $0 }
+      let before = try state.audit(after: 0, limit: 1000)
+      #expect(before.map(\.sequence) == Array(1...500))
+      try state.prune(nowMS: 1000)
+      #expect(try state.lease(id: "l-1") == nil && state.lease(id: "l-3") != nil)
+      #expect(try state.audit(after: 0, limit: 1000) == before)
+    }
+    let state = try StateDatabase.open(directory: scratch.path, limits: limits)
+    #expect(try state.audit(after: 500, limit: 1000).map(\.sequence) == Array(501...600))
   }
 
   @Test func theLatestAuditEntriesAreKeptAndNumbersGoOn() throws {

@@ -67,13 +67,13 @@ struct StateDatabaseTests {
   @Test(arguments: [false, true]) func aLeaseIsGrantedExtendedAndEnded(onDisk: Bool) throws {
     let state = try open(onDisk: onDisk)
     var lease = Sample.lease("l-1", fence: 3)
-    try state.recordLease(lease, audit: Sample.audit("lease.grant", "l-1"))
+    try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
     #expect(try state.lease(id: "l-1") == lease)
     try state.extendLease(id: "l-1", expiresAtMS: 7777, audit: nil)
     lease.expiresAtMS = 7777
     #expect(try state.lease(id: "l-1") == lease)
     lease.end = LeaseEnd(reason: .expired, atMS: 8888, detail: "nobody came")
-    try state.endLease(id: "l-1", lease.end!, audit: Sample.audit("lease.end", "l-1"))
+    try state.endLeases([("l-1", lease.end!, Sample.audit("lease.end", "l-1"))])
     #expect(try state.lease(id: "l-1") == lease)
     let actions = try state.audit(after: 0, limit: 10).map(\.entry.action)
     #expect(actions == ["lease.grant", "lease.end"])
@@ -83,14 +83,13 @@ struct StateDatabaseTests {
     let state = try open()
     let lease = Sample.lease("l-1", fence: 3)
     let audit = Sample.audit("test", "l-1")
-    try state.recordLease(lease, audit: audit)
+    try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
     let end = LeaseEnd(reason: .released, atMS: 1)
-    try state.endLease(id: "l-1", end, audit: audit)
+    try state.endLeases([("l-1", end, audit)])
     let before = try state.audit(after: 0, limit: 10)
-    #expect(throws: StateStoreError.self) { try state.recordLease(lease, audit: audit) }
-    #expect(throws: StateStoreError.self) { try state.endLease(id: "l-1", end, audit: audit) }
+    #expect(throws: StateStoreError.self) { try state.recordLease(lease, by: "127.0.0.1", requestID: nil) }
     #expect(throws: StateStoreError.self) { try state.extendLease(id: "l-1", expiresAtMS: 1, audit: audit) }
-    #expect(throws: StateStoreError.self) { try state.endLease(id: "none", end, audit: audit) }
+    #expect(try state.endLeases([("l-1", end, audit), ("none", end, audit)]) == ["l-1", "none"])
     #expect(try state.audit(after: 0, limit: 10) == before)
   }
 
@@ -99,10 +98,10 @@ struct StateDatabaseTests {
       let state = try open()
       for fence in 1...3 {
         let id = "l-\(fence)"
-        try state.recordLease(Sample.lease(id, fence: fence), audit: Sample.audit("lease.grant", id))
+        try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
       }
       let end = LeaseEnd(reason: .released, atMS: 1)
-      try state.endLease(id: "l-3", end, audit: Sample.audit("lease.end", "l-3"))
+      try state.endLeases([("l-3", end, Sample.audit("lease.end", "l-3"))])
     }
     let state = try open()
     #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
@@ -133,6 +132,42 @@ struct StateDatabaseTests {
     #expect(records[0].entry == full)
   }
 
+  /// An operator may repair something by hand while the server runs.
+  @Test func somebodyElsesChangesAreInNobodysWay() throws {
+    let state = try open()
+    try state.append(Sample.audit("before", "x"))
+    for number in 1...3 {
+      var tool = try Connection(scratch.path + "/vmpool.db", .existing)
+      try tool.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
+      tool.close()
+      try state.recordLease(Sample.lease("l-\(number)", fence: number), by: "127.0.0.1", requestID: nil)
+      try state.append(Sample.audit("after", "x"))
+    }
+    #expect(try state.audit(after: 0, limit: 10).map(\.sequence) == Array(1...7))
+  }
+
+  @Test func whatAnEarlierReleaseWroteIsTakenOver() throws {
+    do {
+      var connection = try Connection(scratch.path + "/vmpool.db", .create)
+      try connection.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; \(Schema.steps[0])")
+      try connection.script("PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = 1")
+      for number in 1...2 {
+        try connection.run(
+          "INSERT INTO lease VALUES(?, 'p', 'vm-1', ?, '{}', 1, 2, 3, NULL, NULL, NULL)", .text("l-\(number)"),
+          .int(number))
+        try connection.run(
+          "INSERT INTO audit VALUES(?, 'x', 'lease.grant', ?, NULL, 1, NULL)", .int(number), .text("l-\(number)"))
+      }
+    }
+    let state = try open()
+    #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
+    try state.recordLease(Sample.lease("l-3", fence: 3), by: "127.0.0.1", requestID: "r-3")
+    let records = try state.audit(after: 0, limit: 10)
+    #expect(records.map(\.sequence) == Array(1...5))
+    #expect(records.map(\.entry.action) == ["lease.grant", "lease.grant", "lease.lost", "lease.lost", "lease.grant"])
+    #expect(records.last?.entry.requestID == "r-3" && records.last?.entry.subject == "l-3")
+  }
+
   @Test func aClosedStateRefusesEverything() throws {
     let state = try open()
     state.close()
@@ -161,14 +196,14 @@ struct StateDatabaseTests {
   @Test func fullSyncWorksTheSame() throws {
     do {
       let state = try StateDatabase.open(directory: scratch.path, sync: .full)
-      try state.recordLease(Sample.lease("l-1", fence: 1), audit: Sample.audit("lease.grant", "l-1"))
+      try state.recordLease(Sample.lease("l-1", fence: 1), by: "127.0.0.1", requestID: nil)
     }
     #expect(try open().recovered.lostLeases.map(\.id) == ["l-1"])
   }
 
   @Test func aCheckpointMovesEverythingIntoTheFile() throws {
     let state = try open()
-    try state.recordLease(Sample.lease("l-1", fence: 1), audit: Sample.audit("lease.grant", "l-1"))
+    try state.recordLease(Sample.lease("l-1", fence: 1), by: "127.0.0.1", requestID: nil)
     let copy = try Scratch()
     state.flush(logLimit: 0)
     #expect(state.flushError == nil)

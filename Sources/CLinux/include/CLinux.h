@@ -26,12 +26,17 @@ int clinux_memfd(const char *_Nonnull name);
 /// Creates an event counter, eventfd(2), that never blocks, close-on-exec. Returns the descriptor or -errno.
 int clinux_eventfd(void);
 
-/// CLOCK_MONOTONIC in nanoseconds.
+/// Has the C library take memory from the kernel in large pieces and keep it, mallopt(3). Before any thread exists.
+void clinux_keep_memory(void);
+
+/// CLOCK_REALTIME in nanoseconds.
 static inline uint64_t clinux_realtime_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+/// CLOCK_MONOTONIC in nanoseconds.
 static inline uint64_t clinux_monotonic_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

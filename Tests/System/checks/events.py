@@ -88,7 +88,7 @@ def resuming():
         # The header of a browser that comes back outdoes the address it came with first.
         with Listener(daemon.address, f"?last_event_id={seen}&pool=three&limit=1") as listener:
             equal([event["pool"] for event in listener.rest()], ["three"], "the events of a pool, as many as wanted")
-        declare(client, "many", 1100)
+        declare(client, "many", 16_400)
         with Listener(daemon.address, f"?last_event_id={seen}&timeout_ms=100") as listener:
             equal([event["type"] for event in listener.rest()], ["reset"], "beyond what is remembered")
             last = listener.last_id

@@ -1,5 +1,6 @@
 """Pools: VMs kept ready."""
 import os
+import pathlib
 import threading
 
 from checks.exhaustion import limited
@@ -331,3 +332,62 @@ def backoff():
         filled(client, "poor")
         expect("VMs can be made again" in daemon.log, "the recovery is not in the log")
         return f"{attempts} attempts"
+
+
+@check("nor is memory that the host has not got more than a reason to try again")
+def memory():
+    with Daemon("--no-demo-pool", "--max-memory-mib", "1000000") as daemon:
+        client = daemon.client()
+        declared(client, "small", ready=2)
+        used = int(pathlib.Path(f"/proc/{daemon.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        refill = lambda: status(client, "large")["refill"]
+        # The kernel refuses the mapping of the third.
+        with limited(daemon, "as", used + (3 << 30)):
+            client.put("/v1/pools/large", {"image": "spin", "ready": 4, "memory_mib": 1024})
+            becomes("breaker_open", "the state of the refill", lambda: refill()["state"])
+            now = status(client, "large")
+            equal((now["ready"], now["creating"], now["retiring"]), (2, 0, 0), "VMs ready, being made, taken apart")
+            expect("Cannot allocate memory" in refill()["last_error"], lambda: f"why it fails: {refill()}")
+            # Those that are there are leased, and the pool for which there is room is filled.
+            lease(client, "large")
+            for _ in range(3):
+                release(client, lease(client, "small"))
+                filled(client, "small")
+        becomes("ok", "the state of the refill", lambda: refill()["state"], 40)
+        filled(client, "large")
+
+
+@check("a pool that the server's own limit on memory does not let fill names it")
+def memory_limit():
+    with Daemon("--no-demo-pool", "--max-memory-mib", "7") as daemon:
+        client = daemon.client()
+        client.put("/v1/pools/large", {"image": "spin", "ready": 3, "memory_mib": 3})
+        becomes("limited", "the state of the refill", lambda: status(client, "large")["refill"]["state"])
+        now = status(client, "large")
+        equal(now["ready"], 2, "ready VMs")
+        expect("--max-memory-mib" in now["refill"]["last_error"], lambda: f"which limit it names: {now}")
+        lease(client, "large")
+        equal(status(client, "large")["ready"], 1, "ready VMs")
+        client("PATCH", "/v1/pools/large", {"ready": 1})
+        equal(status(client, "large")["refill"]["state"], "ok", "the state of the refill once no more are wanted")
+
+
+def replaced(client, pool):
+    now = status(client, pool)
+    return now["refill"]["state"], now["outdated"]
+
+
+@check("a changed declaration for which max_vms leaves no room says so, and holds for what is made from then on")
+def no_room_to_roll():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        declared(client, "tight", ready=2, max_vms=2)
+        client("PATCH", "/v1/pools/tight", {"image": "halt"})
+        now = status(client, "tight")
+        equal((now["ready"], now["outdated"], now["refill"]["state"]), (2, 2, "limited"), "ready, outdated, refill")
+        expect("max_vms (2) leaves no room" in now["refill"]["last_error"], lambda: f"what it says: {now}")
+        release(client, lease(client, "tight"))
+        becomes(("limited", 1), "the refill, and VMs to replace, after one was leased", lambda: replaced(client, "tight"))
+        client("PATCH", "/v1/pools/tight", {"max_vms": 3})
+        becomes(("ok", 0), "the refill, and VMs to replace, with more room", lambda: replaced(client, "tight"))
+        equal(status(client, "tight")["ready"], 2, "ready VMs")

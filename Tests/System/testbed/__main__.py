@@ -27,6 +27,7 @@ GROUPS = [
     "listeners",
     "browsers",
     "starvation",
+    "quarantine",
     "schema",
     "metrics",
     "prometheus",

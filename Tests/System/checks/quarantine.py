@@ -1,0 +1,65 @@
+"""VMs that cannot be taken apart in time."""
+from testbed import problems
+from testbed.checks import becomes, check, equal, expect
+from testbed.daemon import Daemon
+from testbed.held import held, threads
+from testbed.pools import declare, filled, lease, path, status
+
+
+@check("a VM whose vCPU does not stop is quarantined, shown and counted, until it has stopped after all")
+def released():
+    # Room for two VMs.
+    with Daemon("--no-demo-pool", "--max-memory-mib", "4") as daemon:
+        client = daemon.client()
+        declare(client, "p", ready=1)
+        before = threads(daemon, "vcpu")
+        first = lease(client, "p")
+        becomes("running", "the leased VM", lambda: client.get(f"/v1/vms/{first['vm']}").json["state"])
+        filled(client, "p")
+        (thread,) = before
+        with held(thread):
+            equal(client.delete(path(first)).status, 204, "releasing the lease")
+            problems.expect_problem(client.get(f"/v1/vms/{first['vm']}"), "vm-not-found", "the VM that was given back")
+            becomes((0, 1), "VMs being taken apart, and quarantined", lambda: counts(client, "retiring", "quarantined"))
+            expect(f"vm={first['vm']}" in daemon.log, lambda: f"the log does not name it: {daemon.log}")
+            equal(metric(client, 'vmpool_vms{pool="p",state="quarantined"}'), 1, "the metric")
+            # What is ready is leased; for another VM there is no room beside the one that is stuck.
+            second = lease(client, "p", start=False)
+            expect(second["fence"] > first["fence"] and second["vm"] != first["vm"], "the lease of another VM")
+            refill = status(client, "p")["refill"]
+            equal(refill["state"], "limited", "the refill")
+            expect("4 MiB of guest memory" in refill["last_error"], lambda: f"which limit it names: {refill}")
+            problems.expect_problem(client.post("/v1/pools/p/leases"), "pool-exhausted", "a lease beyond that")
+            # Others are taken apart meanwhile, and their place is used.
+            equal(client.delete(path(second)).status, 204, "releasing that lease")
+            filled(client, "p")
+            equal(counts(client, "quarantined"), (1,), "VMs in quarantine")
+        becomes((0,), "VMs in quarantine once it has stopped", lambda: counts(client, "quarantined"))
+        third = lease(client, "p", start=False)
+        filled(client, "p")
+        equal(client.delete(path(third)).status, 204, "a last lease's release")
+
+
+@check("deleting such a VM by hand says that it is quarantined")
+def deleted():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        before = threads(daemon, "vcpu")
+        vm = "/v1/vms/" + client.post("/v1/vms", {"image": "spin"}).json["id"]
+        (thread,) = threads(daemon, "vcpu") - before
+        with held(thread):
+            problems.expect_problem(client.delete(vm), "vm-quarantined", "deleting it")
+            problems.expect_problem(client.get(vm), "vm-not-found", "looking for it")
+        becomes(set(), "threads left of it", lambda: threads(daemon, "vcpu") - before)
+
+
+def counts(client, *names):
+    now = status(client, "p")
+    return tuple(now[name] for name in names)
+
+
+def metric(client, name):
+    for line in client.get("/metrics").text.splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[-1])
+    return None

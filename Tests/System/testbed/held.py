@@ -1,0 +1,33 @@
+"""A server one of whose threads stands still."""
+import contextlib
+import ctypes
+import os
+import pathlib
+
+from testbed.checks import Skipped
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+WALL = 0x40000000
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.ptrace.restype = ctypes.c_long
+
+
+def threads(daemon, name):
+    """The threads whose names begin so."""
+    tasks = pathlib.Path(f"/proc/{daemon.pid}/task").iterdir()
+    return {int(task.name) for task in tasks if (task / "comm").read_text().startswith(name)}
+
+
+@contextlib.contextmanager
+def held(thread):
+    """While it lasts, the thread does nothing at all, whatever signal it is sent: a debugger has stopped it."""
+    if libc.ptrace(PTRACE_SEIZE, thread, None, None) != 0:
+        raise Skipped(f"ptrace: {os.strerror(ctypes.get_errno())}")
+    try:
+        libc.ptrace(PTRACE_INTERRUPT, thread, None, None)
+        os.waitpid(thread, WALL)
+        yield
+    finally:
+        libc.ptrace(PTRACE_DETACH, thread, None, None)
