@@ -138,7 +138,7 @@ let package = Package(
       "MachineRuntimeTests",
       [
         "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
-        "LinuxSupport",
+        "GuestMemory", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
     tests(

@@ -1,4 +1,5 @@
 import Devices
+import GuestMemory
 import Testing
 import VCPURuntime
 
@@ -55,7 +56,9 @@ struct LifecycleTests {
   }
 
   @Test func aVMThatIsAboutToStopSaysSo() throws {
-    let core = MachineCore(ports: try Bus([]), memory: try Bus([]), vcpus: 1) { _ in }
+    let memory = SharedGuestMemory(try GuestMemoryRegion(size: 4096))
+    let devices = try MachineDevices(.minimal, console: Console(), memory: memory, memoryBytes: 4096, vcpus: 1)
+    let core = MachineCore(devices: devices, guest: memory, vcpus: 1) { _ in }
     for event in [Lifecycle.Event.start, .pause, .stop(.killed)] { core.on(event) }
     guard case .refused(.paused, isStopping: true) = core.on(.pause) else {
       Issue.record("it was not refused")
