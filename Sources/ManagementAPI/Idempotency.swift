@@ -1,3 +1,4 @@
+import Digests
 import HTTPServer
 import StateStore
 
@@ -25,7 +26,7 @@ struct IdempotentRequest: Sendable {
     let outcome: IdempotencyOutcome
     do throws(StateStoreError) {
       outcome = try state.beginIdempotent(
-        scope: request.scope, key: key, fingerprint: Fingerprint.of(call.request.body),
+        scope: request.scope, key: key, fingerprint: SHA256Digest(of: call.request.body).bytes,
         nowMS: StateDatabase.wallClockMS())
     } catch {
       throw APIProblem(.storageFailed, "\(error)".asSentence)

@@ -11,6 +11,7 @@ struct SHA256Tests {
       "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
       "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
     ),
+    (String(repeating: "a", count: 1_000), "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"),
   ]) func knownHashes(text: String, hex: String) {
     let digest = SHA256Digest(of: Array(text.utf8))
     #expect(digest.hex == hex)

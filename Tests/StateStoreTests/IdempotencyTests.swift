@@ -5,7 +5,7 @@ import Testing
 /// What an idempotency key stands for, from its first use to its end.
 struct IdempotencyTests {
   let scope = "POST /v1/vms"
-  let print = Fingerprint.of([1, 2, 3])
+  let print: [UInt8] = [1, 2, 3]
   let answer = StoredResponse(
     status: 201, headers: [.init(name: "Location", value: "/v1/vms/vm-1"), .init(name: "Empty", value: "")],
     body: [0, 1, 255])

@@ -224,18 +224,51 @@ struct StateDatabaseTests {
     #expect(sizes.count == 1, "\(sizes)")
   }
 
-  @Test func hashesAreThoseOfTheStandard() {
-    let vectors: [(String, String)] = [
-      ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-      ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-      (
-        "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
-        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
-      ), (String(repeating: "a", count: 1_000), "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"),
-    ]
-    for (text, hash) in vectors {
-      let hex = Fingerprint.of(Array(text.utf8)).map { String(format: "%02x", $0) }.joined()
-      #expect(hex == hash, "\(text.count) bytes")
+  // MARK: Images
+
+  private func image(_ name: String, _ manifest: [UInt8] = [1, 0, 255]) -> StoredImage {
+    StoredImage(name: name, kind: "linux", manifest: manifest, createdAtMS: 1000)
+  }
+
+  @Test func imagesAreStoredReplacedAndDeleted() throws {
+    let scratch = try Scratch()
+    do {
+      let state = try StateDatabase.open(directory: scratch.path)
+      #expect(state.recovered.images.isEmpty)
+      for name in ["b", "a", "c"] { try state.putImage(image(name), audit: Sample.audit("image.store", name)) }
+      try state.putImage(image("a", [7]), audit: Sample.audit("image.store", "a"))
+      try state.deleteImage(name: "c", audit: Sample.audit("image.delete", "c"))
+      #expect(throws: StateStoreError.conflict("there is no image c")) {
+        try state.deleteImage(name: "c", audit: Sample.audit("image.delete", "c"))
+      }
+      #expect(try state.audit(after: 0, limit: 10).map(\.entry.subject) == ["b", "a", "c", "a", "c"])
     }
+    let state = try StateDatabase.open(directory: scratch.path)
+    #expect(state.recovered.images == [image("a", [7]), image("b")])
+  }
+
+  /// What the first release wrote: no table of images.
+  @Test func aFileOfVersion1GainsImages() throws {
+    let scratch = try Scratch()
+    do {
+      var old = try Connection(scratch.database, .create)
+      old.checkpointOnClose(true)
+      try old.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;")
+      try old.script(Schema.steps[0])
+      try old.script(
+        """
+        PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = 1;
+        INSERT INTO pool VALUES('build', x'7B7D', 3);
+        """)
+    }
+    do {
+      let state = try StateDatabase.open(directory: scratch.path)
+      #expect(state.recovered.pools == [StoredPool(name: "build", document: Array("{}".utf8), revision: 3)])
+      #expect(state.recovered.images.isEmpty)
+      try state.putImage(image("a"), audit: Sample.audit("image.store", "a"))
+    }
+    #expect(try StateDatabase.open(directory: scratch.path).recovered.images == [image("a")])
+    var now = try Connection(scratch.database, .existing)
+    #expect(try now.number("PRAGMA user_version") == Schema.version)
   }
 }
