@@ -25,7 +25,10 @@ enum LinuxGuest {
     return nil
   }
 
-  static func image(commandLine: String? = nil) throws -> GuestImage {
+  /// Without XSAVE: the lab's processor lets a guest set XCR0 without telling KVM, and the kernel then warns of sizes.
+  static let commandLine = "console=ttyS0 panic=-1 noxsave"
+
+  static func image(commandLine: String) throws -> GuestImage {
     let (kernel, initramfs) = try #require(files)
     let parts = ImageParts(
       main: ImagePart(FileBytes(try ReadableFile(path: kernel), identity: "kernel")),
@@ -39,10 +42,10 @@ enum LinuxGuest {
 private final class BootedGuest {
   let machine: Machine
   let changes = Changes()
-  private(set) var output = ""
+  private var output = ""
   private var next: UInt64 = 0
 
-  init(vcpus: Int, commandLine: String? = nil, mechanism: KickMechanism = .immediateExit) throws {
+  init(vcpus: Int, commandLine: String = LinuxGuest.commandLine, mechanism: KickMechanism = .immediateExit) throws {
     machine = try RealVM.make(
       try LinuxGuest.image(commandLine: commandLine), vcpus: vcpus, memoryMiB: 192, mechanism: mechanism,
       changes: changes)
@@ -81,15 +84,11 @@ private final class BootedGuest {
 @Suite(.serialized, .enabled(if: LinuxGuest.files != nil)) struct LinuxGuestTests {
   @Test(arguments: [1, 2]) func bootsEchoesAndPowersOff(vcpus: Int) throws {
     let guest = try BootedGuest(vcpus: vcpus)
-    try guest.machine.tell(GuestArguments(commandLine: "console=ttyS0 panic=-1 told=so"))
+    try guest.machine.tell(GuestArguments(commandLine: LinuxGuest.commandLine + " told=so"))
     try guest.machine.start(untilNS: RealVM.soon)
     try guest.wait(for: "guest: ready")
     #expect(guest.hasSaid("guest: processors \(vcpus)"))
     #expect(guest.hasSaid("told=so"))
-    if ProcessInfo.processInfo.environment["VMPOOL_LINUX_VERBOSE"] != nil {
-      print(guest.output)
-      print(guest.machine.counts.exits)
-    }
     try guest.say("hello\n")
     try guest.wait(for: "echo: hello")
     // Longer than the port's FIFO, so that the guest is interrupted for more than one batch.
@@ -100,10 +99,9 @@ private final class BootedGuest {
     #expect(guest.changes.waitForStop() == .poweredOff)
   }
 
-  @Test(arguments: [nil, "console=ttyS0 reboot=k", "console=ttyS0 reboot=p quiet"]) func resets(
-    commandLine: String?
-  ) throws {
-    let guest = try BootedGuest(vcpus: 1, commandLine: commandLine)
+  /// By ACPI, the keyboard controller and the chipset's port.
+  @Test(arguments: ["reboot=a", "reboot=k", "reboot=p"]) func resets(how: String) throws {
+    let guest = try BootedGuest(vcpus: 1, commandLine: LinuxGuest.commandLine + " quiet " + how)
     try guest.machine.start(untilNS: RealVM.soon)
     try guest.wait(for: "guest: ready")
     try guest.say("reboot\n")
@@ -111,9 +109,8 @@ private final class BootedGuest {
   }
 
   /// Other monitors hang when a VM is stopped and resumed in the wrong moment of its boot.
-  @Test(arguments: [1, 2], KickMechanism.sound) func pausesResumesAndKicksWhileItBoots(
-    vcpus: Int, mechanism: KickMechanism
-  ) throws {
+  @Test(arguments: [(1, KickMechanism.signalMask), (2, .immediateExit), (2, .ipFixup)])
+  func pausesResumesAndKicksWhileItBoots(vcpus: Int, mechanism: KickMechanism) throws {
     let guest = try BootedGuest(vcpus: vcpus, mechanism: mechanism)
     let machine = guest.machine
     try machine.start(untilNS: RealVM.soon)

@@ -12,6 +12,8 @@ from testbed.daemon import Daemon
 
 # How long a boot may take on a processor that is emulated on a busy machine.
 BOOT_SECONDS = 240
+# Without XSAVE: the lab's processor lets a guest set XCR0 without telling KVM, and the kernel then warns of sizes.
+COMMAND_LINE = "console=ttyS0 panic=-1 noxsave"
 
 
 def upload(client):
@@ -21,7 +23,7 @@ def upload(client):
         raise Skipped("VMPOOL_LINUX_KERNEL and VMPOOL_LINUX_INITRAMFS are not set; Tests/Lab/run sets them")
     if client.get("/v1/host").json["ring0_emulated"]:
         raise Skipped("this host's KVM emulates ring 0; Tests/Lab/run has one that does not")
-    manifest = {"kind": "linux"}
+    manifest = {"kind": "linux", "command_line": COMMAND_LINE}
     for part, file in files.items():
         data = pathlib.Path(file).read_bytes()
         manifest[part] = "sha256:" + hashlib.sha256(data).hexdigest()
@@ -61,7 +63,7 @@ def conversation():
         equal(client.put("/v1/pools/debian", pool).status, 201, "the pool")
         lease = client.post(
             "/v1/pools/debian/leases",
-            {"wait_ms": 60_000, "ttl_ms": 900_000, "command_line": "console=ttyS0 panic=-1 lease=this"})
+            {"wait_ms": 60_000, "ttl_ms": 900_000, "command_line": COMMAND_LINE + " lease=this"})
         equal(lease.status, 201, f"the lease: {lease}")
         vm = "/v1/vms/" + lease.json["vm"]
         if client.get(vm).json["state"] == "ready":
@@ -90,8 +92,11 @@ def disturbed():
 
         def disturb():
             nonlocal rounds
-            for verb in ("pause", "resume", "kick"):
-                answer = client.post(f"{vm}/{verb}")
+            for verb, body in (("pause", None), ("resume", None), ("kick", {"timeout_ms": 10_000})):
+                answer = client.post(f"{vm}/{verb}", body)
+                if answer.status == 504:
+                    # On an emulated processor and a busy machine it may take its time; it stands, and is waited for.
+                    answer = client.post(f"{vm}/{verb}", body)
                 equal(answer.status, 200, f"{verb}: {answer}")
             rounds += 1
 
