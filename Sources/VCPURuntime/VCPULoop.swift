@@ -188,7 +188,8 @@ extension VCPU {
         return Departure(
           phase: atEntry ? .entry : .guest, outNS: now, interrupted: true, guestRan: !atEntry || hasExited)
       }
-      failures += 1
+      // A vCPU that another one starts says EAGAIN each time, as often as the guest takes processors off and on.
+      if result != -Int(EAGAIN) { failures += 1 }
       if let stop = afterFailure(number: failures, result) {
         return Departure(phase: .host, outNS: now, stop: stop)
       }

@@ -54,6 +54,21 @@ import ThreadSanitizerSupport
     try running.expectAgreementWithKernel()
   }
 
+  /// EAGAIN is what a vCPU says that others start, each time that they do: no number of them is too large.
+  @Test func aVCPUThatIsStartedAgainAndAgainGoesOn() throws {
+    let recorder = Recorder()
+    let running = try RunningVCPU(guest: "spin", handler: recorder, path: .failing)
+    defer { running.close() }
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    failing_entry_set(EAGAIN, 100)
+    _ = try running.kickInGuest()
+    _ = try running.kickInGuest()
+    #expect(recorder.stops == [])
+    #expect(running.vcpu.counts.runErrors == 100)
+    try running.expectAgreementWithKernel()
+  }
+
   /// … but not for ever: the vCPU has then crashed, says why, and still answers.
   @Test(arguments: [KickMechanism.immediateExit, .signalMask]) func aRunThatFailsAgainAndAgainIsACrash(
     _ mechanism: KickMechanism

@@ -15,9 +15,13 @@ libc.ptrace.restype = ctypes.c_long
 
 
 def threads(daemon, name):
-    """The threads whose names begin so."""
-    tasks = pathlib.Path(f"/proc/{daemon.pid}/task").iterdir()
-    return {int(task.name) for task in tasks if (task / "comm").read_text().startswith(name)}
+    """The threads whose names begin so. Those that end meanwhile are none of them."""
+    found = set()
+    for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if (task / "comm").read_text().startswith(name):
+                found.add(int(task.name))
+    return found
 
 
 @contextlib.contextmanager
