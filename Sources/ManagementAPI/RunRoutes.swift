@@ -156,9 +156,10 @@ private final class Run: Sendable {
     guard case .running(let lease, _, let startedNS) = end() else { return }
     let now = MonotonicClock.now()
     let document = RunDocument(lease.vm, stop, durationNS: now - startedNS)
-    // The VM goes back whether or not somebody hears of it.
-    _ = fleet.end(lease.id, .released, by: origin)
+    // The answer first: taking the VM apart and making the next one would keep it from the processors. The VM goes back
+    // whether or not somebody hears of it.
     waiter.complete { () throws(APIProblem) in try .json(document) }
+    _ = fleet.end(lease.id, .released, by: origin)
   }
 
   private func left() {

@@ -1,15 +1,17 @@
-// Preloaded into a tender: adds up the time that it spends in KVM_RUN, and writes the nanoseconds to the file that
-// KVM_RUN_TIME names when it ends.
+// Preloaded into a tender: adds up the time that it spends in KVM_RUN, nanoseconds as a number of 64 bits in the file that
+// KVM_RUN_TIME names.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-static uint64_t in_guest;
+static uint64_t unread, *in_guest = &unread;
 
 static uint64_t now(void) {
   struct timespec t;
@@ -27,17 +29,17 @@ int ioctl(int descriptor, unsigned long request, ...) {
   if (request != KVM_RUN) return real(descriptor, request, argument);
   uint64_t before = now();
   int result = real(descriptor, request, argument);
-  in_guest += now() - before;
+  *in_guest += now() - before;
   return result;
 }
 
-// The file is opened at once: a tender may give up its right to open any.
-static FILE *report;
+// The sum is kept in the file itself, by a mapping: a tender may give up its right to make any other system call than its
+// own, and ends with the thread that makes one, not with the process.
 __attribute__((constructor)) static void begin(void) {
   const char *path = getenv("KVM_RUN_TIME");
-  report = path ? fopen(path, "w") : NULL;
-}
-__attribute__((destructor)) static void end(void) {
-  if (report) fprintf(report, "%llu\n", (unsigned long long)in_guest);
-  if (report) fclose(report);
+  int file = path ? open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+  if (file < 0 || ftruncate(file, sizeof *in_guest) < 0) return;
+  void *mapped = mmap(NULL, sizeof *in_guest, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (mapped != MAP_FAILED) in_guest = mapped;
+  close(file);
 }
