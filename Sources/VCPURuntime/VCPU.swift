@@ -210,10 +210,11 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   /// Most requests are served within the time that putting this thread to sleep and waking it would take, so it looks for
-  /// a moment first; not where the vCPU's own thread may want this very processor. Returns what time it is.
+  /// a moment first; not where the vCPU's own thread may want this very processor, nor where it shares a signal with
+  /// others, who may want it as well. Returns what time it is.
   private func lookAtOnce(for ticket: KickTicket, untilNS deadlineNS: UInt64) -> UInt64 {
     var now = ticket.requestedAtNS
-    let end = min(deadlineNS, now + Self.lookNS)
+    let end = ticket.coalesced ? now : min(deadlineNS, now + Self.lookNS)
     while unsafe ckvm_served_load(control) >> 1 < ticket.generation, now < end {
       ckvm_relax()
       now = MonotonicClock.now()
