@@ -52,8 +52,8 @@ public final class Machine: Sendable {
 
   /// Makes a VM in state `ready`: memory laid out, registers loaded, a parked thread for each vCPU.
   ///
-  /// `changed` is called after each change of state, on whichever thread made it, a vCPU's own among them: it must not
-  /// wait for a vCPU.
+  /// `changed` is called after each change of state, in their order, on the thread that made it or one that made an earlier
+  /// one, a vCPU's own among them: it must not wait for a vCPU.
   public init(
     _ configuration: MachineConfiguration, on system: KVMSystem,
     changed: @escaping @Sendable (MachineState) -> Void = { _ in }

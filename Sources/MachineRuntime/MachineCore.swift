@@ -12,6 +12,9 @@ final class MachineCore: ExitHandler {
     var lifecycle: Lifecycle
     var vcpus: [VCPU] = []
     var finalCounts = VCPUCounts()
+    /// States to be announced, the oldest first, and whether somebody is about it.
+    var announcements: [MachineState] = []
+    var isAnnouncing = false
   }
 
   private let devices: MachineDevices
@@ -80,20 +83,39 @@ final class MachineCore: ExitHandler {
   /// Applies an event and publishes the goal that follows from it. Waits for nothing.
   @discardableResult
   func on(_ event: Lifecycle.Event) -> Outcome {
-    let (outcome, announced) = guarded.withLock { guarded -> (Outcome, MachineState?) in
+    let (outcome, announces) = guarded.withLock { guarded -> (Outcome, Bool) in
       let before = guarded.lifecycle.state
       let action = guarded.lifecycle.on(event)
       let after = guarded.lifecycle.state
-      let announced = after == before ? nil : after
+      var announces = false
+      if after != before {
+        guarded.announcements.append(after)
+        announces = !guarded.isAnnouncing
+        guarded.isAnnouncing = true
+      }
       switch action {
-      case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), nil)
-      case .announceStop: return (.pending([]), announced)
-      case .none: return (.pending(Self.publish(nil, guarded.vcpus)), announced)
-      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus)), announced)
+      case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), announces)
+      case .announceStop: return (.pending([]), announces)
+      case .none: return (.pending(Self.publish(nil, guarded.vcpus)), announces)
+      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus)), announces)
       }
     }
-    if let announced { changed(announced) }
+    if announces { announce() }
     return outcome
+  }
+
+  /// Announces states in the order in which they were entered: a guest may have stopped before whoever started it has
+  /// told so, and then the same thread tells both. Not under the lock, which listeners take others before.
+  private func announce() {
+    while let next = guarded.withLock({ guarded -> MachineState? in
+      guard !guarded.announcements.isEmpty else {
+        guarded.isAnnouncing = false
+        return nil
+      }
+      return guarded.announcements.removeFirst()
+    }) {
+      changed(next)
+    }
   }
 
   /// Signals all first; waiting comes later. Without a goal it asks where the vCPUs are, so that "it is so already" is

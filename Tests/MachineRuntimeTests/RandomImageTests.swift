@@ -21,7 +21,8 @@ import Testing
         let changes = Changes()
         let image = GuestImage.flat(FlatImage(mode: mode, code: code))
         let machine = try RealVM.make(image, deadlineNS: 5_000_000, changes: changes)
-        try machine.start(untilNS: RealVM.soon)
+        // On a busy host the deadline may come first, and refuses it.
+        try? machine.start(untilNS: RealVM.soon)
         let stop = try #require(changes.waitForStop(), "it does not stop: \(code)")
         switch stop {
         case .exited, .halted, .crashed, .deadline: ends[stop.reason, default: 0] += 1
