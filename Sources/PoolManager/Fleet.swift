@@ -93,51 +93,29 @@ public final class Fleet: Sendable {
     return value.value
   }
 
-  /// A VM that is to be made, and where that is counted.
-  typealias RefillTask = (creation: Ledger.Creation, measurements: PoolMeasurements)
-
   /// One change of the tables, and all that follows from it.
   func step<Value>(_ body: (inout Tables, _ now: UInt64) -> Value) -> Value {
-    let (value, tasks) = stepLeavingTasks(body)
-    for task in tasks { refill.async { [weak self] in self?.make(task) } }
+    let (value, work) = guarded.withLock { tables in
+      let now = MonotonicClock.now()
+      let value = body(&tables, now)
+      return UncheckedBox(value: (value, settle(&tables, now)))
+    }.value
+    for job in work { job() }
     return value
   }
 
-  /// The same, but that making VMs is left to the caller, who has to.
-  func stepLeavingTasks<Value>(_ body: (inout Tables, _ now: UInt64) -> Value) -> (value: Value, tasks: [RefillTask]) {
-    let (value, work, tasks) = guarded.withLock { tables in
-      let now = MonotonicClock.now()
-      let value = body(&tables, now)
-      let (work, tasks) = settle(&tables, now)
-      return UncheckedBox(value: (value, work, tasks))
-    }.value
-    for job in work { job() }
-    return (value, tasks)
-  }
-
   /// Sets about what the ledger wants done. Under the lock, so that it and the queues agree; nothing is done here.
-  private func settle(_ tables: inout Tables, _ now: UInt64) -> (work: [@Sendable () -> Void], tasks: [RefillTask]) {
+  private func settle(_ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
     var work: [@Sendable () -> Void] = []
-    var tasks: [RefillTask] = []
     takeOver(&tables, now, &work)
     while let creation = tables.ledger.nextCreation(now: now) {
-      tasks.append((creation, tables.measurements[creation.pool] ?? byHand))
+      let measurements = tables.measurements[creation.pool] ?? byHand
+      work.append { self.refill.async { [weak self] in self?.make(creation, measurements) } }
     }
     // Asking for creations may have had its own consequences.
     takeOver(&tables, now, &work)
     setAlarm(&tables, now)
-    return (work, tasks)
-  }
-
-  /// Makes VMs, one after the other for as long as there is one to make next: handing each to another thread would cost a
-  /// wake-up a VM.
-  private func make(_ first: RefillTask) {
-    var next: RefillTask? = first
-    while let task = next {
-      let tasks = made(task)
-      for other in tasks.dropFirst() { refill.async { [weak self] in self?.make(other) } }
-      next = tasks.first
-    }
+    return work
   }
 
   private func takeOver(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {

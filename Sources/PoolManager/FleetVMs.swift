@@ -41,20 +41,19 @@ extension Fleet {
     return vm
   }
 
-  /// Makes a VM that a pool wants. Returns what is to be made next.
-  func made(_ task: RefillTask) -> [RefillTask] {
-    let creation = task.creation
+  /// Makes a VM that a pool wants.
+  func make(_ creation: Ledger.Creation, _ measurements: PoolMeasurements) {
     do throws(MachineCreationError) {
-      let vm = try make(creation.specification, pool: creation.name, measurements: task.measurements)
-      return stepLeavingTasks { tables, now in
+      let vm = try make(creation.specification, pool: creation.name, measurements: measurements)
+      step { tables, now in
         tables.vms[vm.id] = vm
         observe(.vm(vm, state: vm.machine.state.name))
         tables.ledger.created(creation, vm.id, now: now)
-      }.tasks
+      }
     } catch {
-      return stepLeavingTasks { tables, now in
+      step { tables, now in
         tables.ledger.failed(creation, "\(error)", now: now, jitter: Double.random(in: 0...1))
-      }.tasks
+      }
     }
   }
 
