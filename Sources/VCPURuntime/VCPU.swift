@@ -243,10 +243,13 @@ public enum VCPUState: UInt8, Sendable {
     if unsafe !ckvm_find_serve(control, ticket.generation, &phase, &out, &handler) {
       (phase, out, handler) = (KickPhase.host.rawValue, MonotonicClock.now(), 0)
     }
+    var landed = KickPhase(rawValue: phase) ?? .host
+    // Out already when this was requested, for an earlier request or for none: it is not this one that brought it out.
+    if landed != .parked, out <= ticket.requestedAtNS { landed = .host }
     // A handler that ran before this request was published ran for an earlier one.
     let signalled = handler > ticket.requestedAtNS ? handler - ticket.requestedAtNS : nil
     return KickOutcome(
-      generation: ticket.generation, phase: KickPhase(rawValue: phase) ?? .host, coalesced: ticket.coalesced,
+      generation: ticket.generation, phase: landed, coalesced: ticket.coalesced,
       signalsSent: ticket.signalsSent, latencyNS: out > ticket.requestedAtNS ? out - ticket.requestedAtNS : 0,
       signalLatencyNS: signalled)
   }

@@ -97,7 +97,9 @@ def disturbed():
                 if answer.status == 504:
                     # On an emulated processor and a busy machine it may take its time; it stands, and is waited for.
                     answer = client.post(f"{vm}/{verb}", body)
-                equal(answer.status, 200, f"{verb}: {answer}")
+                expect(
+                    answer.status == 200,
+                    lambda: f"{verb} in round {rounds}: {answer}; {client.get(vm).json}; {console.text[-2000:]}")
             rounds += 1
 
         console = Console(client, vm)
