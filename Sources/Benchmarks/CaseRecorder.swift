@@ -9,6 +9,12 @@ package struct Tally: Sendable {
 
   mutating func count(_ what: String, _ number: Int = 1) { counts[what, default: 0] += number }
 
+  /// Forgets all, and keeps the room for durations.
+  mutating func clear() {
+    for figure in durations.keys { durations[figure]?.clear() }
+    counts.removeAll()
+  }
+
   mutating func add(_ other: Tally) {
     for (figure, histogram) in other.durations { durations[figure, default: LatencyHistogram()].add(histogram) }
     for (what, number) in other.counts { count(what, number) }

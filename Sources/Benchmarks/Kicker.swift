@@ -67,11 +67,17 @@ struct Kicker<VM: BenchmarkVM>: Sendable {
   /// Several threads kick for so long, each again as soon as it is answered, each beginning with another vCPU.
   func storm(threads: Int, forNS duration: UInt64) throws(BenchmarkError) -> (tally: Tally, nsPerKick: UInt64) {
     let results = StormResults()
-    let start = MonotonicClock.now()
+    var warm = Tally()
+    try kick(0, &warm)
+    let room = warm
+    // When all are there: the first would keep the others from being created, where they share a processor.
+    let start = MonotonicClock.now() + 1_000_000 + 1_000_000 * UInt64(threads)
     let end = start + duration
     try withThreads(threads) { number in
-      var tally = Tally()
+      var tally = room
+      tally.clear()
       tally.count("lost", 0)
+      MonotonicClock.sleep(untilNS: start)
       do throws(BenchmarkError) {
         var vcpu = number
         repeat {

@@ -1,17 +1,26 @@
 import Histogram
 
 /// Durations in nanoseconds, kept to three significant digits however many and however long they are; the longest, and
-/// one that is alone, exactly.
+/// one that is alone, exactly. It has room for all of them from the beginning: to grow costs milliseconds, in the middle
+/// of what is measured.
 struct LatencyHistogram: Sendable {
-  private var histogram = Histogram<UInt32>(numberOfSignificantValueDigits: .three)
+  private static let longest: UInt64 = 3_600_000_000_000
+  private var histogram = Histogram<UInt32>(
+    lowestDiscernibleValue: 1, highestTrackableValue: longest, numberOfSignificantValueDigits: .three)
   private(set) var max: UInt64 = 0
 
   var count: Int { Int(histogram.totalCount) }
 
   /// Durations above an hour count as an hour.
   mutating func record(_ duration: UInt64) {
-    histogram.record(min(duration, 3_600_000_000_000))
+    histogram.record(min(duration, Self.longest))
     max = Swift.max(max, duration)
+  }
+
+  /// Forgets them all, and keeps the room.
+  mutating func clear() {
+    histogram.reset()
+    max = 0
   }
 
   mutating func add(_ other: LatencyHistogram) {

@@ -1,9 +1,17 @@
 import CLinux
+import Glibc
 
 /// The clock that all latencies and deadlines are measured with.
 public enum MonotonicClock {
   /// CLOCK_MONOTONIC in nanoseconds.
   public static func now() -> UInt64 { clinux_monotonic_ns() }
+
+  /// Keeps the calling thread asleep until it is `untilNS`.
+  public static func sleep(untilNS: UInt64) {
+    var time = timespec(tv_sec: Int(untilNS / 1_000_000_000), tv_nsec: Int(untilNS % 1_000_000_000))
+    // Safe: the time outlives the call. A signal that interrupts it does not end it: the time is absolute.
+    while unsafe clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nil) == EINTR {}
+  }
 }
 
 /// The clock that tells the time of day. It may be set, forwards and back.
