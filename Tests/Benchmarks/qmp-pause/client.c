@@ -1,25 +1,25 @@
 // One client, two VMs that spin: vmpoold's over HTTP and QEMU's over QMP, each paused and resumed again and again, in
-// alternating rounds. A VM is paused while it is the other's turn.
+// alternating rounds, both through a Unix socket. A VM is paused while it is the other's turn.
 //
-// usage: client ROUNDS PAUSES HTTP-PORT VM-PATH QMP-SOCKET
+// usage: client ROUNDS PAUSES HTTP-SOCKET VM-PATH QMP-SOCKET
 
 #include "../measuring.h"
 #include <sys/un.h>
 
 struct side {
   const char *name;
-  int socket, port; // port 0: QMP
-  const char *path;
+  int socket;
+  const char *path; // of the VM; NULL: QMP
   char unread[4096]; // what QMP said beyond the last answer
   size_t unread_bytes;
   double *pause_p50, *pause_p99, *resume_p50; // one for each round
 };
 
-static int connect_to_socket(const char *path) {
+static int connect_to_socket(const char *path, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
   int s = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (s < 0 || connect(s, (struct sockaddr *)&address, sizeof address) < 0) fail("QMP");
+  if (s < 0 || connect(s, (struct sockaddr *)&address, sizeof address) < 0) fail(name);
   return s;
 }
 
@@ -43,10 +43,10 @@ static void read_line(struct side *side, const char *begin) {
 
 static void ask(struct side *side, const char *operation) {
   char request[512];
-  int size = side->port ? (int)write_post(request, sizeof request, side->port, side->path, operation)
+  int size = side->path ? (int)write_post(request, sizeof request, 0, side->path, operation)
                         : snprintf(request, sizeof request, "{\"execute\":\"%s\"}\n", operation);
   if (write(side->socket, request, (size_t)size) != size) fail(side->name);
-  if (side->port) read_answer(side->socket, side->name, operation);
+  if (side->path) read_answer(side->socket, side->name, operation);
   else read_line(side, "{\"return\"");
 }
 
@@ -56,13 +56,13 @@ static uint64_t timed(struct side *side, const char *operation) {
   return now_ns() - start;
 }
 
-static void pause_side(struct side *side) { ask(side, side->port ? "pause" : "stop"); }
+static void pause_side(struct side *side) { ask(side, side->path ? "pause" : "stop"); }
 
 static void run_round(struct side *side, int round, uint64_t *pauses, uint64_t *resumes, int count) {
   for (int i = 0; i < count; i++) {
-    resumes[i] = timed(side, side->port ? "resume" : "cont");
+    resumes[i] = timed(side, side->path ? "resume" : "cont");
     usleep(1000); // for the vCPU to be in its guest
-    pauses[i] = timed(side, side->port ? "pause" : "stop");
+    pauses[i] = timed(side, side->path ? "pause" : "stop");
   }
   qsort(pauses, (size_t)count, sizeof *pauses, ascending);
   qsort(resumes, (size_t)count, sizeof *resumes, ascending);
@@ -80,19 +80,19 @@ static void print_side(const struct side *side, int rounds) {
 int main(int argc, char **argv) {
   int rounds = argc == 6 ? atoi(argv[1]) : 0, count = argc == 6 ? atoi(argv[2]) : 0;
   if (rounds < 1 || rounds > 10000 || count < 1 || count > 1000000) {
-    return fprintf(stderr, "usage: client ROUNDS PAUSES HTTP-PORT VM-PATH QMP-SOCKET\n"), 64;
+    return fprintf(stderr, "usage: client ROUNDS PAUSES HTTP-SOCKET VM-PATH QMP-SOCKET\n"), 64;
   }
   double *figures = calloc((size_t)rounds * 7, sizeof *figures);
   uint64_t *durations = calloc((size_t)count * 2, sizeof *durations);
   if (!figures || !durations) fail("calloc");
-  struct side sides[2] = {{.name = "vmpoold", .port = atoi(argv[3]), .path = argv[4]}, {.name = "QEMU"}};
+  struct side sides[2] = {{.name = "vmpoold", .path = argv[4]}, {.name = "QEMU"}};
   for (int i = 0; i < 2; i++) {
     sides[i].pause_p50 = figures + i * 3 * rounds;
     sides[i].pause_p99 = sides[i].pause_p50 + rounds;
     sides[i].resume_p50 = sides[i].pause_p99 + rounds;
   }
-  sides[0].socket = connect_to_port(sides[0].port, "vmpoold");
-  sides[1].socket = connect_to_socket(argv[5]);
+  sides[0].socket = connect_to_socket(argv[3], "vmpoold");
+  sides[1].socket = connect_to_socket(argv[5], "QEMU");
   read_line(&sides[1], "{\"QMP\"");
   ask(&sides[1], "qmp_capabilities");
   for (int i = 0; i < 2; i++) pause_side(&sides[i]);
