@@ -15,6 +15,9 @@ struct side {
   double *pause_p50, *pause_p99, *resume_p50; // one for each round
 };
 
+// What a request costs for which the server does nothing: half a pause's floor, the other half is the kick.
+static const char IDLE_REQUEST[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 static int connect_to_socket(const char *path, const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
@@ -56,6 +59,18 @@ static uint64_t timed(struct side *side, const char *operation) {
   return now_ns() - start;
 }
 
+static double idle_request_p50(struct side *side, uint64_t *durations, int count) {
+  for (int i = 0; i < count; i++) {
+    usleep(1000);
+    uint64_t start = now_ns();
+    if (write(side->socket, IDLE_REQUEST, sizeof IDLE_REQUEST - 1) != sizeof IDLE_REQUEST - 1) fail(side->name);
+    read_answer(side->socket, side->name, "GET /livez");
+    durations[i] = now_ns() - start;
+  }
+  qsort(durations, (size_t)count, sizeof *durations, ascending);
+  return (double)durations[(count - 1) / 2];
+}
+
 static void pause_side(struct side *side) { ask(side, side->path ? "pause" : "stop"); }
 
 static void run_round(struct side *side, int round, uint64_t *pauses, uint64_t *resumes, int count) {
@@ -82,7 +97,7 @@ int main(int argc, char **argv) {
   if (rounds < 1 || rounds > 10000 || count < 1 || count > 1000000) {
     return fprintf(stderr, "usage: client ROUNDS PAUSES HTTP-SOCKET VM-PATH QMP-SOCKET\n"), 64;
   }
-  double *figures = calloc((size_t)rounds * 7, sizeof *figures);
+  double *figures = calloc((size_t)rounds * 8, sizeof *figures);
   uint64_t *durations = calloc((size_t)count * 2, sizeof *durations);
   if (!figures || !durations) fail("calloc");
   struct side sides[2] = {{.name = "vmpoold", .path = argv[4]}, {.name = "QEMU"}};
@@ -96,11 +111,13 @@ int main(int argc, char **argv) {
   read_line(&sides[1], "{\"QMP\"");
   ask(&sides[1], "qmp_capabilities");
   for (int i = 0; i < 2; i++) pause_side(&sides[i]);
+  double *factor = figures + 6 * rounds, *idle = figures + 7 * rounds;
   for (int round = 0; round < rounds; round++) {
     for (int i = 0; i < 2; i++) run_round(&sides[(round + i) % 2], round, durations, durations + count, count);
+    idle[round] = idle_request_p50(&sides[0], durations, count);
   }
   for (int i = 0; i < 2; i++) print_side(&sides[i], rounds);
-  double *factor = figures + 6 * rounds;
+  printf("vmpoold  GET /livez p50 %4.1f µs\n", quantile(idle, rounds, 0.5) / 1e3);
   for (int i = 0; i < rounds; i++) factor[i] = sides[1].pause_p50[i] / sides[0].pause_p50[i];
   printf("QEMU's pause p50 is %.2f times vmpoold's  (quartiles %.2f to %.2f)\n", quantile(factor, rounds, 0.5),
          quantile(factor, rounds, 0.25), quantile(factor, rounds, 0.75));
