@@ -2,11 +2,12 @@ import LinuxSupport
 public import VCPURuntime
 
 /// What making a VM costs, and unmaking it, beside the bare ioctls that do the same: 2 MiB laid out, one vCPU loaded,
-/// its thread parked. The VM never runs.
+/// its thread parked. The VM never runs. All of a round are made before one is unmade, as in a pool: each costs more the
+/// more there are, for the kernel then looks at every mapping of the process.
 public struct CreateBenchmark: Benchmark {
-  /// Each with `vmsPerRound` VMs of both sides, by turns.
+  /// Each with `vmsPerRound` VMs of one side and then of the other.
   public var rounds: Int
-  /// VMs a round and side.
+  /// VMs a round and side, which are there at once.
   public var vmsPerRound: Int
   /// How both sides' vCPUs are set up to be kicked.
   public var mechanisms: [KickMechanism]
@@ -32,23 +33,31 @@ public struct CreateBenchmark: Benchmark {
     _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool
   ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
     let (guest, mechanism) = subject.parts
-    var bare = Tally()
-    var ours = Tally()
-    for _ in 0..<vmsPerRound {
-      try measure(&bare) { () throws(BenchmarkError) in try bed.bareVM(guest, mechanism: mechanism) }
-      try measure(&ours) { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
+    func bare() throws(BenchmarkError) -> Tally {
+      try measure { () throws(BenchmarkError) in try bed.bareVM(guest, mechanism: mechanism) }
     }
-    return (bare, ours)
+    func ours() throws(BenchmarkError) -> Tally {
+      try measure { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
+    }
+    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
+    let first = try ours()
+    return (bare: try bare(), vmpool: first)
   }
 
-  private func measure(
-    _ tally: inout Tally, _ create: () throws(BenchmarkError) -> some BenchmarkVM
-  ) throws(BenchmarkError) {
-    let start = MonotonicClock.now()
-    let vm = try create()
-    let created = MonotonicClock.now()
-    vm.destroy()
-    tally.record(.create, created - start)
-    tally.record(.destroy, MonotonicClock.now() - created)
+  private func measure<VM: BenchmarkVM>(_ create: () throws(BenchmarkError) -> VM) throws(BenchmarkError) -> Tally {
+    var tally = Tally()
+    var vms: [VM] = []
+    defer { for vm in vms { vm.destroy() } }
+    while vms.count < vmsPerRound {
+      let start = MonotonicClock.now()
+      vms.append(try create())
+      tally.record(.create, MonotonicClock.now() - start)
+    }
+    while let vm = vms.popLast() {
+      let start = MonotonicClock.now()
+      vm.destroy()
+      tally.record(.destroy, MonotonicClock.now() - start)
+    }
+    return tally
   }
 }

@@ -7,9 +7,17 @@ struct BenchCreateCommand: ParsableCommand {
 
   @OptionGroup var options: BenchOptions
 
+  @Option(help: "VMs a round and side, which are there at once, 1 to 1000. Default: 25.")
+  var vms: Int?
+
+  func validate() throws {
+    guard 1...1000 ~= vms ?? 1 else { throw ValidationError("--vms is 1 to 1000.") }
+  }
+
   func run() throws {
     var benchmark = CreateBenchmark()
     if options.quick { (benchmark.rounds, benchmark.vmsPerRound) = (2, 2) }
+    benchmark.vmsPerRound = vms ?? benchmark.vmsPerRound
     try options.show(benchmark, plotting: .create, "Making a VM that is ready to run", createText)
   }
 }
