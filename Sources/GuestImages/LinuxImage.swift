@@ -13,12 +13,12 @@ struct LinuxImage: Sendable, Equatable {
   private static let zeroPage: UInt64 = 0x7000
   private static let text = (address: UInt64(0x2_0000), room: 0x1_0000)
 
-  /// Nil when `parts` are no kernel. A vmlinux, which is an ELF file as others are, is one only where somebody
+  /// Nil when `parts` are no kernel. An ELF file that does not say that it is a kernel is one only where somebody
   /// `insists`.
   init?(_ parts: ImageParts, insists: Bool) throws(ImageError) {
     if let kernel = try LinuxKernel(bzImage: parts.main) {
       self.kernel = kernel
-    } else if insists, let kernel = try LinuxKernel(vmlinux: parts.main) {
+    } else if insists || LinuxKernel.isVmlinux(parts.main), let kernel = try LinuxKernel(vmlinux: parts.main) {
       self.kernel = kernel
     } else {
       return nil

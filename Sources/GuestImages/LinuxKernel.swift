@@ -116,6 +116,14 @@ struct LinuxKernel: Sendable, Equatable {
     return word.isEmpty ? nil : String(decoding: word, as: UTF8.self)
   }
 
+  /// Whether it is an ELF file that says it is a Linux kernel: by a note of the owner `Linux` (since Linux 4.19,
+  /// include/linux/build-salt.h), which no other executable has.
+  static func isVmlinux(_ file: ImagePart) -> Bool {
+    // What is wrong with an ELF file, its own kind's loader says.
+    guard let elf = try? ELFFile(file), elf.is64Bit, let notes = try? elf.notes() else { return false }
+    return notes.contains { $0.owner == "Linux" }
+  }
+
   /// A vmlinux, which is an ELF file and starts at its entry; nil when it is none.
   init?(vmlinux file: ImagePart) throws(ImageError) {
     do throws(ELFDefect) {

@@ -157,8 +157,8 @@ struct LinuxImageTests {
     ) { try image.layout(memoryBytes: 64 * mib, vcpus: 1) }
   }
 
-  @Test func aVmlinuxIsOneWhereSomebodyInsists() throws {
-    let builder = ELFBuilder(
+  @Test func aVmlinuxIsOneWhereItSaysSoOrSomebodyInsists() throws {
+    var builder = ELFBuilder(
       entry: 0x100_0000,
       segments: [
         .init(flags: 5, virtualAddress: 0xFFFF_FFFF_8100_0000, physicalAddress: 0x100_0000, bytes: [0x90, 0xF4]),
@@ -167,6 +167,7 @@ struct LinuxImageTests {
       ])
     let image = try GuestImage(name: "linux", ImageParts(main: builder.part, initramfs: ImagePart([7])), kind: .linux)
     #expect(image.description.kind == .linux && image.description.notes == ["format": "vmlinux"])
+    #expect(throws: ImageError.self) { try GuestImage(name: "linux", ImageParts(main: builder.part)) }
     let layout = try image.layout(memoryBytes: 64 * mib, vcpus: 2)
     let start = try #require(layout.starts[0])
     #expect(start.entry == 0x100_0000 && start.mode == .long64)
@@ -174,6 +175,10 @@ struct LinuxImageTests {
     #expect(try layout.memory(at: start.rsi + 0x202, count: 6) == Array("HdrS".utf8) + [0x0F, 0x02])
     #expect(try layout.number(UInt32.self, at: start.rsi + 0x218) == UInt32(64 * mib - 4096))
     expectAscendingAndDisjoint(layout, memoryBytes: 64 * mib)
+    builder.segments.append(
+      .init(type: ELFFile.Segment.note, virtualAddress: 0, bytes: ELFBuilder.note("Linux", 0x100, [0x36, 0])))
+    #expect(
+      try GuestImage(name: "linux", ImageParts(main: builder.part)).description.notes == ["format": "vmlinux"])
   }
 
   /// Damaged headers are refused or laid out soundly: nothing traps.

@@ -28,10 +28,12 @@ enum LinuxGuest {
   /// Without XSAVE: the lab's processor lets a guest set XCR0 without telling KVM, and the kernel then warns of sizes.
   static let commandLine = "console=ttyS0 panic=-1 noxsave"
 
-  static func image(commandLine: String) throws -> GuestImage {
+  /// The bzImage, or the `vmlinux` that guest-kernel puts beside it.
+  static func image(commandLine: String, isUnpacked: Bool = false) throws -> GuestImage {
     let (kernel, initramfs) = try #require(files)
+    let file = isUnpacked ? URL(filePath: kernel).deletingLastPathComponent().appending(path: "vmlinux").path : kernel
     let parts = ImageParts(
-      main: ImagePart(FileBytes(try ReadableFile(path: kernel), identity: "kernel")),
+      main: ImagePart(FileBytes(try ReadableFile(path: file), identity: "kernel")),
       initramfs: ImagePart(FileBytes(try ReadableFile(path: initramfs), identity: "initramfs")),
       commandLine: commandLine)
     return try GuestImage(name: "linux", parts)
@@ -45,9 +47,13 @@ private final class BootedGuest {
   private var output = ""
   private var next: UInt64 = 0
 
-  init(vcpus: Int, commandLine: String = LinuxGuest.commandLine, mechanism: KickMechanism = .immediateExit) throws {
+  init(
+    vcpus: Int, commandLine: String = LinuxGuest.commandLine, mechanism: KickMechanism = .immediateExit,
+    isUnpacked: Bool = false
+  ) throws {
     machine = try RealVM.make(
-      try LinuxGuest.image(commandLine: commandLine), vcpus: vcpus, memoryMiB: 192, mechanism: mechanism,
+      try LinuxGuest.image(commandLine: commandLine, isUnpacked: isUnpacked), vcpus: vcpus, memoryMiB: 192,
+      mechanism: mechanism,
       changes: changes)
   }
 
@@ -82,7 +88,7 @@ private final class BootedGuest {
 }
 
 @Suite(.serialized, .enabled(if: LinuxGuest.files != nil)) struct LinuxGuestTests {
-  @Test(arguments: [1, 2]) func bootsEchoesAndPowersOff(vcpus: Int) throws {
+  @Test(arguments: [1, 2, 4]) func bootsEchoesAndPowersOff(vcpus: Int) throws {
     let guest = try BootedGuest(vcpus: vcpus)
     try guest.machine.tell(GuestArguments(commandLine: LinuxGuest.commandLine + " told=so"))
     try guest.machine.start(untilNS: RealVM.soon)
@@ -95,6 +101,17 @@ private final class BootedGuest {
     let long = String(repeating: "0123456789", count: 20)
     try guest.say(long + "\n")
     try guest.wait(for: "echo: " + long)
+    try guest.say("off\n")
+    #expect(guest.changes.waitForStop() == .poweredOff)
+  }
+
+  /// An ELF file as the kernel's build leaves it, taken for what it is by its bytes.
+  @Test func bootsAVmlinux() throws {
+    let guest = try BootedGuest(vcpus: 2, isUnpacked: true)
+    #expect(guest.machine.configuration.image.description.kind == .linux)
+    try guest.machine.start(untilNS: RealVM.soon)
+    try guest.wait(for: "guest: ready")
+    #expect(guest.hasSaid("guest: processors 2"))
     try guest.say("off\n")
     #expect(guest.changes.waitForStop() == .poweredOff)
   }
