@@ -20,6 +20,17 @@ package protocol Benchmark: Sendable {
   func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder])
 }
 
+extension Benchmark {
+  /// Both sides of a round, bare first if asked to.
+  func bothSides(
+    bareFirst: Bool, bare: () throws(BenchmarkError) -> Tally, vmpool: () throws(BenchmarkError) -> Tally
+  ) throws(BenchmarkError) -> (bare: Tally, vmpool: Tally) {
+    if bareFirst { return (bare: try bare(), vmpool: try vmpool()) }
+    let ours = try vmpool()
+    return (bare: try bare(), vmpool: ours)
+  }
+}
+
 /// How far a benchmark is.
 public struct BenchmarkProgress: Sendable, Equatable {
   /// Rounds of cases that are done.

@@ -39,9 +39,7 @@ public struct CreateBenchmark: Benchmark {
     func ours() throws(BenchmarkError) -> Tally {
       try measure { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
     }
-    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
-    let first = try ours()
-    return (bare: try bare(), vmpool: first)
+    return try bothSides(bareFirst: bareFirst, bare: bare, vmpool: ours)
   }
 
   private func measure<VM: BenchmarkVM>(_ create: () throws(BenchmarkError) -> VM) throws(BenchmarkError) -> Tally {

@@ -54,9 +54,7 @@ public struct ExitBenchmark: Benchmark {
     func ours() throws(BenchmarkError) -> Tally {
       try measure(subject, placement) { () throws(BenchmarkError) in try bed.machine(guest, mechanism: mechanism) }
     }
-    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
-    let tally = try ours()
-    return (bare: try bare(), vmpool: tally)
+    return try bothSides(bareFirst: bareFirst, bare: bare, vmpool: ours)
   }
 
   private func measure<VM: BenchmarkVM>(

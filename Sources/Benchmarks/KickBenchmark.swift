@@ -81,9 +81,7 @@ public struct KickBenchmark: Benchmark {
       }
       return try measure(vm, subject, guest, mechanism, placement)
     }
-    if bareFirst { return (bare: try bare(), vmpool: try ours()) }
-    let tally = try ours()
-    return (bare: try bare(), vmpool: tally)
+    return try bothSides(bareFirst: bareFirst, bare: bare, vmpool: ours)
   }
 
   private func measure(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Benchmarks
+import LinuxSupport
 
 struct BenchCreateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -18,6 +19,9 @@ struct BenchCreateCommand: ParsableCommand {
     var benchmark = CreateBenchmark()
     if options.quick { (benchmark.rounds, benchmark.vmsPerRound) = (2, 2) }
     benchmark.vmsPerRound = vms ?? benchmark.vmsPerRound
+    if let errno = DescriptorLimit.raise() {
+      throw ValidationError("the limit on descriptors cannot be raised: \(errno)")
+    }
     try options.show(benchmark, plotting: .create, "Making a VM that is ready to run", createText)
   }
 }

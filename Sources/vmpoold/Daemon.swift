@@ -31,7 +31,7 @@ struct Daemon {
     let mechanism = try mechanism(on: system)
     let file = try readConfiguration()
     let state = try openState(logger)
-    if let failure = ProcessSetup.raiseDescriptorLimit() {
+    if let failure = DescriptorLimit.raise() {
       logger.warning("the limit on descriptors could not be raised", metadata: ["error": "\(failure)"])
     }
 

@@ -15,16 +15,6 @@ enum ProcessSetup {
     signal(SIGPIPE, SIG_IGN)
   }
 
-  /// Raises the soft limit on descriptors to the hard one: a VM needs two and more.
-  static func raiseDescriptorLimit() -> Errno? {
-    var limit = rlimit()
-    let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-    // Safe: a local structure, filled before it is read.
-    guard unsafe getrlimit(files, &limit) == 0 else { return Errno(rawValue: errno) }
-    limit.rlim_cur = limit.rlim_max
-    return unsafe setrlimit(files, &limit) == 0 ? nil : Errno(rawValue: errno)
-  }
-
   /// Makes the directory if it does not exist, for this user alone, and sees that it can be written.
   static func prepareStateDirectory(_ path: String) throws(StartupError) {
     // Safe, here and below: paths live for the call.
