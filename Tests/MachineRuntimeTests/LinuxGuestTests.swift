@@ -28,7 +28,7 @@ enum LinuxGuest {
   /// Without XSAVE: the lab's processor lets a guest set XCR0 without telling KVM, and the kernel then warns of sizes.
   static let commandLine = "console=ttyS0 panic=-1 noxsave"
 
-  /// The bzImage, or the `vmlinux` that guest-kernel puts beside it.
+  /// The bzImage, or the `vmlinux` that Tests/Lab/unpack-kernel puts beside it.
   static func image(commandLine: String, isUnpacked: Bool = false) throws -> GuestImage {
     let (kernel, initramfs) = try #require(files)
     let file = isUnpacked ? URL(filePath: kernel).deletingLastPathComponent().appending(path: "vmlinux").path : kernel
@@ -53,8 +53,7 @@ private final class BootedGuest {
   ) throws {
     machine = try RealVM.make(
       try LinuxGuest.image(commandLine: commandLine, isUnpacked: isUnpacked), vcpus: vcpus, memoryMiB: 192,
-      mechanism: mechanism,
-      changes: changes)
+      mechanism: mechanism, changes: changes)
   }
 
   deinit { machine.destroy() }
