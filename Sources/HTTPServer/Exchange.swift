@@ -26,7 +26,7 @@ final class Exchange {
   private var status = 0
   private var bodySent = 0
   private var label: String?
-  private var undelivered: (@Sendable () -> Void)?
+  private var whenOver: (@Sendable (_ isDelivered: Bool) -> Void)?
   private var wasSentRaw = false
 
   init(_ connection: Connection, target: [UInt8], at address: UInt) {
@@ -170,7 +170,9 @@ final class Exchange {
   }
 
   private func send(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
-    queue(response, mhd) || refuseAnswer(mhd)
+    if queue(response, mhd) { return true }
+    response.whenOver?(false)
+    return refuseAnswer(mhd)
   }
 
   private func refuseAnswer(_ mhd: MHDConnection) -> Bool {
@@ -191,7 +193,7 @@ final class Exchange {
     guard mhd.queue(made, status: response.status) else { return false }
     status = response.status
     label = response.label
-    undelivered = response.undelivered
+    whenOver = response.whenOver
     bodySent = hasBody(response) ? response.file.map { Int(clamping: $0.size) } ?? response.body.count : 0
     return true
   }
@@ -219,7 +221,7 @@ final class Exchange {
         userAgent: head.headers["User-Agent"],
         aborted: isAborted, label: label))
     stream?.whenClosed?()
-    if isAborted { undelivered?() }
+    whenOver?(!isAborted)
   }
 
   /// The path of a head that was refused, fit for a log.

@@ -83,9 +83,10 @@ public struct HTTPResponse: Sendable {
   public var body: [UInt8]
   /// Sent instead of the body, read as the client takes it.
   public var file: ReadableFile?
-  /// Never sent: called if the client is seen to be gone before all of it was handed to the kernel. On one of the
-  /// server's threads; must not block.
-  public var undelivered: (@Sendable () -> Void)?
+  /// Never sent: called once when it is over, with true if all of it was handed to the kernel, false if it could not be
+  /// sent or its client was seen to be gone before. On one of the server's threads, after which the client's next request
+  /// is looked at; must not block.
+  public var whenOver: (@Sendable (_ isDelivered: Bool) -> Void)?
   /// Never sent: given back in the access record, for a handler that wants to know there which answer it was.
   public var label: String?
 

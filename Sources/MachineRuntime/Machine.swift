@@ -157,9 +157,23 @@ public final class Machine: Sendable {
 
   /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
   public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
+    begin()
+    try control(.start, "start", untilNS: deadlineNS)
+  }
+
+  /// `ready` → `running` by somebody who has something more urgent to do first than to wake threads: what is returned does
+  /// that. Whoever asks anything of the VM meanwhile finds it running, and waits for that.
+  public func startAsleep() throws(MachineControlError) -> OwedWake {
+    begin()
+    if case .refused(let state, let isStopping) = core.on(.start, wakes: false) {
+      throw .invalidState(operation: "start", state, isStopping: isStopping)
+    }
+    return OwedWake { [core] in core.wake() }
+  }
+
+  private func begin() {
     // First: a start that is not acknowledged in time is a start all the same, and one that is refused came too late.
     if let limit = configuration.deadlineNS { self.limit(toNS: limit) }
-    try control(.start, "start", untilNS: deadlineNS)
   }
 
   /// Stops it (as `deadline`) in `delayNS`, if that was not settled before. Before `start` it takes the place of what

@@ -80,9 +80,10 @@ final class MachineCore: ExitHandler {
     case refused(MachineState, isStopping: Bool)
   }
 
-  /// Applies an event and publishes the goal that follows from it. Waits for nothing.
+  /// Applies an event and publishes the goal that follows from it. Waits for nothing. Where `wakes` is false, vCPUs that
+  /// sleep are left to `wake`.
   @discardableResult
-  func on(_ event: Lifecycle.Event) -> Outcome {
+  func on(_ event: Lifecycle.Event, wakes: Bool = true) -> Outcome {
     let (outcome, announces) = guarded.withLock { guarded -> (Outcome, Bool) in
       let before = guarded.lifecycle.state
       let action = guarded.lifecycle.on(event)
@@ -96,8 +97,8 @@ final class MachineCore: ExitHandler {
       switch action {
       case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), announces)
       case .announceStop: return (.pending([]), announces)
-      case .none: return (.pending(Self.publish(nil, guarded.vcpus)), announces)
-      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus)), announces)
+      case .none: return (.pending(Self.publish(nil, guarded.vcpus, wakes)), announces)
+      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus, wakes)), announces)
       }
     }
     if announces { announce() }
@@ -120,14 +121,19 @@ final class MachineCore: ExitHandler {
 
   /// Signals all first; waiting comes later. Without a goal it asks where the vCPUs are, so that "it is so already" is
   /// acknowledged too: whoever pauses a VM that another one is just pausing waits until it is paused.
-  private static func publish(_ goal: VCPUGoal?, _ vcpus: [VCPU]) -> [PendingRequest] {
+  private static func publish(_ goal: VCPUGoal?, _ vcpus: [VCPU], _ wakes: Bool) -> [PendingRequest] {
     vcpus.map { vcpu in
       do throws(KickError) {
-        return PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request(goal: goal)))
+        return PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request(goal: goal, wakes: wakes)))
       } catch {
         return PendingRequest(vcpu: vcpu, ticket: .failure(error))
       }
     }
+  }
+
+  /// Wakes vCPUs whose goal was published without.
+  func wake() {
+    for vcpu in vcpus { vcpu.wake() }
   }
 
   /// Tells the guest that its console has input.

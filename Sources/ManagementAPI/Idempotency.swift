@@ -77,7 +77,7 @@ struct IdempotentRequest: Sendable {
   /// Keeps an answer that is about to be sent. A client that does not get it can ask again: nothing is taken back.
   func keep(_ response: inout HTTPResponse) {
     guard (200...299).contains(response.status) else { return forget() }
-    response.undelivered = nil
+    if let whenOver = response.whenOver { response.whenOver = { _ in whenOver(true) } }
     let fields = response.headers.map { StoredResponse.Field(name: $0.name, value: $0.value) }
     do throws(StateStoreError) {
       try state.finishIdempotent(

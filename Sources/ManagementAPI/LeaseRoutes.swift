@@ -24,13 +24,21 @@ enum LeaseRoutes {
   ]
 
   private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let request = try LeaseRequest(try call.documentIfAny(LeaseRequestDocument.self), by: call.origin)
+    let document = try call.documentIfAny(LeaseRequestDocument.self)
+    let request = try LeaseRequest(document, by: call.origin)
+    let starts = document?.start ?? true
     try api.check(request.arguments, forPool: call.parameters.name)
     return try lease(api, from: call.parameters.name, request) { lease throws(APIProblem) in
       var response = HTTPResponse.dynamic(status: 201, type: "application/json", body: LeaseText.document(lease))
       response.headers.append(("Location", "/v1/leases/" + lease.id))
-      // Nobody else knows of the lease, and nobody would ever end it.
-      response.undelivered = { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
+      // Whoever looks finds it running. Its threads want processors, so they are woken when the answer is on its way: they
+      // would be waited for otherwise. A VM that was deleted meanwhile has ended its lease, too.
+      let wake = starts ? try? lease.vm.machine.startAsleep() : nil
+      response.whenOver = { isDelivered in
+        wake?.deliver()
+        // Nobody else knows of the lease, and nobody would ever end it.
+        if !isDelivered { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
+      }
       return response
     }
   }
@@ -193,8 +201,7 @@ extension LeaseRequest {
     }
     self.init(
       ttlNS: try Self.ttlNS(document?.ttlMS), waitNS: try Self.waitNS(document?.waitMS),
-      start: document?.start ?? true, labels: labels,
-      arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
+      labels: labels, arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
       origin: origin)
   }
 

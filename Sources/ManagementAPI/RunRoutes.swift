@@ -23,7 +23,7 @@ enum RunRoutes {
     let deadlineMS = try checked(document?.deadlineMS, default: 10_000, in: 1...86_400_000, at: "/deadline_ms")
     let deadlineNS = UInt64(deadlineMS) * 1_000_000
     let request = LeaseRequest(
-      ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS), start: false,
+      ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS),
       labels: ["for": "run"],
       arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
       origin: call.origin)

@@ -8,8 +8,7 @@ extension Fleet {
   /// Takes a VM out of a pool's stock for somebody. Where there is none, waits in the pool's queue for as long as the
   /// request says; `later` is called then, once, on any thread.
   ///
-  /// When this returns a lease it is recorded, and the VM is running if that was asked for: its vCPUs are on their way
-  /// into the guest, and whatever is asked of them next finds them there or waits for it.
+  /// When this returns a lease it is recorded. Its VM is ready, and told what its guest should be told.
   public func lease(
     from pool: String, _ request: LeaseRequest, later: @escaping @Sendable (Result<Lease, LeaseRefusal>) -> Void
   ) throws(LeaseRefusal) -> LeaseAnswer {
@@ -36,8 +35,8 @@ extension Fleet {
     return .granted(try handOver(lease, request).get())
   }
 
-  /// An id that no other lease has or had: the time. So what is recorded of new leases stands together, on one page of
-  /// the state's file, most of the time.
+  /// An id that no other lease has or had: the time. So what is recorded of a new lease goes to the end of what is
+  /// recorded.
   private func nextLeaseID(_ tables: inout Tables) -> String {
     tables.lastLeaseID = max(tables.lastLeaseID + 1, UInt64(max(0, Date().timeIntervalSince1970 * 1e9)))
     return "lease-" + hex(tables.lastLeaseID, digits: 16)
@@ -60,8 +59,7 @@ extension Fleet {
     return lease
   }
 
-  /// Records a lease, tells the VM's guest what it should be told and starts it; where it cannot be recorded it never
-  /// was.
+  /// Records a lease and tells the VM's guest what it should be told; where it cannot be recorded it never was.
   func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
     do throws(JournalFailure) {
       try journal?.granted(lease, by: request.origin)
@@ -79,9 +77,6 @@ extension Fleet {
       _ = end(lease.id, .abandoned, by: .server)
       return .failure(.untold(vm: lease.vm.id, error))
     }
-    // Asked for, not waited for: that takes longer than all the rest, and the vCPUs serve requests in order. A VM that was
-    // deleted meanwhile has ended its lease, too.
-    if request.start { try? lease.vm.machine.start(untilNS: 0) }
     return .success(lease)
   }
 

@@ -163,7 +163,14 @@ func randomHex(digits: Int) -> String {
   hex(UInt64.random(in: 0...(UInt64.max >> UInt64(64 - 4 * digits))), digits: digits)
 }
 
+/// The lowest `digits` hex digits of a number.
 func hex(_ number: UInt64, digits: Int) -> String {
-  let text = String(number, radix: 16)
-  return String(repeating: "0", count: digits - text.utf8.count) + text
+  // Safe: so many bytes are asked for, and all of them written.
+  unsafe String(unsafeUninitializedCapacity: digits) { buffer in
+    for index in 0..<digits {
+      let digit = UInt8(truncatingIfNeeded: number >> UInt64(4 * (digits - 1 - index))) & 15
+      unsafe buffer[index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
+    }
+    return digits
+  }
 }

@@ -8,8 +8,6 @@ public struct LeaseRequest: Sendable {
   public var ttlNS: UInt64
   /// How long to wait for a VM when there is none; 0 for not at all.
   public var waitNS: UInt64
-  /// Whether the VM is started before it is handed over.
-  public var start: Bool
   /// Whatever the client wants to find there again.
   public var labels: [String: String]
   /// What the guest is told before it is started.
@@ -19,12 +17,11 @@ public struct LeaseRequest: Sendable {
 
   /// A request.
   public init(
-    ttlNS: UInt64, waitNS: UInt64, start: Bool, labels: [String: String] = [:],
+    ttlNS: UInt64, waitNS: UInt64, labels: [String: String] = [:],
     arguments: GuestArguments = GuestArguments(), origin: Origin
   ) {
     self.ttlNS = ttlNS
     self.waitNS = waitNS
-    self.start = start
     self.labels = labels
     self.arguments = arguments
     self.origin = origin

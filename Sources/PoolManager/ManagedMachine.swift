@@ -20,6 +20,8 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func tell(_ told: GuestArguments) throws(MachineControlError)
   /// `ready` → `running`.
   func start(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// `ready` → `running`, without waiting; its vCPUs sleep on until what is returned is delivered, which should be soon.
+  func startAsleep() throws(MachineControlError) -> OwedWake
   /// Stops it (as `deadline`) in `delayNS`. Before `start`; what its configuration says is then forgotten.
   func limit(toNS delayNS: UInt64)
   /// `running` → `paused`.

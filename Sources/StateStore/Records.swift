@@ -37,7 +37,8 @@ public struct StoredImage: Sendable, Equatable {
 
 /// A lease, open or ended. Times are Unix milliseconds.
 public struct StoredLease: Sendable, Equatable {
-  /// Unique among all leases, ended ones included.
+  /// `lease-` and sixteen lower-case hex digits, unique among all leases, ended ones included. The rows of those that grow
+  /// stand together.
   public var id: String
   /// The name of the pool that the VM is from.
   public var pool: String

@@ -126,11 +126,18 @@ public enum VCPUState: UInt8, Sendable {
 
   /// Publishes a request and delivers it: steps 1 and 2 of the protocol. Does not wait.
   ///
-  /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`.
-  public func request(goal: VCPUGoal? = nil) throws(KickError) -> KickTicket {
+  /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`. Where `wakes` is false
+  /// a parked vCPU sleeps on until somebody calls `wake`: soon, for whoever makes a request meanwhile waits for that, too.
+  public func request(goal: VCPUGoal? = nil, wakes: Bool = true) throws(KickError) -> KickTicket {
     let now = MonotonicClock.now()
     if goal == nil { leaveTheGuestSomeTime(since: now) }
-    return try publish(goal == nil ? .kick : .goal, goal: goal, requestedAtNS: now)
+    return try publish(goal == nil ? .kick : .goal, goal: goal, wakes: wakes, requestedAtNS: now)
+  }
+
+  /// Delivers a request that was published without waking the vCPU.
+  public func wake() {
+    // Safe: `control` lives as long as this object. One that does not sleep, or has ended, is woken for nothing.
+    unsafe Futex.wakeAll(ckvm_request_futex(control))
   }
 
   /// Kicks that follow each other as fast as they are answered would catch the thread in user space or on its way into
@@ -153,11 +160,11 @@ public enum VCPUState: UInt8, Sendable {
   /// Tells the vCPU that a device has something for its guest, in case it sleeps. Does not wait.
   public func notifyInput() {
     // An ended vCPU has no use for input.
-    _ = try? publish(.input, goal: nil, requestedAtNS: MonotonicClock.now())
+    _ = try? publish(.input, goal: nil, wakes: true, requestedAtNS: MonotonicClock.now())
   }
 
   private func publish(
-    _ reasons: RequestWord.Reasons, goal: VCPUGoal?, requestedAtNS: UInt64
+    _ reasons: RequestWord.Reasons, goal: VCPUGoal?, wakes: Bool, requestedAtNS: UInt64
   ) throws(KickError) -> KickTicket {
     // Safe, here and below: `control` lives as long as this object.
     var found = unsafe ckvm_request_load(control)
@@ -165,7 +172,7 @@ public enum VCPUState: UInt8, Sendable {
       guard let (next, delivery) = RequestWord(bits: found).requesting(reasons, goal: goal) else { throw .ended }
       if unsafe ckvm_request_exchange(control, &found, next.bits) {
         if delivery == .signal, let errno = sendSignal() { throw .signalFailed(errno) }
-        if delivery == .wake { unsafe Futex.wakeAll(ckvm_request_futex(control)) }
+        if delivery == .wake, wakes { wake() }
         return KickTicket(
           generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared,
           signalsSent: delivery == .signal ? 1 : 0)
@@ -227,7 +234,7 @@ public enum VCPUState: UInt8, Sendable {
 
   private func resend(_ ticket: inout KickTicket) throws(KickError) {
     if RequestWord(bits: unsafe ckvm_request_load(control)).isParked {
-      unsafe Futex.wakeAll(ckvm_request_futex(control))
+      wake()
     } else if let errno = sendSignal() {
       throw .signalFailed(errno)
     } else {

@@ -61,6 +61,24 @@ extension HTTPServerTests {
       #expect(!other.complete(TestHandler.text("")) && !responder.complete(TestHandler.text("")))
     }
 
+    @Test func anAnswerIsToldOnceWhatBecameOfIt() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      #expect(try client.exchange("GET /told HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+      #expect(try server.handler.left(1) == ["delivered"])
+      #expect(try client.exchange("HEAD /told HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+      #expect(try server.handler.left(2).last == "delivered")
+      #expect(try client.exchange("GET /told/unfit HTTP/1.1\r\nHost: a\r\n\r\n").status == 500)
+      #expect(try server.handler.left(3).last == "undelivered")
+      let other = try server.client()
+      try other.send("GET /told/big HTTP/1.1\r\nHost: a\r\n\r\n")
+      #expect(try other.responseHead().status == 200)
+      other.reset()
+      #expect(try server.handler.left(4).last == "undelivered")
+      server.server.stop()
+      #expect(server.handler.leftSoFar.count == 4)
+    }
+
     @Test func pipelinedRequestsAreNoDeparture() throws {
       let server = try TestServer()
       let client = try server.client()

@@ -87,6 +87,11 @@ final class TestHandler: HTTPHandler {
     case "dropped": return .later { _ in }
     case "split": return .now(HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Injected: b")]))
     case "cut": return .now(HTTPResponse(status: 200, headers: [("X-Cut", "a\0b")]))
+    case "told":
+      var response = HTTPResponse(status: request.head.pathSegments.last == "unfit" ? 99 : 200)
+      if request.head.pathSegments.last == "big" { response.body = [UInt8](repeating: 0x62, count: 8 << 20) }
+      response.whenOver = { self.noting($0 ? "delivered" : "undelivered")() }
+      return .now(response)
     case "length": return .now(HTTPResponse(status: 200, headers: [("Content-Length", "7")]))
     case "status": return .now(HTTPResponse(status: 99))
     default: return .now(Self.text("plain"))

@@ -40,6 +40,36 @@ import VCPURuntime
     #expect(throws: MachineControlError.deleted) { try machine.snapshot(vcpu: 0) }
   }
 
+  @Test func whatIsStartedAsleepIsRunningAndGoesWhenItIsWoken() throws {
+    let machine = try RealVM.make("spin", vcpus: 2)
+    defer { machine.destroy() }
+    let wake = try machine.startAsleep()
+    #expect(machine.state == .running)
+    // It is paused, though nobody has acknowledged that yet.
+    try? machine.pause(untilNS: 0)
+    #expect(throws: MachineControlError.invalidState(operation: "start", .paused)) { try machine.startAsleep() }
+    try? machine.resume(untilNS: 0)
+    let kicks = try machine.requestKicks(vcpu: nil)
+    wake.deliver()
+    #expect(try kicks.wait(untilNS: RealVM.soon).count == 2)
+    #expect(machine.vcpuSnapshots.map(\.state) == [.running, .running])
+  }
+
+  @Test func aWakeThatIsLetGoOfIsDelivered() throws {
+    let machine = try RealVM.make("halt")
+    defer { machine.destroy() }
+    _ = try machine.startAsleep()
+    #expect(try machine.requestKicks(vcpu: 0).wait(untilNS: RealVM.soon).count == 1)
+  }
+
+  @Test func aWakeThatComesTooLateFindsNobody() throws {
+    let machine = try RealVM.make("spin")
+    let wake = try machine.startAsleep()
+    machine.destroy()
+    wake.deliver()
+    #expect(machine.state == .stopped(.killed))
+  }
+
   @Test func changesAreAnnouncedInOrder() throws {
     let changes = Changes()
     let machine = try RealVM.make("spin", changes: changes)

@@ -98,6 +98,7 @@ final class Harness: Sendable {
       request.sink = sink
       response = Self.feed(bytes, to: sink, piece) ?? answer(request)
     }
+    response.whenOver?(true)
     let reply = Reply(response)
     reply.checkCommonRules(sourceLocation)
     OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation)

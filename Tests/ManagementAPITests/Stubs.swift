@@ -56,6 +56,10 @@ final class StubMachine: ManagedMachine {
   func limit(toNS: UInt64) {}
   func tell(_ told: GuestArguments) throws(MachineControlError) {}
   func start(untilNS: UInt64) throws(MachineControlError) { try control() }
+  func startAsleep() throws(MachineControlError) -> OwedWake {
+    try control()
+    return OwedWake {}
+  }
   func pause(untilNS: UInt64) throws(MachineControlError) { try control() }
   func resume(untilNS: UInt64) throws(MachineControlError) { try control() }
   func stop(_ reason: MachineStop, untilNS: UInt64) throws(MachineControlError) { try control() }
@@ -108,6 +112,7 @@ final class DeafMachine: ManagedMachine {
   func limit(toNS delay: UInt64) { real.limit(toNS: delay) }
   func tell(_ told: GuestArguments) throws(MachineControlError) { try real.tell(told) }
   func start(untilNS end: UInt64) throws(MachineControlError) { try real.start(untilNS: end) }
+  func startAsleep() throws(MachineControlError) -> OwedWake { try real.startAsleep() }
   func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
   func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }
   func stop(_ reason: MachineStop, untilNS end: UInt64) throws(MachineControlError) {

@@ -38,7 +38,7 @@ struct ConcurrencyTests {
     case 6: state.flush(logLimit: [0, 10, .max][round % 3])
     case 7: try state.prune(nowMS: 2000)
     default:
-      let id = "l-\(thread)-\(round)"
+      let id = Sample.id(thread * 1000 + round)
       try state.recordLease(
         Sample.lease(id, fence: thread * 1000 + round), by: "127.0.0.1", requestID: nil)
       try state.extendLease(id: id, expiresAtMS: round, audit: nil)

@@ -13,7 +13,7 @@ struct DamageTests {
     scratch = try Scratch()
     let state = try StateDatabase.open(directory: scratch.path)
     for fence in 1...100 {
-      let id = "l-\(fence)"
+      let id = Sample.id(fence)
       try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
     }
     state.close()
@@ -149,7 +149,7 @@ struct DamageTests {
       try scratch.replace(with: bytes)
       do {
         let state = try StateDatabase.open(directory: scratch.path)
-        _ = try state.lease(id: "l-7")
+        _ = try state.lease(id: Sample.id(7))
         _ = try state.audit(after: 0, limit: 1000)
       } catch {
         refused += 1

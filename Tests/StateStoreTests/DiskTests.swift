@@ -10,7 +10,7 @@ struct DiskTests {
     let disk = try SmallFileSystem("size=256k")
     var promised: [String] = []
     func grant(_ state: StateDatabase) throws {
-      let id = "l-\(promised.count + 1)"
+      let id = Sample.id(promised.count + 1)
       try state.recordLease(
         Sample.lease(id, fence: promised.count + 1), by: "127.0.0.1", requestID: nil)
       promised.append(id)
@@ -25,7 +25,7 @@ struct DiskTests {
       #expect(path == disk.path + "/vmpool.db")
       #expect(promised.count > 10)
       // What failed did not happen; what was promised is there, and can be read.
-      #expect(try state.lease(id: "l-\(promised.count + 1)") == nil)
+      #expect(try state.lease(id: Sample.id(promised.count + 1)) == nil)
       for id in promised { #expect(try state.lease(id: id) != nil) }
       #expect(try state.audit(after: 0, limit: 10_000).map(\.entry.subject) == promised)
       #expect(throws: StateStoreError.self) { try grant(state) }

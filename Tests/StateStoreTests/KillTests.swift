@@ -90,7 +90,7 @@ struct KillTests {
     guard state.recovered.highestFence == expected.fence || expected.leases.isEmpty else {
       return "fence \(state.recovered.highestFence), not \(expected.fence)"
     }
-    guard try state.lease(id: prefix + "l\(expected.fence + 1)") == nil else { return "one lease more" }
+    guard try state.lease(id: Sample.id(expected.fence + 1)) == nil else { return "one lease more" }
     for var lease in expected.leases.values {
       let found = try state.lease(id: lease.id)
       if lease.end == nil { lease.end = found?.end?.reason == .lost ? found?.end : nil }

@@ -46,7 +46,7 @@ struct Expected: Equatable {
     let number = Int.random(in: 0..<1000, using: &generator)
     switch (number % 10, open, key) {
     case (0...2, _, _), (3...4, nil, _):
-      return .grant(Sample.lease("r\(round)-l\(fence + 1)", fence: fence + 1, grantedAtMS: number))
+      return .grant(Sample.lease(Sample.id(fence + 1), fence: fence + 1, grantedAtMS: number))
     case (3, let id?, _): return .extend(id, expiresAtMS: number)
     case (4, let id?, _): return .end(id, LeaseEnd(reason: .released, atMS: number, detail: "\(number)"))
     case (5, _, _): return .putPool("r\(round)-p\(number / 10 % 4)", revision: revision + 1)

@@ -14,7 +14,7 @@ struct PruningTests {
 
   private func grant(_ state: StateDatabase, _ numbers: ClosedRange<Int>, endedAtMS: (Int) -> Int?) throws {
     for number in numbers {
-      let id = "l-\(number)"
+      let id = Sample.id(number)
       try state.recordLease(Sample.lease(id, fence: number), by: "127.0.0.1", requestID: nil)
       guard let atMS = endedAtMS(number) else { continue }
       let end = LeaseEnd(reason: .released, atMS: atMS)
@@ -27,7 +27,7 @@ struct PruningTests {
     try grant(state, 1...600) { $0 <= 550 ? $0 : nil }
     try state.prune(nowMS: 86_400_000 + 540)
     for number in 1...600 {
-      #expect(try (state.lease(id: "l-\(number)") == nil) == (number <= 540), "\(number)")
+      #expect(try (state.lease(id: Sample.id(number)) == nil) == (number <= 540), "\(number)")
     }
   }
 
@@ -36,7 +36,7 @@ struct PruningTests {
     try grant(state, 1...600) { $0 == 600 ? nil : 1000 - $0 }
     try state.prune(nowMS: 1000)
     for number in 1...600 {
-      #expect(try (state.lease(id: "l-\(number)") != nil) == (number <= 10 || number == 600), "\(number)")
+      #expect(try (state.lease(id: Sample.id(number)) != nil) == (number <= 10 || number == 600), "\(number)")
     }
   }
 
@@ -46,8 +46,8 @@ struct PruningTests {
       let state = try state(scratch.path, kept: 0)
       try grant(state, 1...300) { 1000 - $0 }
       try state.prune(nowMS: 1000)
-      #expect(try state.lease(id: "l-300") == nil)
-      #expect(try state.lease(id: "l-1") == nil)
+      #expect(try state.lease(id: Sample.id(300)) == nil)
+      #expect(try state.lease(id: Sample.id(1)) == nil)
     }
     #expect(try state(scratch.path, kept: 0).recovered.highestFence == 300)
   }
@@ -63,7 +63,7 @@ struct PruningTests {
       let before = try state.audit(after: 0, limit: 1000)
       #expect(before.map(\.sequence) == Array(1...500))
       try state.prune(nowMS: 1000)
-      #expect(try state.lease(id: "l-1") == nil && state.lease(id: "l-3") != nil)
+      #expect(try state.lease(id: Sample.id(1)) == nil && state.lease(id: Sample.id(3)) != nil)
       #expect(try state.audit(after: 0, limit: 1000) == before)
     }
     let state = try StateDatabase.open(directory: scratch.path, limits: limits)

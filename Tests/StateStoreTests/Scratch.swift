@@ -64,6 +64,12 @@ enum Sample {
     AuditEntry(who: "127.0.0.1", action: action, subject: subject, requestID: requestID, atMS: 1000, detail: nil)
   }
 
+  /// A lease's id.
+  static func id(_ number: Int) -> String {
+    let digits = String(number, radix: 16)
+    return "lease-" + String(repeating: "0", count: 16 - digits.count) + digits
+  }
+
   static func lease(_ id: String, fence: Int, grantedAtMS: Int = 1000) -> StoredLease {
     StoredLease(
       id: id, pool: "build", vm: "vm-\(fence)", fence: fence, labels: #"{"ci":"ünïcode"}"#, grantedAtMS: grantedAtMS,

@@ -66,52 +66,77 @@ struct StateDatabaseTests {
 
   @Test(arguments: [false, true]) func aLeaseIsGrantedExtendedAndEnded(onDisk: Bool) throws {
     let state = try open(onDisk: onDisk)
-    var lease = Sample.lease("l-1", fence: 3)
+    var lease = Sample.lease(Sample.id(1), fence: 3)
     try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
-    #expect(try state.lease(id: "l-1") == lease)
-    try state.extendLease(id: "l-1", expiresAtMS: 7777, audit: nil)
+    #expect(try state.lease(id: Sample.id(1)) == lease)
+    try state.extendLease(id: Sample.id(1), expiresAtMS: 7777, audit: nil)
     lease.expiresAtMS = 7777
-    #expect(try state.lease(id: "l-1") == lease)
+    #expect(try state.lease(id: Sample.id(1)) == lease)
     lease.end = LeaseEnd(reason: .expired, atMS: 8888, detail: "nobody came")
-    try state.endLeases([("l-1", lease.end!, Sample.audit("lease.end", "l-1"))])
-    #expect(try state.lease(id: "l-1") == lease)
+    try state.endLeases([(Sample.id(1), lease.end!, Sample.audit("lease.end", Sample.id(1)))])
+    #expect(try state.lease(id: Sample.id(1)) == lease)
     let actions = try state.audit(after: 0, limit: 10).map(\.entry.action)
     #expect(actions == ["lease.grant", "lease.end"])
   }
 
   @Test func whatContradictsTheRecordIsRefusedInWhole() throws {
     let state = try open()
-    let lease = Sample.lease("l-1", fence: 3)
-    let audit = Sample.audit("test", "l-1")
+    let lease = Sample.lease(Sample.id(1), fence: 3)
+    let audit = Sample.audit("test", Sample.id(1))
     try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
     let end = LeaseEnd(reason: .released, atMS: 1)
-    try state.endLeases([("l-1", end, audit)])
+    try state.endLeases([(Sample.id(1), end, audit)])
     let before = try state.audit(after: 0, limit: 10)
     #expect(throws: StateStoreError.self) { try state.recordLease(lease, by: "127.0.0.1", requestID: nil) }
-    #expect(throws: StateStoreError.self) { try state.extendLease(id: "l-1", expiresAtMS: 1, audit: audit) }
-    #expect(try state.endLeases([("l-1", end, audit), ("none", end, audit)]) == ["l-1", "none"])
+    #expect(throws: StateStoreError.self) { try state.extendLease(id: Sample.id(1), expiresAtMS: 1, audit: audit) }
+    #expect(try state.endLeases([(Sample.id(1), end, audit), ("none", end, audit)]) == [Sample.id(1), "none"])
     #expect(try state.audit(after: 0, limit: 10) == before)
+  }
+
+  @Test(
+    arguments: ["0000000000000000", "7fffffffffffffff", "8000000000000000", "fedcba9876543210"].map { "lease-" + $0 })
+  func everyNumberIsALeasesId(id: String) throws {
+    let state = try open()
+    let lease = Sample.lease(id, fence: 3)
+    try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
+    #expect(try state.lease(id: id) == lease)
+    #expect(try state.audit(after: 0, limit: 10).map(\.entry.subject) == [id])
+  }
+
+  @Test(arguments: [
+    "", "lease-", "lease-1", "lease-00000000000000000", "lease-000000000000000A", "v-0000000000000000000",
+  ])
+  func whatIsNoLeasesIdIsNoLeases(id: String) throws {
+    let state = try open()
+    try state.recordLease(Sample.lease(Sample.id(0), fence: 1), by: "127.0.0.1", requestID: nil)
+    #expect(throws: StateStoreError.self) {
+      try state.recordLease(Sample.lease(id, fence: 3), by: "127.0.0.1", requestID: nil)
+    }
+    #expect(try state.lease(id: id) == nil)
+    #expect(throws: StateStoreError.self) { try state.extendLease(id: id, expiresAtMS: 1, audit: nil) }
+    #expect(try state.endLeases([(id, LeaseEnd(reason: .released, atMS: 1), Sample.audit("test", "x"))]) == [id])
+    #expect(try state.audit(after: 0, limit: 10).count == 1)
   }
 
   @Test func openLeasesAreLostWithTheProcess() throws {
     do {
       let state = try open()
       for fence in 1...3 {
-        let id = "l-\(fence)"
+        let id = Sample.id(fence)
         try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
       }
       let end = LeaseEnd(reason: .released, atMS: 1)
-      try state.endLeases([("l-3", end, Sample.audit("lease.end", "l-3"))])
+      try state.endLeases([(Sample.id(3), end, Sample.audit("lease.end", Sample.id(3)))])
     }
     let state = try open()
-    #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
+    #expect(state.recovered.lostLeases.map(\.id) == [Sample.id(1), Sample.id(2)])
     #expect(state.recovered.highestFence == 3)
-    let lost = try #require(try state.lease(id: "l-1")?.end)
+    let lost = try #require(try state.lease(id: Sample.id(1))?.end)
     #expect(lost.reason == .lost && lost.atMS == 5000 && lost.detail != nil)
-    #expect(try state.lease(id: "l-3")?.end?.reason == .released)
+    #expect(try state.lease(id: Sample.id(3))?.end?.reason == .released)
     let entries = try state.audit(after: 4, limit: 10).map(\.entry)
     #expect(entries.map(\.action) == ["lease.lost", "lease.lost"])
-    #expect(Set(entries.map(\.subject)) == ["l-1", "l-2"])
+    #expect(Set(entries.map(\.subject)) == [Sample.id(1), Sample.id(2)])
     state.close()
     #expect(try open().recovered.lostLeases.isEmpty)
   }
@@ -140,32 +165,43 @@ struct StateDatabaseTests {
       var tool = try Connection(scratch.path + "/vmpool.db", .existing)
       try tool.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
       tool.close()
-      try state.recordLease(Sample.lease("l-\(number)", fence: number), by: "127.0.0.1", requestID: nil)
+      try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
       try state.append(Sample.audit("after", "x"))
     }
     #expect(try state.audit(after: 0, limit: 10).map(\.sequence) == Array(1...7))
   }
 
-  @Test func whatAnEarlierReleaseWroteIsTakenOver() throws {
+  /// Version 1 had grants in the audit log, version 3 has them in the leases' rows.
+  @Test(arguments: [1, 3]) func whatAnEarlierReleaseWroteIsTakenOver(version: Int) throws {
+    let ids = ["lease-18eb0123456789ab", "lease-fedcba9876543210"]
     do {
       var connection = try Connection(scratch.path + "/vmpool.db", .create)
-      try connection.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL; \(Schema.steps[0])")
-      try connection.script("PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = 1")
-      for number in 1...2 {
+      try connection.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL")
+      for step in Schema.steps.prefix(version) { try connection.script(step) }
+      try connection.script("PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = \(version)")
+      for (number, id) in zip(1..., ids) {
+        let end = number == 2 ? "1500, 'expired', 'so'" : "NULL, NULL, NULL"
+        let grant = version == 1 ? "" : ", \(number), 'x', 'r-\(number)'"
         try connection.run(
-          "INSERT INTO lease VALUES(?, 'p', 'vm-1', ?, '{}', 1, 2, 3, NULL, NULL, NULL)", .text("l-\(number)"),
-          .int(number))
-        try connection.run(
-          "INSERT INTO audit VALUES(?, 'x', 'lease.grant', ?, NULL, 1, NULL)", .int(number), .text("l-\(number)"))
+          "INSERT INTO lease VALUES(?, 'p', 'vm-1', ?, '{}', 1, 2, 3, \(end)\(grant))", .text(id), .int(number))
+        if version == 1 {
+          try connection.run(
+            "INSERT INTO audit VALUES(?, 'x', 'lease.grant', ?, NULL, 1, NULL)", .int(number), .text(id))
+        }
       }
     }
     let state = try open()
-    #expect(state.recovered.lostLeases.map(\.id) == ["l-1", "l-2"])
-    try state.recordLease(Sample.lease("l-3", fence: 3), by: "127.0.0.1", requestID: "r-3")
+    #expect(state.recovered.lostLeases.map(\.id) == [ids[0]])
+    #expect(state.recovered.highestFence == 2)
+    let ended = try #require(try state.lease(id: ids[1]))
+    #expect(ended.end == LeaseEnd(reason: .expired, atMS: 1500, detail: "so"))
+    #expect(ended.pool == "p" && ended.vm == "vm-1" && ended.fence == 2 && ended.maxExpiresAtMS == 3)
+    try state.recordLease(Sample.lease(Sample.id(3), fence: 3), by: "127.0.0.1", requestID: "r-3")
     let records = try state.audit(after: 0, limit: 10)
-    #expect(records.map(\.sequence) == Array(1...5))
-    #expect(records.map(\.entry.action) == ["lease.grant", "lease.grant", "lease.lost", "lease.lost", "lease.grant"])
-    #expect(records.last?.entry.requestID == "r-3" && records.last?.entry.subject == "l-3")
+    #expect(records.map(\.sequence) == Array(1...4))
+    #expect(records.map(\.entry.action) == ["lease.grant", "lease.grant", "lease.lost", "lease.grant"])
+    #expect(records.map(\.entry.subject) == [ids[0], ids[1], ids[0], Sample.id(3)])
+    #expect(records.last?.entry.requestID == "r-3")
   }
 
   @Test func aClosedStateRefusesEverything() throws {
@@ -196,21 +232,21 @@ struct StateDatabaseTests {
   @Test func fullSyncWorksTheSame() throws {
     do {
       let state = try StateDatabase.open(directory: scratch.path, sync: .full)
-      try state.recordLease(Sample.lease("l-1", fence: 1), by: "127.0.0.1", requestID: nil)
+      try state.recordLease(Sample.lease(Sample.id(1), fence: 1), by: "127.0.0.1", requestID: nil)
     }
-    #expect(try open().recovered.lostLeases.map(\.id) == ["l-1"])
+    #expect(try open().recovered.lostLeases.map(\.id) == [Sample.id(1)])
   }
 
   @Test func aCheckpointMovesEverythingIntoTheFile() throws {
     let state = try open()
-    try state.recordLease(Sample.lease("l-1", fence: 1), by: "127.0.0.1", requestID: nil)
+    try state.recordLease(Sample.lease(Sample.id(1), fence: 1), by: "127.0.0.1", requestID: nil)
     let copy = try Scratch()
     state.flush(logLimit: 0)
     #expect(state.flushError == nil)
     // The file alone, without its log.
     try copy.replace(with: try scratch.bytes())
     let other = try StateDatabase.open(directory: copy.path)
-    #expect(other.recovered.lostLeases.map(\.id) == ["l-1"])
+    #expect(other.recovered.lostLeases.map(\.id) == [Sample.id(1)])
   }
 
   @Test func theLogDoesNotGrowFromCheckpointToCheckpoint() throws {
