@@ -155,31 +155,30 @@ public final class Machine: Sendable {
     } catch { throw .failed("\(error)") }
   }
 
-  /// `ready` → `running`. Waits until `deadlineNS` (CLOCK_MONOTONIC), here and below.
-  public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    begin()
-    try control(.start, "start", untilNS: deadlineNS)
+  /// `ready` → `running`. Stops it (as `deadline`) in `limitNS`, or when its configuration says (nil). Waits until
+  /// `deadlineNS` (CLOCK_MONOTONIC), here and below.
+  public func start(limitNS: UInt64? = nil, untilNS deadlineNS: UInt64) throws(MachineControlError) {
+    _ = try begin(limitNS, wakes: true).acknowledged(untilNS: deadlineNS)
   }
 
   /// `ready` → `running` by somebody who has something more urgent to do first than to wake threads: what is returned does
   /// that. Whoever asks anything of the VM meanwhile finds it running, and waits for that.
   public func startAsleep() throws(MachineControlError) -> OwedWake {
-    begin()
-    if case .refused(let state, let isStopping) = core.on(.start, wakes: false) {
-      throw .invalidState(operation: "start", state, isStopping: isStopping)
-    }
+    _ = try begin(nil, wakes: false)
     return OwedWake { [core] in core.wake() }
   }
 
-  private func begin() {
-    // First: a start that is not acknowledged in time is a start all the same, and one that is refused came too late.
-    if let limit = configuration.deadlineNS { self.limit(toNS: limit) }
-  }
-
-  /// Stops it (as `deadline`) in `delayNS`, if that was not settled before. Before `start` it takes the place of what
-  /// the configuration says.
-  public func limit(toNS delayNS: UInt64) {
-    deadline.arm(afterNS: delayNS) { [weak core] in _ = core?.on(.stop(.deadline)) }
+  private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> [PendingRequest] {
+    switch core.on(.start, wakes: wakes) {
+    case .refused(let state, let isStopping):
+      throw .invalidState(operation: "start", state, isStopping: isStopping)
+    case .pending(let requests):
+      // A start that is not acknowledged in time is a start all the same. Only the first counts.
+      if let limit = limitNS ?? configuration.deadlineNS {
+        deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
+      }
+      return requests
+    }
   }
 
   /// `running` → `paused`: every vCPU parked between two instructions of the guest.

@@ -62,7 +62,9 @@ private final class Run: Sendable {
   private enum Phase {
     case asking
     case waiting(LeaseWait)
-    case running(Lease, VMWatch, startedNS: UInt64)
+    case running(Lease, VMWatch, startedNS: UInt64, isRecorded: Bool)
+    /// The guest has stopped before the lease was recorded.
+    case finished(Lease, MachineStop, durationNS: UInt64)
     case over
   }
 
@@ -88,9 +90,11 @@ private final class Run: Sendable {
 
   func begin(_ request: LeaseRequest) {
     waiter.whenClientLeaves { self.left() }
+    var request = request
+    request.begin = { self.start($0) }
     do throws(LeaseRefusal) {
       switch try fleet.lease(from: pool, request, later: { self.told($0) }) {
-      case .granted(let lease): start(lease)
+      case .granted: recorded()
       case .waiting(let wait): waits(wait)
       }
     } catch {
@@ -110,9 +114,9 @@ private final class Run: Sendable {
 
   private func told(_ result: Result<Lease, LeaseRefusal>) {
     switch result {
-    case .success(let lease): start(lease)
+    case .success: recorded()
     case .failure(let refusal):
-      _ = end()
+      if case .running(_, let watch, _, _) = end() { fleet.unwatch(watch) }
       waiter.fail(APIProblem(refusal, pool: pool))
     }
   }
@@ -129,19 +133,20 @@ private final class Run: Sendable {
     }
     let isWanted = phase.withLock { phase in
       if case .over = phase { return false }
-      phase = .running(lease, watch, startedNS: MonotonicClock.now())
+      phase = .running(lease, watch, startedNS: MonotonicClock.now(), isRecorded: false)
       return true
     }
     guard isWanted else {
       fleet.unwatch(watch)
       _ = fleet.end(lease.id, .abandoned, by: .server)
+      // Unless its client has left, its VM has gone.
+      waiter.fail(.noSuchVM(lease.vm.id))
       return
     }
-    machine.limit(toNS: min(deadlineNS, machine.configuration.deadlineNS ?? .max))
     // What the console takes is as much as a request can bring; and that the VM was deleted meanwhile, the watch tells.
     _ = try? machine.offerInput(input)
     // Nobody waits for the acknowledgement: that it has stopped is what is waited for.
-    try? machine.start(untilNS: 0)
+    try? machine.start(limitNS: min(deadlineNS, machine.configuration.deadlineNS ?? .max), untilNS: 0)
   }
 
   /// Takes the right to settle the matter; what it was about until then.
@@ -152,23 +157,53 @@ private final class Run: Sendable {
     }
   }
 
+  /// The lease is on record, so the run may be answered.
+  private func recorded() {
+    let finished = phase.withLock { phase -> (Lease, MachineStop, UInt64)? in
+      switch phase {
+      case .running(let lease, let watch, let startedNS, _):
+        phase = .running(lease, watch, startedNS: startedNS, isRecorded: true)
+      case .finished(let lease, let stop, let durationNS):
+        phase = .over
+        return (lease, stop, durationNS)
+      case .asking, .waiting, .over: break
+      }
+      return nil
+    }
+    if let (lease, stop, durationNS) = finished { answer(lease, stop, durationNS) }
+  }
+
+  /// The guest has stopped; on its vCPU's thread as a rule.
   private func finish(_ stop: MachineStop) {
-    guard case .running(let lease, _, let startedNS) = end() else { return }
-    let now = MonotonicClock.now()
-    let document = RunDocument(lease.vm, stop, durationNS: now - startedNS)
+    let finished = phase.withLock { phase -> (Lease, UInt64)? in
+      guard case .running(let lease, _, let startedNS, let isRecorded) = phase else {
+        // Deleted before it was started, or told twice.
+        if case .finished = phase {} else { phase = .over }
+        return nil
+      }
+      let durationNS = MonotonicClock.now() - startedNS
+      phase = isRecorded ? .over : .finished(lease, stop, durationNS: durationNS)
+      return isRecorded ? (lease, durationNS) : nil
+    }
+    if let (lease, durationNS) = finished { answer(lease, stop, durationNS) }
+  }
+
+  private func answer(_ lease: Lease, _ stop: MachineStop, _ durationNS: UInt64) {
+    let document = RunDocument(lease.vm, stop, durationNS: durationNS)
     // The answer first: taking the VM apart and making the next one would keep it from the processors. The VM goes back
     // whether or not somebody hears of it.
     waiter.complete { () throws(APIProblem) in try .json(document) }
-    _ = fleet.end(lease.id, .released, by: origin)
+    fleet.endSoon(lease.id, .released, by: origin)
   }
 
   private func left() {
     switch end() {
     case .asking, .over: break
     case .waiting(let wait): _ = fleet.leave(wait)
-    case .running(let lease, let watch, _):
+    case .running(let lease, let watch, _, _):
       fleet.unwatch(watch)
       _ = fleet.end(lease.id, .abandoned, by: origin)
+    case .finished(let lease, _, _): _ = fleet.end(lease.id, .abandoned, by: origin)
     }
   }
 }

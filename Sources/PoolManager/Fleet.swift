@@ -23,7 +23,7 @@ public final class Fleet: Sendable {
   private let refill = DispatchQueue(label: "vmpool.refill", attributes: .concurrent)
   // One at a time: a thousand may come at once, and others want the processors, too.
   private let retirement = DispatchQueue(label: "vmpool.retirement")
-  /// Hands VMs to those who have waited, and tells those who watch.
+  /// Hands VMs to those who have waited, and tells those who watch one that it is gone.
   private let messages = DispatchQueue(label: "vmpool.messages", attributes: .concurrent)
   private let alarm = Alarm()
   /// Guards the tables below. Nothing is waited for under it, and no VM is made, controlled or deleted under it; the
@@ -95,13 +95,21 @@ public final class Fleet: Sendable {
 
   /// One change of the tables, and all that follows from it.
   func step<Value>(_ body: (inout Tables, _ now: UInt64) -> Value) -> Value {
-    let (value, work) = guarded.withLock { tables in
+    let (value, work) = change(body)
+    for job in work { job() }
+    return value
+  }
+
+  /// One change of the tables; what follows from it is for the caller to do, soon.
+  func change<Value>(
+    _ body: (inout Tables, _ now: UInt64) -> Value
+  ) -> (value: Value, work: [@Sendable () -> Void]) {
+    let changed = guarded.withLock { tables in
       let now = MonotonicClock.now()
       let value = body(&tables, now)
       return UncheckedBox(value: (value, settle(&tables, now)))
-    }.value
-    for job in work { job() }
-    return value
+    }
+    return changed.value
   }
 
   /// Sets about what the ledger wants done. Under the lock, so that it and the queues agree; nothing is done here.

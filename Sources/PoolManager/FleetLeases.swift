@@ -12,7 +12,7 @@ extension Fleet {
   public func lease(
     from pool: String, _ request: LeaseRequest, later: @escaping @Sendable (Result<Lease, LeaseRefusal>) -> Void
   ) throws(LeaseRefusal) -> LeaseAnswer {
-    let result = step { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
+    let (result, work) = change { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
       let id = tables.nextToken
       tables.nextToken += 1
       let (end, overflows) = now.addingReportingOverflow(request.waitNS)
@@ -30,6 +30,8 @@ extension Fleet {
         return .failure(error)
       }
     }
+    // Last: making the next VM keeps a processor busy.
+    defer { for job in work { job() } }
     let (lease, token) = try result.get()
     guard let lease else { return .waiting(LeaseWait(id: token, pool: pool)) }
     return .granted(try handOver(lease, request).get())
@@ -59,25 +61,30 @@ extension Fleet {
     return lease
   }
 
-  /// Records a lease and tells the VM's guest what it should be told; where it cannot be recorded it never was.
+  /// Tells the VM's guest what it should be told, and records the lease; where either cannot be done it never was.
   func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
+    do throws(MachineControlError) {
+      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
+    } catch {
+      undo(lease, .abandoned)
+      return .failure(.untold(vm: lease.vm.id, error))
+    }
+    request.begin?(lease)
     do throws(JournalFailure) {
       try journal?.granted(lease, by: request.origin)
     } catch {
-      _ = end(lease.id, .notRecorded, by: .server)
-      // Had it ended before, there is nothing whose end could be recorded.
-      step { tables, _ in tables.ending[lease.id] = nil }
+      undo(lease, .notRecorded)
       return .failure(.notRecorded(error))
     }
     // It may have ended while it was recorded; then its end may have come too early for that.
     recordEnds(of: [lease.id])
-    do throws(MachineControlError) {
-      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
-    } catch {
-      _ = end(lease.id, .abandoned, by: .server)
-      return .failure(.untold(vm: lease.vm.id, error))
-    }
     return .success(lease)
+  }
+
+  /// Ends a lease of which there is no record: neither is there anything whose end could be recorded.
+  private func undo(_ lease: Lease, _ end: LeaseEnd) {
+    _ = self.end(lease.id, end, by: .server)
+    step { tables, _ in tables.ending[lease.id] = nil }
   }
 
   /// Gives up waiting; false where the answer is on its way already.
@@ -125,6 +132,11 @@ extension Fleet {
     // With those that could not be recorded before.
     recordEnds(of: [ended.id] + look { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
     return true
+  }
+
+  /// The same off the caller's path, for a vCPU's own thread.
+  public func endSoon(_ id: String, _ end: LeaseEnd, by origin: Origin) {
+    telling { _ = self.end(id, end, by: origin) }
   }
 
   /// How a lease ended that is no more; nil where it is not known, or never was.

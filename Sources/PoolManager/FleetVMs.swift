@@ -75,15 +75,14 @@ extension Fleet {
   }
 
   private func stateChanged(of id: String, to state: MachineState) {
-    step { tables, now in
-      guard let vm = tables.vms[id] else { return }
+    let watches = step { tables, now -> [UInt64: @Sendable (MachineState?) -> Bool] in
+      guard let vm = tables.vms[id] else { return [:] }
       // Whoever got it without asking: it cannot be leased any more.
       if case .leased = tables.ledger.slots[id]?.phase {} else { _ = tables.ledger.take(id, now: now) }
       observe(.vm(vm, state: state.name))
-      for (token, tell) in tables.watches[id] ?? [:] {
-        telling { if !tell(state) { self.unwatch(VMWatch(vm: id, token: token)) } }
-      }
+      return tables.watches[id] ?? [:]
     }
+    for (token, tell) in watches where !tell(state) { unwatch(VMWatch(vm: id, token: token)) }
   }
 
   /// The VM of that id, for looking at it.
@@ -131,8 +130,7 @@ extension Fleet {
   }
 
   /// Calls `tell` at each change of a VM's state, and with nil when it is deleted (at once, if it is already), until it
-  /// answers false or `unwatch` is called. On any thread; changes that follow each other closely may be told out of
-  /// order.
+  /// answers false or `unwatch` is called. On the thread that made the change, a vCPU's own as a rule: it must not wait.
   public func watch(_ id: String, _ tell: @escaping @Sendable (MachineState?) -> Bool) -> VMWatch {
     let (token, exists) = step { tables, _ in
       defer { tables.nextToken += 1 }

@@ -14,6 +14,9 @@ public struct LeaseRequest: Sendable {
   public var arguments: GuestArguments
   /// On whose behalf.
   public var origin: Origin
+  /// Called before the lease is recorded, which takes a while: the guest may run meanwhile. If it cannot be recorded the VM
+  /// is taken back.
+  public var begin: (@Sendable (Lease) -> Void)?
 
   /// A request.
   public init(

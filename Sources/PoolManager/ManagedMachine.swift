@@ -18,12 +18,10 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var console: Console { get }
   /// Writes into its memory what its guest is told. In state `ready`, before `start`.
   func tell(_ told: GuestArguments) throws(MachineControlError)
-  /// `ready` → `running`.
-  func start(untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// `ready` → `running`. Stops it (as `deadline`) in `limitNS`, or when its configuration says (nil).
+  func start(limitNS: UInt64?, untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// `ready` → `running`, without waiting; its vCPUs sleep on until what is returned is delivered, which should be soon.
   func startAsleep() throws(MachineControlError) -> OwedWake
-  /// Stops it (as `deadline`) in `delayNS`. Before `start`; what its configuration says is then forgotten.
-  func limit(toNS delayNS: UInt64)
   /// `running` → `paused`.
   func pause(untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// `paused` → `running`.
@@ -49,6 +47,13 @@ public protocol ManagedMachine: AnyObject, Sendable {
 }
 
 extension Machine: ManagedMachine {}
+
+extension ManagedMachine {
+  /// `ready` → `running`, until its configuration's deadline.
+  public func start(untilNS deadlineNS: UInt64) throws(MachineControlError) {
+    try start(limitNS: nil, untilNS: deadlineNS)
+  }
+}
 
 /// Makes VMs.
 public protocol MachineFactory: Sendable {

@@ -53,9 +53,8 @@ final class StubMachine: ManagedMachine {
   }
 
   var state: MachineState { .ready }
-  func limit(toNS: UInt64) {}
   func tell(_ told: GuestArguments) throws(MachineControlError) {}
-  func start(untilNS: UInt64) throws(MachineControlError) { try control() }
+  func start(limitNS: UInt64?, untilNS: UInt64) throws(MachineControlError) { try control() }
   func startAsleep() throws(MachineControlError) -> OwedWake {
     try control()
     return OwedWake {}
@@ -109,9 +108,10 @@ final class DeafMachine: ManagedMachine {
   var configuration: MachineConfiguration { real.configuration }
   var state: MachineState { real.state }
   var console: Console { real.console }
-  func limit(toNS delay: UInt64) { real.limit(toNS: delay) }
   func tell(_ told: GuestArguments) throws(MachineControlError) { try real.tell(told) }
-  func start(untilNS end: UInt64) throws(MachineControlError) { try real.start(untilNS: end) }
+  func start(limitNS: UInt64?, untilNS end: UInt64) throws(MachineControlError) {
+    try real.start(limitNS: limitNS, untilNS: end)
+  }
   func startAsleep() throws(MachineControlError) -> OwedWake { try real.startAsleep() }
   func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
   func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }

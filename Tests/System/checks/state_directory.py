@@ -153,6 +153,7 @@ def filling():
     with file_system("2m") as directory, Daemon("--no-demo-pool", "--state-dir", directory / "state") as daemon:
         client = daemon.client()
         declare(client, "full", ready=3)
+        declare(client, "brief", image="hello", ready=2)
         kept, ended = lease(client, "full"), lease(client, "full")
         brief = lease(client, "full", wait_ms=10_000, ttl_ms=600_000)
         filled(client, "full")
@@ -168,13 +169,16 @@ def filling():
         mine = {one["lease"] for one in client.get("/v1/leases").json["items"]}
         for _ in range(20):
             fails("POST", "/v1/pools/full/leases", {})
+            # The one guest runs when it cannot be recorded, the other is likely to have ended.
+            fails("POST", "/v1/pools/full/run", {"wait_ms": 10_000})
+            fails("POST", "/v1/pools/brief/run", {"wait_ms": 10_000})
             filled(client, "full")
         equal({one["lease"] for one in client.get("/v1/leases").json["items"]}, mine, "the leases there are")
         fails("POST", "/v1/pools/full/leases", {}, {"Idempotency-Key": "full"})
         fails("PUT", "/v1/pools/more", {"image": "spin", "ready": 1})
         fails("PATCH", "/v1/pools/full", {"ready": 1})
         fails("DELETE", "/v1/pools/full")
-        equal([pool["name"] for pool in client.get("/v1/pools").json["items"]], ["full"], "the pools")
+        equal([pool["name"] for pool in client.get("/v1/pools").json["items"]], ["brief", "full"], "the pools")
         equal(client.get("/v1/pools/full").json["ready"]["max"], 3, "its declaration")
         # Nobody keeps what was given back, whether or not that can be written down.
         equal(client.delete(path(ended)).status, 204, "releasing on a full disk")
@@ -189,6 +193,8 @@ def filling():
         hog.unlink()
         becomes(201, "a lease once there is room", lambda: client.post("/v1/pools/full/leases", {}).status)
         equal(client("PATCH", "/v1/pools/full", {"ready": 1}).status, 200, "a change once there is room")
-        equal(client.delete("/v1/pools/full?force=true").status, 204, "deleting the pool")
+        equal(client.post("/v1/pools/brief/run", {"wait_ms": 10_000}).json["outcome"], "exited", "a run once there is room")
+        for pool in ("full", "brief"):
+            equal(client.delete(f"/v1/pools/{pool}?force=true").status, 204, f"deleting the pool {pool}")
         equal(client.get("/v1/vms").json["items"], [], "the VMs left")
         expect(not [name for name in daemon.descriptors() if "kvm-v" in name], "descriptors of VMs are left")
