@@ -7,8 +7,9 @@ public struct Footprint: Sendable, Equatable {
   /// Memory mappings.
   public var mappings: Int
 
-  /// A VM of so many vCPUs and so much memory: a descriptor for the VM, one for its serial port's interrupt and two for each vCPU; a mapping for the
-  /// memory, and for each vCPU those of its shared page, its thread's stack and the stack's guard.
+  /// A VM of so many vCPUs and so much memory: a descriptor for the VM, one for its serial port's interrupt and two for
+  /// each vCPU; a mapping for the memory, and for each vCPU those of its shared page, its thread's stack and the stack's
+  /// guard.
   public init(vcpus: Int, memoryMiB: Int) {
     self.memoryMiB = memoryMiB
     descriptors = 2 + 2 * vcpus
