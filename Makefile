@@ -50,6 +50,8 @@ soak: build
 	swift build --build-tests
 	VMPOOL_STRESS_KICKS=$(KICKS) swift test --skip-build --filter KickStressTests
 	VMPOOL_RANDOM_IMAGES=10000 swift test --skip-build --filter RandomImageTests
+	VMPOOL_LEDGER_OPERATIONS=20000000 swift test --skip-build --filter LedgerSimulationTests
+	VMPOOL_ROUNDS=500 swift test --skip-build --filter KillTests
 	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 VMPOOL_KILLS=200 VMPOOL_TURNS=500 Tests/System/run \
 	  leaks schema state promises
 

@@ -1,4 +1,5 @@
 import Glibc
+import LinuxSupport
 
 /// One client's socket, from accept to close. Used on its thread only.
 final class Connection {
@@ -23,7 +24,7 @@ final class Connection {
     case .unix: peer = "unix"
     case .other, nil: peer = "unknown"
     }
-    deadline = monotonicNS() + thread.core.requestDeadlineNS
+    deadline = MonotonicClock.now() + thread.core.requestDeadlineNS
   }
 
   /// A request line has come.
@@ -40,7 +41,7 @@ final class Connection {
   func suspendDeadline() { deadline = .max }
 
   /// The client has its time anew: the handler has answered, or enough has gone either way.
-  func renewDeadline() { deadline = monotonicNS() + core.requestDeadlineNS }
+  func renewDeadline() { deadline = MonotonicClock.now() + core.requestDeadlineNS }
 
   /// The request is over.
   func finish(_ now: UInt64) {

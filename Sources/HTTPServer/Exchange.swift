@@ -1,7 +1,9 @@
+import LinuxSupport
+
 /// One request and its answer. Used on its connection's thread only.
 final class Exchange {
   /// CLOCK_MONOTONIC nanoseconds at which the request line was complete.
-  let started = monotonicNS()
+  let started = MonotonicClock.now()
   /// True until the request has been received as far as it is wanted.
   private(set) var isReceiving = true
   private(set) var isOver = false
@@ -204,7 +206,7 @@ final class Exchange {
 
   /// The request is over: its answer sent, or its client gone. `ownStatus` is libmicrohttpd's word.
   func end(sent: Bool, ownStatus: Int) {
-    let now = monotonicNS()
+    let now = MonotonicClock.now()
     isOver = true
     sink = nil
     connection.finish(now)

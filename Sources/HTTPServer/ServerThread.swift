@@ -1,4 +1,5 @@
 import Glibc
+import LinuxSupport
 import Synchronization
 
 /// One thread of the server, with a daemon of libmicrohttpd and the connections that it accepted.
@@ -76,11 +77,11 @@ final class ServerThread: @unchecked Sendable {
     guard let daemon else { return }
     // An eighth of the deadline, so that nobody gets much more than was promised.
     let period = min(1_000_000_000, core.requestDeadlineNS / 8)
-    var next = coarseMonotonicNS() + period
+    var next = MonotonicClock.coarse() + period
     while !isStopping {
       // The listening socket and the wake-up descriptor make events, too.
       run(daemon, milliseconds: connections.count < 126 ? Int32(period / 1_000_000) : 5)
-      let now = coarseMonotonicNS()
+      let now = MonotonicClock.coarse()
       guard now >= next else { continue }
       next = now + period
       for connection in connections { connection.inspect(now) }
@@ -91,8 +92,8 @@ final class ServerThread: @unchecked Sendable {
   /// libmicrohttpd aborts the process when it is stopped with a suspended connection.
   private func finish(_ daemon: MHDDaemon) {
     let waiting = connections.compactMap(\.exchange).filter { $0.endWaiting() }
-    let end = monotonicNS() + 500_000_000
-    while !waiting.allSatisfy(\.isOver), monotonicNS() < end { run(daemon, milliseconds: 5) }
+    let end = MonotonicClock.now() + 500_000_000
+    while !waiting.allSatisfy(\.isOver), MonotonicClock.now() < end { run(daemon, milliseconds: 5) }
     daemon.stop()
   }
 

@@ -144,10 +144,7 @@ public final class StateDatabase: Sendable {
 
   /// The wall clock in Unix milliseconds.
   public static func wallClockMS() -> Int {
-    var now = timespec()
-    // Safe: a local, filled by the call.
-    unsafe clock_gettime(CLOCK_REALTIME, &now)
-    return now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+    Int(WallClock.now() / 1_000_000)
   }
 
   func read<T: Sendable>(

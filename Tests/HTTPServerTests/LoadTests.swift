@@ -1,4 +1,5 @@
 import Glibc
+import LinuxSupport
 import Synchronization
 import Testing
 
@@ -68,8 +69,8 @@ extension HTTPServerTests {
         }
         #expect(try server.handler.records(400).count == 400)
         // The server closes a socket after its last word about it: there is nothing to wait for but the number itself.
-        let end = monotonicNS() + 10_000_000_000
-        while try Self.sockets() != before, monotonicNS() < end {}
+        let end = MonotonicClock.now() + 10_000_000_000
+        while try Self.sockets() != before, MonotonicClock.now() < end {}
         #expect(try Self.sockets() == before)
         server.server.stop()
         // Each of two threads had a duplicate of the listening socket.
@@ -97,8 +98,10 @@ extension HTTPServerTests {
           #expect(try server.handler.left(2 * round).count == 2 * round)
         }
         #expect(try server.handler.records(2000).allSatisfy(\.aborted))
-        let end = monotonicNS() + 10_000_000_000
-        while try Self.sockets() != before || leftovers.contains(where: { $0.object != nil }), monotonicNS() < end {}
+        let end = MonotonicClock.now() + 10_000_000_000
+        while try Self.sockets() != before || leftovers.contains(where: { $0.object != nil }),
+          MonotonicClock.now() < end
+        {}
         #expect(try Self.sockets() == before)
         #expect(leftovers.allSatisfy { $0.object == nil })
         #expect(server.server.watchedConnections == 0)

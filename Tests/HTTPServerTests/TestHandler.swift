@@ -35,7 +35,7 @@ final class TestHandler: HTTPHandler {
       let release = WakeSignal()
       blocking.withLock { $0 = release }
       changed.give()
-      release.wait(until: monotonicNS() + 20_000_000_000)
+      release.wait(until: MonotonicClock.now() + 20_000_000_000)
       return .now(Self.text("released"))
     case "sink":
       let sink = request.sink as? TestSink
@@ -178,8 +178,8 @@ final class TestHandler: HTTPHandler {
   func blocked() throws -> WakeSignal { try wait { self.blocking.withLock { $0.take() } } }
 
   private func wait<Result>(for result: () -> Result?) throws -> Result {
-    let end = monotonicNS() + 20_000_000_000
-    while monotonicNS() < end {
+    let end = MonotonicClock.now() + 20_000_000_000
+    while MonotonicClock.now() < end {
       if let result = result() { return result }
       changed.wait(until: end)
     }

@@ -8,7 +8,8 @@ import Testing
 /// The ledger at random: nobody ever gets what somebody else has, nothing is lost, nothing is exceeded.
 @Suite struct LedgerSimulationTests {
   /// Operations in all; VMPOOL_LEDGER_OPERATIONS for more.
-  static let operations = ProcessInfo.processInfo.environment["VMPOOL_LEDGER_OPERATIONS"].flatMap { Int($0) } ?? 400_000
+  static let operations =
+    ProcessInfo.processInfo.environment["VMPOOL_LEDGER_OPERATIONS"].flatMap { Int($0) } ?? 1_000_000
 
   @Test(arguments: 0..<4) func holdsItsPromises(_ worker: Int) {
     let base = SeededGenerator.seed(of: "ledger simulation \(worker)")

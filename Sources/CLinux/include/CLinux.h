@@ -42,3 +42,10 @@ static inline uint64_t clinux_monotonic_ns(void) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+/// CLOCK_MONOTONIC as of the last tick, in nanoseconds.
+static inline uint64_t clinux_monotonic_coarse_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
