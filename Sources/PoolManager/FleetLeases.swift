@@ -40,7 +40,7 @@ extension Fleet {
   /// An id that no other lease has or had: the time. So what is recorded of a new lease goes to the end of what is
   /// recorded.
   private func nextLeaseID(_ tables: inout Tables) -> String {
-    tables.lastLeaseID = max(tables.lastLeaseID + 1, UInt64(max(0, Date().timeIntervalSince1970 * 1e9)))
+    tables.lastLeaseID = max(tables.lastLeaseID + 1, WallClock.now())
     return "lease-" + hex(tables.lastLeaseID, digits: 16)
   }
 
