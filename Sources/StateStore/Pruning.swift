@@ -65,8 +65,7 @@ extension StateDatabase {
       }
       let entry = AuditEntry(
         who: row.text(2), action: "lease.grant", subject: StoredLease.id(of: row.int(3)),
-        requestID: row.optionalText(4),
-        atMS: row.int(5))
+        requestID: row.optionalText(4), atMS: row.int(5))
       grant = AuditRecord(sequence: row.int(1), entry: entry)
     }
   }
