@@ -2,7 +2,7 @@
 from testbed import problems
 from testbed.checks import becomes, check, equal, expect
 from testbed.daemon import Daemon
-from testbed.held import held, threads
+from testbed.held import held, threads, vcpu_thread
 from testbed.pools import declare, filled, lease, path, status
 
 
@@ -12,11 +12,10 @@ def released():
     with Daemon("--no-demo-pool", "--max-memory-mib", "4") as daemon:
         client = daemon.client()
         declare(client, "p", ready=1)
-        before = threads(daemon, "vcpu")
+        thread = vcpu_thread(daemon)
         first = lease(client, "p")
         becomes("running", "the leased VM", lambda: client.get(f"/v1/vms/{first['vm']}").json["state"])
         filled(client, "p")
-        (thread,) = before
         with held(thread):
             equal(client.delete(path(first)).status, 204, "releasing the lease")
             problems.expect_problem(client.get(f"/v1/vms/{first['vm']}"), "vm-not-found", "the VM that was given back")
@@ -46,7 +45,7 @@ def deleted():
         client = daemon.client()
         before = threads(daemon, "vcpu")
         vm = "/v1/vms/" + client.post("/v1/vms", {"image": "spin"}).json["id"]
-        (thread,) = threads(daemon, "vcpu") - before
+        thread = vcpu_thread(daemon, before)
         with held(thread):
             problems.expect_problem(client.delete(vm), "vm-quarantined", "deleting it")
             problems.expect_problem(client.get(vm), "vm-not-found", "looking for it")

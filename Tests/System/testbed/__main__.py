@@ -56,6 +56,9 @@ def main(arguments):
             module = importlib.import_module(f"checks.{group}")
             checks.run(module, group)
     checks.run_one("nothing is left running", processes.expect_none_left)
+    # Once more, at the end, where a long log is read first, and which is left of one that is cut.
+    for report in checks.failed:
+        print(report)
     print(f"system: {checks.summary()} in {time.monotonic() - began:.0f} s")
     return 1 if checks.failed else 0
 

@@ -1,4 +1,5 @@
 """The list of checks, and how a check says what it found."""
+import textwrap
 import time
 import traceback
 
@@ -37,14 +38,13 @@ def run_one(name, function):
         skipped.append(name)
         print(f"SKIPPED {name}: {reason}", flush=True)
     except Exception as error:
-        failed.append(name)
-        print(f"FAIL    {name}", flush=True)
         lines = [str(error)] if isinstance(error, Failure) else traceback.format_exc().splitlines()
         place = traceback.extract_tb(error.__traceback__)
         where = next((frame for frame in reversed(place) if "/checks/" in frame.filename), place[-1])
         lines.append(f"at {where.filename.rsplit('/', 1)[-1]}:{where.lineno}: {where.line}")
-        for line in "\n".join(lines).splitlines():
-            print(f"        {line}", flush=True)
+        report = f"FAIL    {name}\n" + textwrap.indent("\n".join(lines), " " * 8)
+        failed.append(report)
+        print(report, flush=True)
     else:
         passed.append(name)
         print(f"ok      {name}" + (f": {note}" if note else "") + f" ({time.monotonic() - began:.1f} s)", flush=True)

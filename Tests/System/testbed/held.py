@@ -4,7 +4,7 @@ import ctypes
 import os
 import pathlib
 
-from testbed.checks import Skipped
+from testbed.checks import Skipped, eventually
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 WALL = 0x40000000
@@ -22,6 +22,12 @@ def threads(daemon, name):
             if (task / "comm").read_text().startswith(name):
                 found.add(int(task.name))
     return found
+
+
+def vcpu_thread(daemon, others=frozenset()):
+    """The thread of the only vCPU there is beside the others. It names itself, which may be after its VM is ready."""
+    (thread,) = eventually("a vCPU's thread", lambda: threads(daemon, "vcpu") - others)
+    return thread
 
 
 @contextlib.contextmanager
