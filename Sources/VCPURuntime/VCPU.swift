@@ -142,19 +142,21 @@ public enum VCPUState: UInt8, Sendable {
 
   /// Kicks that follow each other as fast as they are answered would catch the thread in user space or on its way into
   /// the guest every time, and the guest would never run. So a vCPU that was kicked out is not kicked again for
-  /// `paceNS`, and for twice as long each time that its guest did not get to run in between, up to about a millisecond.
+  /// `paceNS`, and for twice as long each time that its guest did not get to run in between, up to five milliseconds.
   /// A goal (pause, stop …) does not wait.
   private func leaveTheGuestSomeTime(since now: UInt64) {
-    let pace = Self.paceNS << min(unsafe ckvm_barren(control), 6)
+    let pace = Self.paceNS << min(unsafe ckvm_barren(control), 8)
     let ready = unsafe ckvm_last_out(control) + pace
     var now = now
-    // So short a time is not worth a timer; the yield lets the vCPU's own thread run where processors are few.
+    // A short time is not worth a timer: the yield lets the vCPU's own thread run where processors are few. In a long
+    // one it has not run so far, so many are those who wait here: out of its way.
     while now < ready {
-      sched_yield()
+      if pace < Self.longPaceNS { sched_yield() } else { MonotonicClock.sleep(untilNS: ready) }
       now = MonotonicClock.now()
     }
   }
 
+  private static let longPaceNS: UInt64 = 150_000
   private static let paceNS: UInt64 = 20_000
 
   /// Tells the vCPU that a device has something for its guest, in case it sleeps. Does not wait.

@@ -76,11 +76,22 @@ private final class BootedGuest {
         throw CancellationError()
       }
       guard MonotonicClock.now() < end else {
-        Issue.record("it has not said \(text); it has said:\n\(output.suffix(2000))")
+        Issue.record("it has not said \(text); it has said:\n\(output.suffix(2000))\n\(try whereItStands())")
         throw CancellationError()
       }
       try meanwhile()
     }
+  }
+
+  /// What its vCPUs are at, for whoever wonders why it stands still; pauses it.
+  private func whereItStands() throws -> String {
+    let exits = machine.counts.exits
+    try machine.pause(untilNS: RealVM.soon)
+    let vcpus = try machine.vcpuSnapshots.indices.map { index in
+      let registers = try machine.registers(vcpu: index, untilNS: RealVM.soon).0.named
+      return "vCPU \(index): " + registers.map { "\($0.name) \(String($0.value, radix: 16))" }.joined(separator: " ")
+    }
+    return (["exits \(exits)"] + vcpus).joined(separator: "\n")
   }
 
   func say(_ text: String) throws { #expect(try machine.offerInput(Array(text.utf8)) == text.utf8.count) }
