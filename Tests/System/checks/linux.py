@@ -78,12 +78,11 @@ def conversation():
         equal(stop_of(client, vm, 120)["reason"], "powered_off", "how it ends")
 
 
-@check("paused, resumed and kicked while it boots, hundreds of times")
-def disturbed():
+def disturb_the_boot(vcpus):
     with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
         client = daemon.client()
         upload(client)
-        created = client.post("/v1/vms", {"image": "debian", "vcpus": 2, "memory_mib": 192})
+        created = client.post("/v1/vms", {"image": "debian", "vcpus": vcpus, "memory_mib": 192})
         equal(created.status, 201, f"the VM: {created}")
         vm = "/v1/vms/" + created.json["id"]
         if client.get(vm).json["state"] == "ready":
@@ -105,6 +104,17 @@ def disturbed():
         console = Console(client, vm)
         console.wait(b"guest: ready", disturb)
         expect(rounds >= 100, f"only {rounds} rounds")
+        expect(f"guest: processors {vcpus}".encode() in console.text, "every processor runs")
         send_all(client, vm, b"reboot\n")
         equal(stop_of(client, vm, 120)["reason"], "reset", "how it ends")
         return f"{3 * rounds} disturbances"
+
+
+@check("one vCPU: paused, resumed and kicked while it boots, hundreds of times")
+def one_disturbed():
+    return disturb_the_boot(1)
+
+
+@check("two vCPUs: paused, resumed and kicked while they boot, hundreds of times")
+def two_disturbed():
+    return disturb_the_boot(2)
