@@ -31,7 +31,7 @@ import Testing
     let id = try harness.create(#"{"image":"spin","start":false}"#).id
     let kick = try harness.send("POST", "/v1/vms/\(id)/vcpus/0/kick", #"{"timeout_ms":null}"#)
       .document(KickDocument.self)
-    #expect(kick.phase == "parked" && kick.signalsSent == 0 && kick.signalLatencyNS == nil)
+    #expect(kick.phase == "parked")
     #expect(harness.metrics()[#"vmpool_kick_latency_seconds_count{pool="_none"}"#] == 0)
   }
 
