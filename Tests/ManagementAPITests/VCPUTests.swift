@@ -29,9 +29,12 @@ import Testing
   @Test func aKickOfAReadyVCPULandsParked() throws {
     let harness = try Harness()
     let id = try harness.create(#"{"image":"spin","start":false}"#).id
-    let kick = try harness.send("POST", "/v1/vms/\(id)/vcpus/0/kick", #"{"timeout_ms":null}"#)
-      .document(KickDocument.self)
-    #expect(kick.phase == "parked")
+    let kicks = try (0..<20).map { _ in
+      try harness.send("POST", "/v1/vms/\(id)/vcpus/0/kick", #"{"timeout_ms":null}"#).document(KickDocument.self)
+    }
+    #expect(kicks.allSatisfy { $0.phase == "parked" })
+    // On a busy host one that has not been answered for ten milliseconds is signalled all the same: not all of twenty.
+    #expect(kicks.contains { $0.signalsSent == 0 && $0.signalLatencyNS == nil })
     #expect(harness.metrics()[#"vmpool_kick_latency_seconds_count{pool="_none"}"#] == 0)
   }
 
