@@ -190,10 +190,10 @@ private final class Run: Sendable {
 
   private func answer(_ lease: Lease, _ stop: MachineStop, _ durationNS: UInt64) {
     let document = RunDocument(lease.vm, stop, durationNS: durationNS)
-    // The answer first: taking the VM apart and making the next one would keep it from the processors. The VM goes back
-    // whether or not somebody hears of it.
-    waiter.complete { () throws(APIProblem) in try .json(document) }
-    fleet.endSoon(lease.id, .released, by: origin)
+    // Whether or not somebody hears of it. Whoever does finds the lease ended.
+    fleet.end(lease.id, .released, by: origin) {
+      waiter.complete { () throws(APIProblem) in try .json(document) }
+    }
   }
 
   private func left() {

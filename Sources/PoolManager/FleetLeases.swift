@@ -123,20 +123,35 @@ extension Fleet {
 
   /// Ends a lease: the VM is taken apart and replaced, off the caller's path. False where there is none (any more).
   public func end(_ id: String, _ end: LeaseEnd, by origin: Origin) -> Bool {
-    let ended = step { tables, now -> Lease? in
+    guard let aftermath = endAtOnce(id, end, by: origin) else { return false }
+    aftermath()
+    return true
+  }
+
+  /// The same for a vCPU's own thread: the lease has ended for everybody who asks once `isOver` is called. What follows
+  /// from it is only set about after that: it would keep the processors from whoever is told there.
+  public func end(_ id: String, _ end: LeaseEnd, by origin: Origin, isOver: () -> Void) {
+    let aftermath = endAtOnce(id, end, by: origin)
+    isOver()
+    if let aftermath { telling(aftermath) }
+  }
+
+  /// Takes a lease out of the tables. What is returned records that, and has the VM taken apart and replaced.
+  private func endAtOnce(_ id: String, _ end: LeaseEnd, by origin: Origin) -> (@Sendable () -> Void)? {
+    let (ended, work) = change { tables, now -> Lease? in
       guard tables.ledger.end(id, now: now) != nil, let lease = tables.leases[id] else { return nil }
       forget(lease, end, by: origin, &tables)
       return lease
     }
-    guard let ended else { return false }
-    // With those that could not be recorded before.
-    recordEnds(of: [ended.id] + look { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
-    return true
-  }
-
-  /// The same off the caller's path, for a vCPU's own thread.
-  public func endSoon(_ id: String, _ end: LeaseEnd, by origin: Origin) {
-    telling { _ = self.end(id, end, by: origin) }
+    guard let ended else {
+      for job in work { job() }
+      return nil
+    }
+    return { [self] in
+      for job in work { job() }
+      // With those that could not be recorded before.
+      recordEnds(of: [ended.id] + look { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
+    }
   }
 
   /// How a lease ended that is no more; nil where it is not known, or never was.

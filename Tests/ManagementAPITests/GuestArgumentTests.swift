@@ -61,6 +61,9 @@ import Testing
       let run = try reply.document(RunDocument.self)
       #expect(run.outcome == "exited")
       #expect(run.console == console)
+      // Whoever has the answer finds the lease ended, and the VM gone.
+      #expect(harness.fleet.leases().isEmpty)
+      #expect(harness.send("GET", "/v1/vms/\(run.vm)").status == 404)
     }
   }
 

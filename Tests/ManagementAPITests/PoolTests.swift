@@ -49,6 +49,26 @@ import VCPURuntime
   }
 }
 
+@Suite struct LeaseEndTests {
+  @Test func hasEndedBeforeAnybodyIsToldOfIt() throws {
+    let harness = Harness(factory: StubFactory())
+    harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":1}"#)
+    let lease = try harness.send("POST", "/v1/pools/p/leases", #"{"wait_ms":30000}"#).document(LeaseDocument.self)
+    var isTold = false
+    harness.fleet.end(lease.lease, .released, by: .server) {
+      isTold = true
+      #expect(harness.fleet.leases().isEmpty)
+      #expect(harness.send("GET", "/v1/leases/\(lease.lease)").status == 410)
+      #expect(harness.send("GET", "/v1/vms/\(lease.vm)").status == 404)
+    }
+    #expect(isTold)
+    // What follows from it, follows.
+    _ = try harness.wait(forReady: 1, in: "p")
+    harness.fleet.end(lease.lease, .released, by: .server) { isTold = false }
+    #expect(!isTold, "told even where there is nothing to end")
+  }
+}
+
 @Suite(.enabled(if: RealKVM.isAvailable)) struct ProbeTests {
   @Test func aProbedPoolMeasuresKicksThatNobodyAskedFor() throws {
     let harness = try Harness()

@@ -16,6 +16,7 @@ def run(client, pool, **document):
     answer = client.post(f"/v1/pools/{pool}/run", document)
     equal(answer.status, 200, f"running {pool} with {document}: {answer}")
     equal(set(answer.json), MEMBERS, "its members")
+    equal(client.get("/v1/vms/" + answer.json["vm"]).status, 404, "the VM it ran on, once it is told of")
     return answer.json
 
 
@@ -50,7 +51,6 @@ def guests():
         expect("\N{REPLACEMENT CHARACTER}" in document["console"], "what is no UTF-8 is not shown as such")
         # An echo that is never told the end reads on.
         equal(outcome(run(client, "echo", input="a", deadline_ms=100, wait_ms=10_000)), ("deadline", None, "a"), "echo")
-        equal(client.get("/v1/vms/" + document["vm"]).status, 404, "the VM it ran on")
         equal(client.get("/v1/leases").json["items"], [], "leases")
         daemon.expect_unchanged({**before, "vms": daemon.holdings()["vms"]}, "runs")
 
