@@ -12,8 +12,7 @@ run: build
 	$$($(BUILD) --show-bin-path)/vmpoold $(ARGS)
 
 build: deps
-	$(BUILD) --product vmpoold
-	$(BUILD) --product vmpool
+	$(BUILD)
 
 deps:
 	@scripts/dependencies build

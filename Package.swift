@@ -162,3 +162,15 @@ if Context.environment["VMPOOL_FUZZ"] != nil {
       name: "ImageFuzzer", dependencies: ["GuestImages"], path: "Tests/Fuzz", exclude: ["run"],
       swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
 }
+
+// scripts/test builds some of the tests a second time, with a sanitizer: these, and what they depend on.
+if let names = Context.environment["VMPOOL_TEST_TARGETS"] {
+  var kept: Set<String> = []
+  var next = names.split(separator: " ").map(String.init)
+  while let name = next.popLast() {
+    guard kept.insert(name).inserted, let target = package.targets.first(where: { $0.name == name }) else { continue }
+    next += target.dependencies.compactMap { if case .byNameItem(let name, _) = $0 { name } else { nil } }
+  }
+  package.targets.removeAll { !kept.contains($0.name) }
+  package.products.removeAll()
+}
