@@ -16,7 +16,10 @@ package struct Tally: Sendable {
   }
 
   mutating func add(_ other: Tally) {
-    for (figure, histogram) in other.durations { durations[figure, default: LatencyHistogram()].add(histogram) }
+    // What was only given room is none.
+    for (figure, histogram) in other.durations where histogram.count > 0 {
+      durations[figure, default: LatencyHistogram()].add(histogram)
+    }
     for (what, number) in other.counts { count(what, number) }
   }
 

@@ -30,6 +30,19 @@ import Testing
     #expect(recorder.result.ratios["signal_p50"] == nil)
   }
 
+  /// Room was kept for what none of a kicker's kicks had.
+  @Test func aFigureThatNoKickHadIsLeftOut() throws {
+    var tally = SampleReport.tally(.signal, [10])
+    tally.clear()
+    tally.record(.latency, 10)
+    var sum = Tally()
+    sum.add(tally)
+    #expect(Array(sum.durations.keys) == [.latency])
+    var recorder = CaseRecorder(SampleReport.subject())
+    recorder.add(bare: sum, vmpool: sum)
+    try SampleReport.report([recorder.result]).validate()
+  }
+
   @Test func tellsWhatManyKickersAndABroadcastGain() {
     var vmpool = Tally()
     for (figure, duration) in [(Figure.storm, 10), (.stormOfOne, 50), (.broadcast, 90), (.slowestSingle, 60)] {
