@@ -175,17 +175,20 @@ private final class Run: Sendable {
 
   /// The guest has stopped; on its vCPU's thread as a rule.
   private func finish(_ stop: MachineStop) {
-    let finished = phase.withLock { phase -> (Lease, UInt64)? in
-      guard case .running(let lease, _, let startedNS, let isRecorded) = phase else {
+    let finished = phase.withLock { phase -> (Lease, VMWatch, UInt64, isRecorded: Bool)? in
+      guard case .running(let lease, let watch, let startedNS, let isRecorded) = phase else {
         // Deleted before it was started, or told twice.
         if case .finished = phase {} else { phase = .over }
         return nil
       }
       let durationNS = MonotonicClock.now() - startedNS
       phase = isRecorded ? .over : .finished(lease, stop, durationNS: durationNS)
-      return isRecorded ? (lease, durationNS) : nil
+      return (lease, watch, durationNS, isRecorded)
     }
-    if let (lease, durationNS) = finished { answer(lease, stop, durationNS) }
+    guard let (lease, watch, durationNS, isRecorded) = finished else { return }
+    // Else it is told that the VM is gone, on a thread that would keep a processor from the answer.
+    fleet.unwatch(watch)
+    if isRecorded { answer(lease, stop, durationNS) }
   }
 
   private func answer(_ lease: Lease, _ stop: MachineStop, _ durationNS: UInt64) {
