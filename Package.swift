@@ -168,7 +168,10 @@ if let names = Context.environment["VMPOOL_TEST_TARGETS"] {
   var kept: Set<String> = []
   var next = names.split(separator: " ").map(String.init)
   while let name = next.popLast() {
-    guard kept.insert(name).inserted, let target = package.targets.first(where: { $0.name == name }) else { continue }
+    guard kept.insert(name).inserted else { continue }
+    guard let target = package.targets.first(where: { $0.name == name }) else {
+      fatalError("VMPOOL_TEST_TARGETS: there is no target \(name)")
+    }
     next += target.dependencies.compactMap { if case .byNameItem(let name, _) = $0 { name } else { nil } }
   }
   package.targets.removeAll { !kept.contains($0.name) }
