@@ -233,7 +233,9 @@ final class TestServer {
     handler.forget()
   }
 
-  func client(_ index: Int = 0) throws -> RawClient { try RawClient(server.boundAddresses[index]) }
+  func client(_ index: Int = 0, receiving buffer: Int32? = nil) throws -> RawClient {
+    try RawClient(server.boundAddresses[index], receiving: buffer)
+  }
 }
 
 /// All suites that open sockets, one test at a time.
