@@ -55,7 +55,7 @@ final class Exchange {
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
-    switch core.handler.admit(head) {
+    switch core.handler.admit(&head) {
     case .answer(let response):
       verdict = response
       isPatient = true
@@ -114,11 +114,17 @@ final class Exchange {
     let request = HTTPRequest(head: head, body: body, sink: sink)
     body = []
     sink = nil
-    switch core.handler.respond(to: request) {
-    case .now(let response): return send(response, mhd)
-    case .later(let start): return suspend(mhd, start)
-    case .stream(let response, let start): return stream(mhd, response, start)
-    }
+    return respond(to: request, mhd)
+  }
+
+  private func respond(to request: HTTPRequest, _ mhd: MHDConnection) -> Bool {
+    let suspension = Suspension(connection.thread, mhd.socket, head.requestID)
+    suspension.run(request)
+    if connection.thread.isStopping { suspension.complete(.shuttingDown) }
+    if let answer = suspension.begin(mhd) { return send(answer, mhd) }
+    self.suspension = suspension
+    connection.suspendDeadline()
+    return true
   }
 
   private func stream(_ mhd: MHDConnection, _ response: HTTPResponse, _ start: (HTTPStream) -> Void) -> Bool {
@@ -130,16 +136,6 @@ final class Exchange {
     transfer.begin()
     start(HTTPStream(transfer))
     if connection.thread.isStopping { transfer.finish() }
-    return true
-  }
-
-  private func suspend(_ mhd: MHDConnection, _ start: (HTTPResponder) -> Void) -> Bool {
-    let suspension = Suspension(connection.thread, mhd.socket, head.requestID)
-    start(HTTPResponder(suspension))
-    if connection.thread.isStopping { suspension.complete(.shuttingDown) }
-    if let answer = suspension.begin(mhd) { return send(answer, mhd) }
-    self.suspension = suspension
-    connection.suspendDeadline()
     return true
   }
 
@@ -188,6 +184,7 @@ final class Exchange {
   }
 
   private func send(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
+    if let start = response.stream { return stream(mhd, response, start) }
     if queue(response, mhd) { return true }
     response.whenOver?(false)
     return refuseAnswer(mhd)

@@ -12,7 +12,7 @@ public enum HTTPRefusal: Sendable, Equatable {
   case requestTimeout
   /// 503: the server stopped while the request was waiting for its answer.
   case shuttingDown
-  /// 500: the handler dropped its responder or made an answer that cannot be sent; says which.
+  /// 500: the handler made an answer that cannot be sent; says why.
   case internalError(String)
 
   /// The HTTP status.

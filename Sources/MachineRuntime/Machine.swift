@@ -210,6 +210,9 @@ public final class Machine: Sendable {
     try request(.stop(reason), "stop")
   }
 
+  /// The requests that brought the VM, or are bringing it, into the state that it has.
+  public var lastRequests: PendingRequests { core.lastRequests }
+
   private func request(
     _ event: Lifecycle.Event, _ operation: String, wakes: Bool = true
   ) throws(MachineControlError) -> PendingRequests {
@@ -260,12 +263,14 @@ public final class Machine: Sendable {
     let vcpu = try vcpu(index)
     repeat {
       guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
-      // The state says what was asked for; the acknowledgement says that it is so.
-      try pause(untilNS: deadlineNS)
+      // The state says what was asked for; the acknowledgement says that it is so. Nothing is published: a client may have
+      // resumed the VM meanwhile.
+      try lastRequests.wait(untilNS: deadlineNS)
       do throws(KVMError) {
         if let registers = try core.registers(of: vcpu) { return registers }
       } catch { throw .failed("\(error)") }
     } while MonotonicClock.now() < deadlineNS
+    guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
     throw .timedOut(waitedNS: 0)
   }
 

@@ -41,6 +41,9 @@ final class MachineCore: ExitHandler {
   var state: MachineState { guarded.withLock { $0.lifecycle.state } }
   var vcpus: [VCPU] { guarded.withLock { $0.vcpus } }
 
+  /// The requests that set the last goal.
+  var lastRequests: PendingRequests { guarded.withLock { $0.goal } }
+
   func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
 
   /// What the vCPUs counted; also after they are gone.
