@@ -1,3 +1,4 @@
+import CMicroHTTP
 import Glibc
 import Synchronization
 

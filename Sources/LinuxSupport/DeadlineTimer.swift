@@ -9,6 +9,9 @@ public final class DeadlineTimer: Sendable {
   /// A timer that is not armed.
   public init() {}
 
+  /// Starts the thread, which otherwise starts with the first timer. So a server holds from its start what it holds later.
+  public static func begin() { _ = DeadlineClock.shared }
+
   /// Arms the timer for `timeNS` (CLOCK_MONOTONIC); a time that has passed is one that has come. Does nothing if the timer
   /// has been armed or cancelled before.
   public func arm(atNS timeNS: UInt64, _ action: @escaping @Sendable () -> Void) {

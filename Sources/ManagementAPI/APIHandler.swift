@@ -64,6 +64,7 @@ public final class APIHandler: HTTPHandler {
     self.configuration = configuration
     self.events = events
     admission = Admission(hosts: configuration.hostNames)
+    DeadlineTimer.begin()
   }
 
   /// Requests that are being answered or wait for something; streams, which need not end, are none.

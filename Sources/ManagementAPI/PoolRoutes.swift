@@ -66,7 +66,9 @@ enum PoolRoutes {
     if !waits, case .happened = await gone.outcome(untilNS: context.receivedNS + deletionPatienceNS) {
       return .noContent
     }
-    var response = try response(try translating { () throws(FleetError) in try api.fleet.pool(name) }, nil)
+    // It may have gone a moment ago.
+    guard let pool = try? api.fleet.pool(name) else { return .noContent }
+    var response = try response(pool, nil)
     response.status = 202
     return response
   }

@@ -5,6 +5,10 @@ import PoolManager
 import Synchronization
 import VCPURuntime
 
+/// Where operations go on whose clients have left: what they undo is recorded, which must not hold up a deadline. There are
+/// fewer connections than places in the queue.
+private let departures = WorkerPool(name: "departures", threads: 1, queueLimit: 65_536)
+
 /// Something that an operation waits for: it happens, or its deadline passes, or the client leaves, whichever is first.
 ///
 /// `happened` may be called from any thread, before or after the wait has begun, but under no lock: the operation goes on
@@ -38,8 +42,13 @@ final class Waiting<Value: Sendable>: Sendable {
     let outcome = await withTaskCancellationHandler {
       await withCheckedContinuation { begin($0) }
     } onCancel: {
-      // The task must not go on inside its own cancellation (see `InlineExecutor`), but on the thread of deadlines.
-      departure.arm(atNS: 0) { self.end(.left) }
+      // The task must not go on inside its own cancellation (see `InlineExecutor`).
+      do throws(WorkerPool.Refusal) {
+        try departures.submit { self.end(.left) }
+      } catch {
+        // Where the system gives no thread, that of deadlines has to do.
+        departure.arm(atNS: 0) { self.end(.left) }
+      }
     }
     deadline.cancel()
     departure.cancel()

@@ -1,4 +1,7 @@
 """Idempotency-Key: what was asked twice is done once."""
+import random
+import time
+
 from testbed import problems, processes
 from testbed.checks import becomes, check, equal, eventually, expect
 from testbed.client import connect
@@ -93,6 +96,38 @@ def again():
         answer = post(client, address, {"wait_ms": 10_000}, "key")
         equal((answer.status, replayed(answer)), (201, False), "the same key in earnest")
         expect_replay(client, address, {"wait_ms": 10_000}, "key", answer)
+
+
+@check("a client that leaves while its keyed lease is granted: the lease stays, or the key is forgotten")
+def leaving():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        address, replays = "/v1/pools/spins/leases", 0
+        declare(client, "spins", ready=1, max_vms=1)
+        body = b'{"wait_ms":60000}'
+        seed = random.randrange(2**32)
+        delays = random.Random(seed)
+        # How long a VM takes to be replaced, so that about as many clients leave before the grant as after it.
+        began = time.monotonic()
+        release(client, lease(client, "spins"))
+        held = lease(client, "spins", wait_ms=30_000)
+        refill = time.monotonic() - began
+        for number in range(120):
+            key = f"{seed}-{number}"
+            with connect(daemon.address) as plain:
+                plain.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: %b\r\nContent-Length: %d\r\n\r\n"
+                              % (address.encode(), key.encode(), len(body)) + body)
+                becomes(1, "those who wait", lambda: status(client, "spins")["waiting"])
+                release(client, held)
+                time.sleep(delays.uniform(0, 1.5 * refill))
+            again = post(client, address, body, key)
+            while again.status == 409:
+                again = post(client, address, body, key)
+            equal(again.status, 201, f"the same key again (seed {seed}, {number}): {again}")
+            equal(client.get(path(again.json)).status, 200, f"the lease that it was told of (seed {seed}, {number})")
+            replays += replayed(again)
+            held = again.json
+        return f"{replays} leases stayed, {120 - replays} keys were forgotten"
 
 
 @check("keys outlive the server where its state does")

@@ -110,15 +110,15 @@ class Daemon:
         return counts
 
     def threads(self):
-        """The threads by name, without the worker threads of the dispatch library: those come and go as they please,
-        and end by themselves when there is no work."""
+        """The threads by name, without worker threads. Those of the dispatch library come and go as they please. Those of
+        the API start when they are first needed, and are bounded in number."""
         counts = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
                 name = (task / "comm").read_text().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if not re.search(r"qos(\.overcommit)?$", name):
+            if not re.search(r"qos(\.overcommit)?$|^(api|scrape|departures)-\d+$", name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
 
@@ -151,7 +151,7 @@ class Daemon:
         for client in self.clients:
             client.close()
         with Client(self.address) as client:
-            self._wake_dispatch_library(client)
+            self._start_what_starts_late(client)
             pools = lambda: client.get("/v1/pools").json["items"]
             eventually("the pools are filled", lambda: all(map(is_filled, pools())))
             vms = sorted(vm["id"] for vm in client.get("/v1/vms?limit=1000").json["items"])
@@ -159,15 +159,15 @@ class Daemon:
         becomes(0, "open connections", self.connections)
         return {"descriptors": self.descriptors(), "threads": self.threads(), "vms": vms}
 
-    def _wake_dispatch_library(self, client):
-        """What the dispatch library keeps for itself, it makes when it is first needed: for work, and for a timer. A VM
-        with a deadline needs both. Nothing is to be seen where the server takes no VM."""
-        if "anon_inode:[timerfd]" in self.descriptors():
+    def _start_what_starts_late(self, client):
+        """The first VM starts a thread that stays, and the dispatch library makes what it keeps when it is first needed.
+        Nothing is to be seen where the server takes no VM."""
+        if "answers" in self.threads():
             return
         made = client.post("/v1/vms", {"image": "spin", "deadline_ms": 3_600_000})
         if made.status == 201:
             client.delete("/v1/vms/" + made.json["id"])
-            eventually("the dispatch library is up", lambda: "anon_inode:[timerfd]" in self.descriptors())
+            eventually("the thread is there", lambda: "answers" in self.threads())
 
     def connections(self):
         """TCP connections to the server that are open on its side."""
