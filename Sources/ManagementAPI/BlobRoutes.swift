@@ -58,8 +58,8 @@ enum BlobRoutes {
         .badRequest, "Content-Range says \(range.end - range.start) bytes, and Content-Length says \(length).")
     }
     do throws(BlobStoreError) {
-      let rest = range.map { $0.total - $0.start } ?? head.contentLength
-      let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: rest)
+      let announced = range.map { $0.end - $0.start } ?? head.contentLength
+      let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: announced, of: range?.total)
       return .sink(UploadSink(upload, range, requestID: head.requestID))
     } catch {
       throw APIProblem(error)
@@ -69,12 +69,7 @@ enum BlobRoutes {
   private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
     let sink = try call.upload()
     let (upload, origin) = (sink.upload, call.origin)
-    if let range = sink.range {
-      guard upload.size == range.end else {
-        throw APIProblem(.badRequest, "Content-Range ends at byte \(range.end), and the body at \(upload.size).")
-      }
-      if range.end < range.total { return .now(try goesOn(upload, call.parameters.digest)) }
-    }
+    if let range = sink.range, range.end < range.total { return .now(try goesOn(upload, call.parameters.digest)) }
     // Reading it back and forcing it to the disk may take seconds.
     return .later(.alone) { () throws(APIProblem) in
       let (digest, isNew) = try api.finish(upload, by: origin)
@@ -85,7 +80,11 @@ enum BlobRoutes {
   }
 
   private static func goesOn(_ upload: BlobUpload, _ digest: SHA256Digest) throws(APIProblem) -> HTTPResponse {
-    upload.suspend()
+    do throws(BlobStoreError) {
+      try upload.finishPart()
+    } catch {
+      throw APIProblem(error)
+    }
     let document = BlobDocument(
       digest: digest.description, sizeBytes: upload.size, images: [], state: "partial")
     var response = try HTTPResponse.json(document, status: 202)
