@@ -6,11 +6,20 @@ public protocol HTTPHandler: AnyObject, Sendable {
   /// Answers a complete request. Must not block for more than a few milliseconds.
   func respond(to request: HTTPRequest) -> HTTPReply
 
+  /// Whether a request is served on the connections that are kept in reserve. Asked once there are more connections than
+  /// `HTTPLoad.connectionLimit`; probes, metrics and requests that free something are essential.
+  func isEssential(_ head: HTTPRequestHead) -> Bool
+
   /// Formats the server's own refusals, so that all errors look alike. Called on any of the server's threads.
   func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse
 
   /// Called once a request, when its answer has been sent or its client has gone.
   func completed(_ record: HTTPAccessRecord)
+}
+
+extension HTTPHandler {
+  /// No request is essential.
+  public func isEssential(_ head: HTTPRequestHead) -> Bool { false }
 }
 
 /// The right to answer one suspended request, from any thread.

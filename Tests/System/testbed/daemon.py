@@ -110,15 +110,15 @@ class Daemon:
         return counts
 
     def threads(self):
-        """The threads by name, without the worker threads of the dispatch library: those come and go as they please,
-        and end by themselves when there is no work."""
+        """The threads by name, without the worker threads of the dispatch library, which come and go as they please, and
+        those that read and write bodies: they begin with the first one, and stay."""
         counts = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
                 name = (task / "comm").read_text().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if not re.search(r"qos(\.overcommit)?$", name):
+            if not re.search(r"qos(\.overcommit)?$|^http-disk-\d$", name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
 
