@@ -62,6 +62,29 @@ struct BlobDirectory: ~Copyable, Sendable {
     }
   }
 
+  /// Cuts off what stands behind the first `size` bytes.
+  func truncate(_ file: borrowing OwnedDescriptor, to size: Int) throws(Errno) {
+    try step(.write)
+    guard ftruncate(file.rawValue, size) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// The first `count` bytes of a file, or as many as it has.
+  static func head(of file: borrowing OwnedDescriptor, _ count: Int) throws(Errno) -> [UInt8] {
+    var buffer = [UInt8](repeating: 0, count: count)
+    var done = 0
+    while done < count {
+      // Safe: as many bytes are asked for as there is room for.
+      let read = unsafe buffer.withUnsafeMutableBytes {
+        unsafe pread(file.rawValue, $0.baseAddress?.advanced(by: done), count - done, done)
+      }
+      if read < 0, errno == EINTR { continue }
+      guard read >= 0 else { throw Errno(rawValue: errno) }
+      if read == 0 { break }
+      done += read
+    }
+    return Array(buffer.prefix(done))
+  }
+
   /// Marks a file as verified and forces it to the disk.
   func seal(_ file: borrowing OwnedDescriptor) throws(Errno) {
     try step(.mark)
@@ -124,13 +147,16 @@ struct BlobDirectory: ~Copyable, Sendable {
     return (Int(status.st_size), status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1_000_000)
   }
 
-  /// A file's size, and whether it bears the mark of one that was verified.
-  static func status(of file: borrowing OwnedDescriptor) throws(Errno) -> (size: Int, isMarked: Bool) {
+  /// A file's size, whether it bears the mark of one that was verified, and when its status was last changed, in Unix
+  /// milliseconds: for a whole blob, when it was published.
+  static func status(
+    of file: borrowing OwnedDescriptor
+  ) throws(Errno) -> (size: Int, isMarked: Bool, changedMS: Int) {
     var status = stat()
     guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
     let isMarked = status.st_mtim.tv_sec == verifiedAt.tv_sec && status.st_mtim.tv_nsec == verifiedAt.tv_nsec
-    return (Int(status.st_size), isMarked)
+    return (Int(status.st_size), isMarked, status.st_ctim.tv_sec * 1000 + status.st_ctim.tv_nsec / 1_000_000)
   }
 
   /// Reads a whole file, a piece at a time.

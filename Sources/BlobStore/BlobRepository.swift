@@ -60,6 +60,8 @@ public final class BlobRepository: Sendable {
   private struct Blob {
     var size: Int
     var damage: String?
+    /// Unix milliseconds.
+    var addedMS = BlobRepository.nowMS()
   }
 
   private struct Partial {
@@ -77,6 +79,8 @@ public final class BlobRepository: Sendable {
     public let size: Int
     /// Why it cannot be used, if it cannot.
     public let damage: String?
+    /// When it was uploaded, in Unix milliseconds.
+    public let addedMS: Int
   }
 
   /// Opens the store in `directory`, or makes it there; nil: in a directory of its own that `close` removes.
@@ -135,8 +139,8 @@ public final class BlobRepository: Sendable {
   ) throws(Errno) -> Blob {
     do throws(Errno) {
       let file = try directory.openBlob(digest)
-      let (size, isMarked) = try BlobDirectory.status(of: file)
-      if isMarked { return Blob(size: size) }
+      let (size, isMarked, addedMS) = try BlobDirectory.status(of: file)
+      if isMarked { return Blob(size: size, addedMS: addedMS) }
       let (found, length) = try BlobDirectory.digest(of: file)
       guard found == digest else { return Blob(size: length, damage: "its bytes are \(found)") }
       try directory.seal(file)
@@ -151,7 +155,9 @@ public final class BlobRepository: Sendable {
   /// All whole blobs, by name.
   public var blobs: [Status] {
     let blobs = guarded.withLock { $0.blobs }
-    return blobs.sorted { $0.key < $1.key }.map { Status(digest: $0.key, size: $0.value.size, damage: $0.value.damage) }
+    return blobs.sorted { $0.key < $1.key }.map { digest, blob in
+      Status(digest: digest, size: blob.size, damage: blob.damage, addedMS: blob.addedMS)
+    }
   }
 
   /// Bytes taken: by whole blobs, by interrupted uploads and by those under way.
@@ -184,16 +190,21 @@ public final class BlobRepository: Sendable {
 
   // MARK: Uploading
 
-  /// Begins an upload of `announced` bytes (nil: not known), or continues one at `offset`.
+  /// Begins an upload of `announced` bytes (nil: not known), or continues one at `offset`. `total` is the size of the whole
+  /// blob, where this upload is a part of it: there must be room for all.
   ///
-  /// `digest` is the hash that the bytes will have; an upload of unknown hash (nil) cannot be interrupted.
+  /// `digest` is the hash that the bytes will have; an upload of unknown hash (nil) cannot be interrupted. `examination`
+  /// looks at the first bytes of the blob as soon as they are there.
   public func begin(
-    _ digest: SHA256Digest?, at offset: Int = 0, announced: Int?
+    _ digest: SHA256Digest?, at offset: Int = 0, announced: Int?, of total: Int? = nil,
+    examination: BlobExamination? = nil
   ) throws(BlobStoreError) -> BlobUpload {
-    let total = offset.addingReportingOverflow(announced ?? 0)
-    guard !total.overflow, total.partialValue <= limits.blobBytes else { throw .tooLarge(limit: limits.blobBytes) }
+    guard announced != 0 || offset > 0 else { throw .empty }
+    let (end, overflow) = offset.addingReportingOverflow(announced ?? 0)
+    let reserved = max(end, total ?? 0)
+    guard !overflow, reserved <= limits.blobBytes else { throw .tooLarge(limit: limits.blobBytes) }
     let begun = try changing { tables, trash throws(BlobStoreError) in
-      try self.place(digest, at: offset, reserving: total.partialValue, &tables, &trash)
+      try self.place(digest, at: offset, reserving: reserved, &tables, &trash)
     }
     do throws(BlobStoreError) {
       let file = try translating(directory.path) { () throws(Errno) in
@@ -201,10 +212,10 @@ public final class BlobRepository: Sendable {
       }
       return BlobUpload(
         self, file, name: begun.name, expected: digest, isKept: begun.isKept, size: offset,
-        reserved: total.partialValue)
+        end: announced == nil ? nil : end, reserved: reserved, examination)
     } catch {
       changing { tables, trash in
-        tables.reserved -= total.partialValue
+        tables.reserved -= reserved
         if begun.isKept, let digest { drop(digest, &tables, &trash) }
       }
       throw error
@@ -288,6 +299,18 @@ public final class BlobRepository: Sendable {
   }
 
   // MARK: Removing
+
+  /// Removes the blobs that are at least `ageMS` milliseconds old and not in use, and returns them. A blob is uploaded
+  /// before the image that uses it is made: the age keeps the two apart. The caller sees to it that none of them comes
+  /// into use meanwhile.
+  public func deleteUnused(
+    olderThanMS ageMS: Int, isUsed: (SHA256Digest) -> Bool
+  ) throws(BlobStoreError) -> [Status] {
+    let before = Self.nowMS() - ageMS
+    let unused = blobs.filter { $0.addedMS <= before && !isUsed($0.digest) }
+    for blob in unused { try delete(blob.digest) }
+    return unused
+  }
 
   /// Removes a blob. Whoever has it open can go on reading it.
   public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {

@@ -7,6 +7,14 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
   case noSuchBlob(SHA256Digest)
   /// Its file is not what its name says.
   case damaged(SHA256Digest, reason: String)
+  /// A blob has one byte at least.
+  case empty
+  /// More bytes came than were announced; so many were.
+  case tooLong(announced: Int)
+  /// Fewer bytes came than were announced.
+  case tooShort(came: Int, announced: Int)
+  /// What the first bytes say is not wanted; says why.
+  case refused(String)
   /// A blob may not have more than so many bytes.
   case tooLarge(limit: Int)
   /// All blobs together may not have more than so many bytes.
@@ -27,6 +35,12 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
     switch self {
     case .noSuchBlob(let digest): "there is no blob \(digest); upload it first"
     case .damaged(let digest, let reason): "the blob \(digest) is damaged: \(reason); upload it again"
+    case .empty: "the upload has no bytes; send the file's"
+    case .tooLong(let announced):
+      "the body is longer than the \(announced) bytes that were announced; nothing of it was kept, so send it again"
+    case .tooShort(let came, let announced):
+      "the body has \(came) bytes, and \(announced) were announced; nothing of it was kept, so send it again"
+    case .refused(let reason): reason
     case .tooLarge(let limit):
       "a blob may have at most \(limit) bytes; send less, or start the server with a higher --max-image-mib"
     case .quotaUsedUp(let limit):

@@ -2,9 +2,25 @@ public import Digests
 import LinuxSupport
 import SystemPackage
 
+/// Looks at the first bytes of an upload and may refuse it, before the rest is taken.
+public struct BlobExamination: Sendable {
+  /// How many bytes it wants to see; it gets fewer of a blob that is shorter.
+  public var count: Int
+  /// Why the blob is refused, as a sentence for its sender; nil if it is not. On the thread of the upload.
+  public var refusal: @Sendable (_ head: [UInt8]) -> String?
+
+  /// An examination of the first `count` bytes.
+  public init(count: Int, _ refusal: @escaping @Sendable (_ head: [UInt8]) -> String?) {
+    self.count = count
+    self.refusal = refusal
+  }
+}
+
 /// One upload: the bytes of a blob as they come, in order.
 ///
-/// An upload that is let go of before `finish` was interrupted: what came is kept if it can be continued, or removed.
+/// An upload that is released before `finish` was interrupted: what came is kept if it can be continued, or removed.
+/// Nothing stays of one that was refused, by an error of `write`, `finishPart` or `finish`: what an earlier upload had
+/// brought is kept, unless there is no room for the blob or it is not wanted.
 ///
 /// SAFETY (`@unchecked Sendable`): used by one thread at a time, from which it may go on to another.
 public final class BlobUpload: @unchecked Sendable {
@@ -20,6 +36,12 @@ public final class BlobUpload: @unchecked Sendable {
   private(set) var reserved: Int
   private let store: BlobRepository
   private let file: OwnedDescriptor
+  /// Bytes that an earlier upload had brought.
+  private let origin: Int
+  /// Where the announced bytes end; nil where their number is not known.
+  private let end: Int?
+  /// Not yet done.
+  private var examination: BlobExamination?
   /// Nothing of it is left to be ended.
   var isOver = false
 
@@ -28,7 +50,7 @@ public final class BlobUpload: @unchecked Sendable {
 
   init(
     _ store: BlobRepository, _ file: consuming OwnedDescriptor, name: String, expected: SHA256Digest?, isKept: Bool,
-    size: Int, reserved: Int
+    size: Int, end: Int?, reserved: Int, _ examination: BlobExamination?
   ) {
     self.store = store
     self.file = file
@@ -36,22 +58,43 @@ public final class BlobUpload: @unchecked Sendable {
     self.expected = expected
     self.isKept = isKept
     self.size = size
+    origin = size
+    self.end = end
+    self.examination = examination
     self.reserved = reserved
   }
 
-  deinit { end(isKept: true) }
+  deinit { end(.interrupted) }
 
-  /// Takes the next bytes, and writes them to the file.
+  /// Takes the next bytes, and writes them to the file. An error ends the upload.
   public func write(_ bytes: RawSpan) throws(BlobStoreError) {
-    let (end, overflow) = size.addingReportingOverflow(bytes.byteCount)
-    guard !overflow, end <= store.limits.blobBytes else { throw .tooLarge(limit: store.limits.blobBytes) }
-    if end > reserved {
-      let more = max(end - reserved, min(Self.step, store.limits.blobBytes - reserved))
+    do throws(BlobStoreError) {
+      try append(bytes)
+      if let examination, size >= examination.count { try examine() }
+    } catch {
+      end(.refused(error))
+      throw error
+    }
+  }
+
+  private func append(_ bytes: RawSpan) throws(BlobStoreError) {
+    let (newSize, overflow) = size.addingReportingOverflow(bytes.byteCount)
+    guard !overflow, newSize <= store.limits.blobBytes else { throw .tooLarge(limit: store.limits.blobBytes) }
+    if let end, newSize > end { throw .tooLong(announced: end - origin) }
+    if newSize > reserved {
+      let more = max(newSize - reserved, min(Self.step, store.limits.blobBytes - reserved))
       try store.reserve(more)
       reserved += more
     }
     try translating(store.directory.path) { () throws(Errno) in try store.directory.write(bytes, to: file, at: size) }
-    size = end
+    size = newSize
+  }
+
+  private func examine() throws(BlobStoreError) {
+    guard let examination = examination.take() else { return }
+    let path = store.directory.path
+    let head = try translating(path) { () throws(Errno) in try BlobDirectory.head(of: file, examination.count) }
+    if let reason = examination.refusal(head) { throw .refused(reason) }
   }
 
   /// All bytes have come: reads them back, compares them with the hash, and makes them a blob. Takes a second or two for
@@ -60,21 +103,39 @@ public final class BlobUpload: @unchecked Sendable {
   /// What has another hash, or cannot be read or forced to the disk, is removed.
   public func finish() throws(BlobStoreError) -> (digest: SHA256Digest, isNew: Bool) {
     do throws(BlobStoreError) {
+      try checkLength()
+      try examine()
       let digest = try verified()
       let isNew = try store.publish(self, as: digest)
-      if !isNew { end(isKept: false) }
+      if !isNew { end(.discarded) }
       return (digest, isNew)
     } catch {
-      end(isKept: false)
+      end(.refused(error))
+      throw error
+    }
+  }
+
+  /// All bytes of a part have come: keeps them, so that the next part can go on.
+  public func finishPart() throws(BlobStoreError) {
+    do throws(BlobStoreError) {
+      try checkLength()
+      end(.interrupted)
+    } catch {
+      end(.refused(error))
       throw error
     }
   }
 
   /// Ends the upload for now: what came is kept, if it can be continued.
-  public func suspend() { end(isKept: true) }
+  public func suspend() { end(.interrupted) }
 
   /// Removes what came.
-  public func discard() { end(isKept: false) }
+  public func discard() { end(.discarded) }
+
+  private func checkLength() throws(BlobStoreError) {
+    guard size > 0 else { throw .empty }
+    if let end, size < end { throw .tooShort(came: size - origin, announced: end - origin) }
+  }
 
   private func verified() throws(BlobStoreError) -> SHA256Digest {
     let path = store.directory.path
@@ -84,9 +145,33 @@ public final class BlobUpload: @unchecked Sendable {
     return found.digest
   }
 
-  private func end(isKept: Bool) {
+  private enum End {
+    case interrupted
+    case discarded
+    case refused(BlobStoreError)
+  }
+
+  private func end(_ how: End) {
     if isOver { return }
     isOver = true
-    store.end(self, isKept: isKept)
+    switch how {
+    case .interrupted: store.end(self, isKept: true)
+    case .discarded: store.end(self, isKept: false)
+    case .refused(.tooLong), .refused(.tooShort): store.end(self, isKept: rollBack())
+    // What there is no room for is in the way of others, and what is not wanted need not go on.
+    case .refused: store.end(self, isKept: false)
+    }
+  }
+
+  /// Forgets the bytes of this upload. False when there were none before it, or they cannot be cut off.
+  private func rollBack() -> Bool {
+    guard origin > 0 else { return false }
+    do throws(Errno) {
+      try store.directory.truncate(file, to: origin)
+      size = origin
+      return true
+    } catch {
+      return false
+    }
   }
 }

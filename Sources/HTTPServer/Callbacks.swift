@@ -61,8 +61,8 @@ func requestProceeds(
       versionAddress: UInt(bitPattern: version))
     goesOn = exchange.receiveHead(connection, line)
   } else if let piece = unsafe piece {
-    goesOn = unsafe exchange.receive(UnsafeRawBufferPointer(start: piece, count: size.pointee))
-    unsafe size.pointee = 0
+    goesOn = unsafe exchange.receive(
+      connection, UnsafeRawBufferPointer(start: piece, count: size.pointee), rest: &size.pointee)
   } else {
     goesOn = exchange.receiveEnd(connection)
   }
@@ -99,7 +99,11 @@ func streamReader(
   guard let context = unsafe context else { return cmicrohttp_end_with_error }
   // Safe: the response holds a reference to its transfer until it is freed; the buffer is ours for this call.
   let transfer = unsafe Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
-  switch unsafe transfer.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity)) {
+  return answered(unsafe transfer.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity)))
+}
+
+private func answered(_ piece: AnswerPiece) -> Int {
+  switch piece {
   case .bytes(let count): return count
   // Suspended: otherwise libmicrohttpd would ask again at once, and for ever.
   case .none: return 0
@@ -121,8 +125,8 @@ func fileReader(
   guard let context = unsafe context else { return cmicrohttp_end_with_error }
   // Safe: as for a stream's.
   let transfer = unsafe Unmanaged<FileTransfer>.fromOpaque(context).takeUnretainedValue()
-  let bytes = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
-  return unsafe transfer.read(at: position, into: bytes) ?? cmicrohttp_end_with_error
+  return answered(
+    unsafe transfer.read(at: position, into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity)))
 }
 
 /// A file's response is freed.

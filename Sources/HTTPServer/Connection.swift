@@ -1,6 +1,7 @@
 import CMicroHTTP
 import Glibc
 import LinuxSupport
+import Synchronization
 
 /// One client's socket, from accept to close. Used on its thread only.
 final class Connection {
@@ -17,6 +18,21 @@ final class Connection {
   /// The client had nothing more to send when it was last looked at, and still owed a request.
   private var hasEnded = false
   private var delivery = Delivery()
+  /// CLOCK_MONOTONIC nanoseconds of the accept, or of the end of the last request.
+  private(set) var quietSince: UInt64
+  /// It may be closed for another connection: no request is under way. One that has never sent a request has a second or
+  /// so to do it.
+  var isSpare = false {
+    didSet {
+      guard isSpare != oldValue else { return }
+      if isSpare { thread.spare.add(1, ordering: .relaxed) } else { thread.spare.subtract(1, ordering: .relaxed) }
+    }
+  }
+  private var isWaiting = false
+  /// It was accepted past the limit, and is there for essential requests alone.
+  private(set) var isReserve = false
+  /// It is being closed to make room.
+  private(set) var isLeaving = false
 
   init(_ thread: ServerThread, _ mhd: MHDConnection) {
     self.thread = thread
@@ -28,12 +44,37 @@ final class Connection {
     case .unix: peer = "unix"
     case .other, nil: peer = "unknown"
     }
-    deadline = MonotonicClock.now() + thread.core.requestDeadlineNS
+    quietSince = MonotonicClock.now()
+    deadline = quietSince + thread.core.requestDeadlineNS
   }
+
+  // MARK: Its part of the limits
+
+  /// It is in reserve and has not said what for.
+  var isUnheardReserve: Bool { isReserve && !isLeaving && exchange?.awaitsHead ?? true }
+
+  func becomeReserve() { isReserve = true }
+
+  /// Closes it for another connection. `leavingBegan` has been called.
+  func leave() {
+    isLeaving = true
+    isSpare = false
+    shut()
+  }
+
+  /// Whether the request with this head is served.
+  func admits(_ head: HTTPRequestHead) -> Bool {
+    guard isReserve else { return true }
+    if core.load.hasRoom { isReserve = false }
+    return !isReserve || core.handler.isEssential(head)
+  }
+
+  // MARK: Deadlines
 
   /// A request line has come.
   func begin(_ exchange: Exchange) {
     self.exchange = exchange
+    isSpare = false
     hasEnded = false
     deadline = exchange.started + core.requestDeadlineNS
   }
@@ -42,10 +83,25 @@ final class Connection {
   func extendDeadline() { deadline += core.requestDeadlineNS }
 
   /// The handler takes its time.
-  func suspendDeadline() { deadline = .max }
+  func suspendDeadline() {
+    holdDeadline()
+    if !isWaiting { core.load.waitBegan() }
+    isWaiting = true
+  }
 
-  /// The client has its time anew: the handler has answered.
-  func renewDeadline() { deadline = MonotonicClock.now() + core.requestDeadlineNS }
+  /// The client is kept waiting for a disk.
+  func holdDeadline() { deadline = .max }
+
+  /// The client has its time anew: it need not wait any more.
+  func renewDeadline() {
+    deadline = MonotonicClock.now() + core.requestDeadlineNS
+    endWait()
+  }
+
+  private func endWait() {
+    if isWaiting { core.load.waitEnded() }
+    isWaiting = false
+  }
 
   /// So many bytes have gone either way at `now`. A client that keeps to 256 KiB a deadline, on average, is not cut off;
   /// it may be ahead by one deadline.
@@ -62,6 +118,9 @@ final class Connection {
   func finish(_ now: UInt64) {
     exchange = nil
     hasEnded = false
+    quietSince = now
+    isSpare = !isReserve && !isLeaving
+    endWait()
     // libmicrohttpd does not report the next request's first byte. It closes after the inactivity timeout, so this never
     // cuts an honest client short, and bounds a dribbling one.
     deadline = now + core.inactivityTimeoutNS + core.requestDeadlineNS
@@ -70,12 +129,13 @@ final class Connection {
   /// Closes an expired connection: with an answer if the request is incomplete, silently otherwise. Closes it as well
   /// when the client has given the request up.
   func inspect(_ now: UInt64) {
+    if exchange == nil, !isReserve, !isLeaving, quietSince + 1_000_000_000 <= now { isSpare = true }
     if let exchange, exchange.isAnswering { lookAtDelivery(of: exchange, now) }
     if now >= deadline {
       exchange?.expire()
       shut()
       deadline = .max
-    } else if exchange?.isReceiving ?? true {
+    } else if exchange?.isReceiving ?? true, deadline != .max {
       // libmicrohttpd waits for edges and misses the end of a stream that comes along with its last bytes. Seen twice,
       // so that what was read before that end is dealt with.
       let isAtEnd = self.isAtEnd()

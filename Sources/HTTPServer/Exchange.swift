@@ -17,7 +17,9 @@ final class Exchange {
   private var body: [UInt8] = []
   private var received = 0
   /// Takes the body as it comes.
-  private var sink: (any HTTPBodySink)?
+  private var feed: BodyFeed?
+  /// The connection is suspended until the sink has taken what has come.
+  private var isHeld = false
   /// Decided before the end of the body; goes out at that end.
   private var verdict: HTTPResponse?
   /// However long the body is that goes with the verdict, it is thrown away rather than cut off.
@@ -55,11 +57,14 @@ final class Exchange {
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
+    guard connection.admits(head) else {
+      return refuse(mhd, .tooManyConnections(limit: core.load.connectionLimit))
+    }
     switch core.handler.admit(&head) {
     case .answer(let response):
       verdict = response
       isPatient = true
-    case .sink(let sink): self.sink = sink
+    case .sink(let sink): feed = BodyFeed(sink, connection.thread)
     case .collect:
       if let length = head.contentLength, length > bodyLimit {
         return refuse(mhd, .bodyTooLarge(limit: bodyLimit))
@@ -69,23 +74,35 @@ final class Exchange {
     guard outcome.hasBody else { return true }
     if outcome.bodyWaits, let verdict { return claim() && send(verdict, mhd) }
     // A length is only a claim: a page or so of it is believed.
-    if verdict == nil, sink == nil { body.reserveCapacity(min(head.contentLength ?? 0, 16 << 10)) }
+    if verdict == nil, feed == nil { body.reserveCapacity(min(head.contentLength ?? 0, 16 << 10)) }
     return true
   }
 
-  /// A piece of the body.
-  func receive(_ piece: UnsafeRawBufferPointer) -> Bool {
-    received += piece.count
+  /// A piece of the body; `rest` becomes what is left of it, to be offered again.
+  func receive(_ mhd: MHDConnection, _ piece: UnsafeRawBufferPointer, rest: inout Int) -> Bool {
     // Answered already: what still comes is thrown away for as long as the client has to take the answer.
-    guard isReceiving else { return true }
-    if let sink {
-      connection.credit(piece.count, at: MonotonicClock.now())
-      // Safe: libmicrohttpd's buffer is valid for this call.
-      guard let answer = sink.take(unsafe piece.bytes) else { return true }
-      self.sink = nil
-      if claim() { sendRaw(answer) }
-      return true
+    if isReceiving, let feed {
+      // libmicrohttpd must not be stopped with a suspended connection.
+      if connection.thread.isStopping { return false }
+      if isHeld { connection.renewDeadline() }
+      isHeld = false
+      switch unsafe feed.add(piece, mhd) {
+      case .taken:
+        rest = 0
+        received += piece.count
+        connection.credit(piece.count, at: MonotonicClock.now())
+        return true
+      case .suspended:
+        isHeld = true
+        connection.holdDeadline()
+        return true
+      case .over: return false
+      case .answered: sendSinkAnswer()
+      }
     }
+    rest = 0
+    received += piece.count
+    guard isReceiving else { return true }
     if verdict == nil, received <= bodyLimit {
       connection.credit(piece.count, at: MonotonicClock.now())
       // Safe: as above; it is copied.
@@ -101,6 +118,15 @@ final class Exchange {
     return isPatient
   }
 
+  /// Sends the sink's answer, if there is one, though the body has not ended.
+  func sendSinkAnswer() {
+    guard isReceiving, let answer = feed?.takeAnswer() else { return }
+    feed = nil
+    if isHeld { connection.renewDeadline() }
+    isHeld = false
+    if claim() { sendRaw(answer) }
+  }
+
   /// The request is complete, or its suspension over.
   func receiveEnd(_ mhd: MHDConnection) -> Bool {
     if let suspension {
@@ -109,11 +135,25 @@ final class Exchange {
       connection.renewDeadline()
       return send(answer, mhd)
     }
+    if isReceiving, let feed {
+      if connection.thread.isStopping { return false }
+      switch feed.drain(mhd) {
+      case .taken: break
+      case .suspended:
+        isHeld = true
+        connection.holdDeadline()
+        return true
+      case .over: return false
+      case .answered(let answer): verdict = answer
+      }
+      if isHeld { connection.renewDeadline() }
+      isHeld = false
+    }
     guard claim() else { return false }
     if let verdict { return send(verdict, mhd) }
-    let request = HTTPRequest(head: head, body: body, sink: sink)
+    let request = HTTPRequest(head: head, body: body, sink: feed?.sink)
     body = []
-    sink = nil
+    feed = nil
     return respond(to: request, mhd)
   }
 
@@ -132,18 +172,21 @@ final class Exchange {
     guard queue(response, mhd, transfer) else { return refuseAnswer(mhd) }
     guard hasBody(response) else { return true }
     self.transfer = transfer
-    connection.suspendDeadline()
+    core.load.streamBegan()
+    connection.holdDeadline()
     transfer.begin()
     start(HTTPStream(transfer))
     if connection.thread.isStopping { transfer.finish() }
     return true
   }
 
-  /// Answers the request if it is suspended, and ends its stream if it has one. False when it is neither.
+  /// Answers the request if it is suspended, ends its stream if it has one, and cuts it off where it waits for a disk.
+  /// False when it does none of these.
   func endWaiting() -> Bool {
     suspension?.complete(.shuttingDown)
     transfer?.finish()
-    return suspension != nil || transfer != nil
+    let isHeld = [feed?.abandon(), file?.end()].contains(true)
+    return isHeld || suspension != nil || transfer != nil
   }
 
   /// The deadline has passed.
@@ -198,19 +241,20 @@ final class Exchange {
 
   private func queue(_ response: HTTPResponse, _ mhd: MHDConnection, _ transfer: Transfer? = nil) -> Bool {
     guard (200...599).contains(response.status) else { return false }
-    let source = response.file.map { FileTransfer($0) }
+    let source = response.file.map { FileTransfer($0, response.fileRange, connection.thread, mhd) }
     guard let made = MHDResponse(response.body, transfer, source, isForHEAD: head.method == "HEAD") else {
       return false
     }
     for field in response.headers where !made.add(field.name, field.value) { return false }
     guard made.add("X-Request-Id", head.requestID) else { return false }
-    if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
+    if core.draining.load(ordering: .relaxed) || connection.isReserve, !made.add("Connection", "close") { return false }
     guard mhd.queue(made, status: response.status) else { return false }
+    if connection.thread.isStopping { source?.end() }
     file = source
     status = response.status
     label = response.label
     whenOver = response.whenOver
-    bodySent = hasBody(response) ? response.file.map { Int(clamping: $0.size) } ?? response.body.count : 0
+    bodySent = hasBody(response) ? source?.size ?? response.body.count : 0
     return true
   }
 
@@ -222,7 +266,10 @@ final class Exchange {
   func end(sent: Bool, ownStatus: Int) {
     let now = MonotonicClock.now()
     isOver = true
-    sink = nil
+    feed?.abandon()
+    feed = nil
+    file?.end()
+    if transfer != nil { core.load.streamEnded() }
     connection.finish(now)
     // A status that is not ours is that of a page libmicrohttpd has made; it counts such a request as failed.
     let isForeign = status == 0 && ownStatus != 0

@@ -1,23 +1,109 @@
 import LinuxSupport
-import SystemPackage
+import Synchronization
 
-/// A file on its way to a client, read as the client takes it. Used on its connection's thread only.
-final class FileTransfer {
+/// A file, or a part of one, on its way to a client. Workers read it, a piece at a time, while the connection is suspended:
+/// a disk may take long, and the connection's thread serves others.
+final class FileTransfer: Sendable {
+  private struct State {
+    /// Read and not taken: those from `start` on.
+    var bytes: [UInt8] = []
+    var start = 0
+    /// Bytes that libmicrohttpd has taken.
+    var given = 0
+    /// Set while libmicrohttpd has the connection suspended.
+    var isSuspended = false
+    /// The file cannot be read any more, or nobody wants the rest.
+    var isOver = false
+  }
+
+  /// Bytes of the answer.
+  let size: Int
   private let file: ReadableFile
-  /// Bytes given to libmicrohttpd so far.
-  private(set) var given = 0
+  private let offset: UInt64
+  private let thread: ServerThread
+  private let connection: MHDConnection
+  /// Guards all of `State`, and thereby `connection`, which is good until `end`. Its place among the locks is that of
+  /// `Transfer.state`. The file is not read under it.
+  private let state = Mutex(State())
 
-  init(_ file: ReadableFile) { self.file = file }
+  /// Bytes read at a time, and kept for each download.
+  private static let pieceSize = 128 << 10
 
-  var size: UInt64 { file.size }
+  init(_ file: ReadableFile, _ range: Range<UInt64>?, _ thread: ServerThread, _ connection: MHDConnection) {
+    let range = range ?? 0..<file.size
+    self.file = file
+    offset = range.lowerBound
+    size = Int(clamping: range.upperBound - range.lowerBound)
+    self.thread = thread
+    self.connection = connection
+  }
 
-  /// Fills the buffer as far as there are bytes; nil when they cannot be read any more.
-  func read(at position: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
-    // Safe: the buffer is libmicrohttpd's for the call.
-    var target = unsafe buffer.mutableBytes
-    // A file that became shorter must not end as if it were whole.
-    guard let count = try? file.read(at: position, into: &target), count > 0 else { return nil }
-    given += count
-    return count
+  /// Bytes that libmicrohttpd has taken so far.
+  var given: Int { state.withLock { $0.given } }
+
+  /// Copies what has been read, as far as it fits; asks for more where there is nothing. On the connection's own thread.
+  func read(at position: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> AnswerPiece {
+    let piece = state.withLock { state -> AnswerPiece in
+      if state.isOver { return .failure }
+      let count = min(buffer.count, state.bytes.count - state.start)
+      guard count > 0 else {
+        state.isSuspended = true
+        connection.suspend()
+        return .none
+      }
+      let end = state.start + count
+      // Safe: the slice fits into the buffer, which is libmicrohttpd's for the call.
+      unsafe state.bytes[state.start..<end].withUnsafeBytes { unsafe buffer.copyMemory(from: $0) }
+      state.start = end
+      state.given += count
+      return .bytes(count)
+    }
+    if case .none = piece { fetch(position) }
+    return piece
+  }
+
+  /// The rest is not wanted. True when the connection was suspended, and goes on now. On the connection's own thread.
+  @discardableResult
+  func end() -> Bool {
+    state.withLock { state in
+      state.isOver = true
+      return resume(&state)
+    }
+  }
+
+  private func fetch(_ position: UInt64) {
+    do throws(WorkerPool.Refusal) {
+      try thread.core.disk.submit { self.load(position) }
+    } catch {
+      // The system gives no thread, so this one has to do.
+      load(position)
+    }
+  }
+
+  /// Reads the next piece, on a worker's thread.
+  private func load(_ position: UInt64) {
+    var bytes = [UInt8](repeating: 0, count: min(Self.pieceSize, size - Int(clamping: position)))
+    var span = bytes.mutableSpan
+    // Safe: bytes are what the span is of.
+    var target = unsafe span.mutableBytes
+    let count = (try? file.read(at: offset + position, into: &target)) ?? 0
+    state.withLock { state in
+      state.start = 0
+      state.bytes = bytes
+      state.bytes.removeLast(bytes.count - count)
+      // A file that became shorter must not end as if it were whole.
+      if count == 0 { state.isOver = true }
+      resume(&state)
+    }
+  }
+
+  @discardableResult
+  private func resume(_ state: inout State) -> Bool {
+    guard state.isSuspended else { return false }
+    state.isSuspended = false
+    // Alive: libmicrohttpd frees no suspended connection, and it is resumed under this lock, once.
+    connection.resume()
+    thread.wake()
+    return true
   }
 }

@@ -15,6 +15,10 @@ public protocol HTTPHandler: AnyObject, Sendable {
   /// on, for what would have kept a processor from it.
   func answered(_ request: HTTPRequest, with response: HTTPResponse)
 
+  /// Whether a request is served on the connections that are kept in reserve. Asked once there are more connections than
+  /// `HTTPLoad.connectionLimit`; probes, metrics and requests that free something are essential.
+  func isEssential(_ head: HTTPRequestHead) -> Bool
+
   /// Formats the server's own refusals, so that all errors look alike. Called on any of the server's threads.
   func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse
 
@@ -23,6 +27,9 @@ public protocol HTTPHandler: AnyObject, Sendable {
 }
 
 extension HTTPHandler {
+  /// No request is essential.
+  public func isEssential(_ head: HTTPRequestHead) -> Bool { false }
+
   /// Does nothing.
   public func answered(_ request: HTTPRequest, with response: HTTPResponse) {}
 }

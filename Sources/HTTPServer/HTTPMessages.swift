@@ -42,8 +42,8 @@ public struct HTTPRequestHead: Sendable {
 public enum HTTPAdmission: Sendable {
   /// It is kept, and comes with the request.
   case collect
-  /// It goes to the sink piece by piece, as it comes. It may be of any length, and has the request deadline anew with
-  /// each 256 KiB of it.
+  /// It goes to the sink piece by piece, as it comes. It may be of any length; see
+  /// `HTTPServerConfiguration.requestDeadline`.
   case sink(any HTTPBodySink)
   /// It is thrown away. A client that waits with `Expect: 100-continue` gets the response at once and the connection
   /// closes; otherwise it goes out when the body has been read, or when there is much of that, so that it cannot be lost
@@ -51,10 +51,10 @@ public enum HTTPAdmission: Sendable {
   case answer(HTTPResponse)
 }
 
-/// Takes the body of one request. Let go of when the request is over, or its client has gone.
+/// Takes the body of one request. The server releases it when the request is over, or its client has gone.
 public protocol HTTPBodySink: AnyObject, Sendable {
-  /// Takes the next bytes, at most a connection's buffer of them, on the connection's thread. An answer ends the matter:
-  /// it goes out at once, and what still comes is thrown away.
+  /// Takes the next bytes, at most 128 KiB of them, on a thread that may wait for a disk; one call at a time. An answer ends
+  /// the matter: the server sends it at once, and throws away what still comes.
   func take(_ piece: RawSpan) -> HTTPResponse?
 }
 
@@ -83,12 +83,14 @@ public struct HTTPResponse: Sendable {
   public var headers: [(name: String, value: String)]
   /// Left out for HEAD, 204 and 304.
   public var body: [UInt8]
-  /// Sent instead of the body, read as the client takes it.
+  /// Sent instead of the body, read as the client takes it, on threads that requests do not wait for.
   public var file: ReadableFile?
   /// Where it is set, the answer comes piece by piece: the head and `body`, if any, go out at once, chunked, and what the
   /// stream is given follows. Called on the connection's thread, and must not block; but not for HEAD, 204 and 304, nor
   /// when the head cannot be sent. The connection costs no thread, and the request deadline does not apply.
   public var stream: (@Sendable (HTTPStream) -> Void)?
+  /// The bytes of the file that are sent; nil for all of them. See `HTTPResponse.file(_:etag:for:)`.
+  public var fileRange: Range<UInt64>?
   /// Never sent: called once when it is over, with true if all of it was handed to the kernel, false if it could not be
   /// sent or its client was seen to be gone before. On one of the server's threads, after which the client's next request
   /// is looked at; must not block.

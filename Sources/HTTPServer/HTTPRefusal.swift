@@ -8,6 +8,8 @@ public enum HTTPRefusal: Sendable, Equatable {
   case badRequest(String)
   /// 413: the body is longer than the limit, in bytes.
   case bodyTooLarge(limit: Int)
+  /// 503: there are as many connections as may be, and this request is not essential.
+  case tooManyConnections(limit: Int)
   /// 408: the request was not complete by its deadline.
   case requestTimeout
   /// 503: the server stopped while the request was waiting for its answer.
@@ -21,7 +23,7 @@ public enum HTTPRefusal: Sendable, Equatable {
     case .badRequest: 400
     case .bodyTooLarge: 413
     case .requestTimeout: 408
-    case .shuttingDown: 503
+    case .shuttingDown, .tooManyConnections: 503
     case .internalError: 500
     }
   }
@@ -31,6 +33,8 @@ public enum HTTPRefusal: Sendable, Equatable {
     switch self {
     case .badRequest(let detail), .internalError(let detail): detail
     case .bodyTooLarge(let limit): "the body is longer than \(limit) bytes"
+    case .tooManyConnections(let limit):
+      "the server has \(limit) connections, as many as it may; close some, or try again later"
     case .requestTimeout: "the request was not complete in time"
     case .shuttingDown: "the server is stopping"
     }

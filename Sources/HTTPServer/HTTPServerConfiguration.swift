@@ -4,12 +4,13 @@ public struct HTTPServerConfiguration: Sendable {
   public var listen: [ListenAddress]
   /// Longest body in bytes; 1 MiB unless set.
   public var bodyLimit = 1 << 20
-  /// Seconds a client has to send a request from its request line on, and again to take the answer.
+  /// Seconds a client has to send a request from its request line on, and again to take the answer. A client that keeps to
+  /// 256 KiB in that time has as long as it needs.
   public var requestDeadline = 30
   /// Seconds without a byte either way after which a connection is closed.
   public var inactivityTimeout = 60
-  /// Connections per listen address; more of them wait in the kernel's backlog.
-  public var connectionLimit = 1024
+  /// The limits on connections and waiting requests, and their counts. For one server alone.
+  public var load = HTTPLoad()
   /// Bytes per connection for the request's head and buffers; at least 4096. libmicrohttpd clears them all for every
   /// request, which is felt when they fill the processor's first cache.
   public var connectionMemoryLimit = 16 << 10
@@ -31,9 +32,8 @@ public struct HTTPServerConfiguration: Sendable {
     if !(1...86400).contains(requestDeadline) { return "the request deadline must be 1 to 86400 seconds" }
     if !(1...86400).contains(inactivityTimeout) { return "the inactivity timeout must be 1 to 86400 seconds" }
     if !(1...256).contains(threads) { return "the number of HTTP threads must be 1 to 256" }
-    if !(threads...1_000_000).contains(connectionLimit) {
-      return "the connection limit must be \(threads) (the number of HTTP threads) to 1000000"
-    }
+    if !(1...1_000_000).contains(load.connectionLimit) { return "the connection limit must be 1 to 1000000" }
+    if !(1...1_000_000).contains(load.waitingLimit) { return "the limit of waiting requests must be 1 to 1000000" }
     if !(1...(1 << 30)).contains(streamBacklogLimit) {
       return "the backlog limit of a stream must be 1 byte to 1 GiB"
     }

@@ -64,7 +64,9 @@ public final class HTTPService: Sendable {
     guard case .running(let listeners, let watch) = previous else { return }
     beginDraining()
     Self.stop(listeners)
+    core.threads.withLock { $0 = [] }
     watch.stop()
+    core.disk.stop()
   }
 
   private func startListeners() throws(HTTPServerError) -> Lifecycle {
@@ -78,6 +80,8 @@ public final class HTTPService: Sendable {
     }
     do throws(HTTPServerError) {
       for address in core.configuration.listen { listeners.append(try startListener(address, watch)) }
+      let threads = listeners.flatMap(\.threads)
+      core.threads.withLock { $0 = threads }
       return .running(listeners, watch)
     } catch {
       Self.stop(listeners)

@@ -81,7 +81,7 @@ import Glibc
     let context = unsafe Unmanaged.passRetained(file)
     guard
       let made = unsafe MHD_create_response_from_callback(
-        file.size, 64 << 10, fileReader, context.toOpaque(), fileFreed)
+        UInt64(file.size), 64 << 10, fileReader, context.toOpaque(), fileFreed)
     else {
       unsafe context.release()
       return nil
@@ -118,7 +118,8 @@ import Glibc
     guard own >= 0 else { return nil }
     // Safe: the thread and its log live until `stop`; the options are read within the call.
     var options = unsafe cmicrohttp_options(
-      listen_fd: own, connection_limit: UInt32(configuration.connectionLimit / configuration.threads),
+      // Connections past the limit are closed by us; this bounds what is on its way.
+      listen_fd: own, connection_limit: UInt32(configuration.load.connectionLimit + 2 * ServerThread.reserve),
       memory_limit: configuration.connectionMemoryLimit, inactivity_s: UInt32(configuration.inactivityTimeout),
       begun: requestBegun, access: requestProceeds, completed: requestCompleted, notify: connectionChanged,
       context: Unmanaged.passUnretained(thread).toOpaque(), log: log.pointer)

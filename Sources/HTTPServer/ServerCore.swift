@@ -1,9 +1,14 @@
+import LinuxSupport
 import Synchronization
 
 /// What all connections of a server share.
 final class ServerCore: Sendable {
   let handler: any HTTPHandler
   let configuration: HTTPServerConfiguration
+  /// All threads of the server, from its start to its stop. Guards the list; a leaf.
+  let threads = Mutex<[ServerThread]>([])
+  /// Reads files and gives bodies to their sinks. A request has one piece of work there at most.
+  let disk = WorkerPool(name: "http-disk", threads: 4, queueLimit: .max)
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
   /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.
@@ -19,6 +24,7 @@ final class ServerCore: Sendable {
     knowsHeadLayout = MicroHTTP.version.hasPrefix("0.9.75")
   }
 
+  var load: HTTPLoad { configuration.load }
   var requestDeadlineNS: UInt64 { UInt64(configuration.requestDeadline) * 1_000_000_000 }
   var inactivityTimeoutNS: UInt64 { UInt64(configuration.inactivityTimeout) * 1_000_000_000 }
 

@@ -16,6 +16,12 @@ final class ServerThread: @unchecked Sendable {
   private var log: MHDLog?
   private var daemon: MHDDaemon?
   private var connections: [Connection] = []
+  /// Connections that may be closed for others. Other threads look before they ask for one: relaxed.
+  let spare = Atomic(0)
+  /// Connections to be closed for other threads' clients. Whoever adds one wakes this thread: relaxed.
+  private let owed = Atomic(0)
+  /// A sink has answered in the middle of its body. As above.
+  private let hasSinkAnswers = Atomic(false)
   /// Set once. Nothing else is handed over with it: relaxed.
   private let stops = Atomic(false)
   /// The thread's handle, taken by the one call that joins it.
@@ -65,9 +71,14 @@ final class ServerThread: @unchecked Sendable {
   func add(_ connection: Connection) {
     connection.index = connections.count
     connections.append(connection)
+    core.load.connectionOpened()
+    if !core.load.hasRoom { makeRoom(for: connection) }
   }
 
   func remove(_ connection: Connection) {
+    core.load.connectionClosed()
+    connection.isSpare = false
+    if connection.isLeaving { core.load.leavingEnded() }
     let last = connections.removeLast()
     guard last !== connection else { return }
     connections[connection.index] = last
@@ -82,6 +93,64 @@ final class ServerThread: @unchecked Sendable {
     for connection in connections where connection.forestall(line) { return }
   }
 
+  // MARK: Making room
+
+  /// Connections past the limit, a thread, that are kept for essential requests.
+  static let reserve = 64
+
+  /// Closes the connection that has been idle longest, here or on another thread; where there is none, the new one is for
+  /// essential requests alone. Of too many such, the oldest that has not sent its head goes.
+  private func makeRoom(for connection: Connection) {
+    if closeIdle() || core.threads.withLock({ $0.contains { $0 !== self && $0.owe() } }) { return }
+    core.load.reportFull()
+    connection.becomeReserve()
+    var (count, oldest) = (0, Connection?.none)
+    for other in connections where other.isReserve && !other.isLeaving {
+      count += 1
+      if other.isUnheardReserve, other.quietSince < oldest?.quietSince ?? .max { oldest = other }
+    }
+    guard count > Self.reserve, let oldest else { return }
+    core.load.leavingBegan()
+    oldest.leave()
+  }
+
+  private func closeIdle() -> Bool {
+    var longest: Connection?
+    for connection in connections where connection.isSpare && connection.quietSince < longest?.quietSince ?? .max {
+      longest = connection
+    }
+    guard let longest else { return false }
+    core.load.leavingBegan()
+    longest.leave()
+    return true
+  }
+
+  /// Has this thread close an idle connection soon. False when it has none to spare. From any thread.
+  private func owe() -> Bool {
+    // The last one may find work, or be asked for twice: one connection too many does no harm.
+    guard spare.load(ordering: .relaxed) > owed.load(ordering: .relaxed) else { return false }
+    core.load.leavingBegan()
+    owed.add(1, ordering: .relaxed)
+    wake()
+    return true
+  }
+
+  private func payOwed() {
+    for _ in 0..<owed.exchange(0, ordering: .relaxed) {
+      // Counted when it was asked for.
+      core.load.leavingEnded()
+      _ = closeIdle()
+    }
+  }
+
+  /// A sink has answered in the middle of its body. From any thread.
+  func noteSinkAnswer() {
+    hasSinkAnswers.store(true, ordering: .relaxed)
+    wake()
+  }
+
+  // MARK: The loop
+
   fileprivate func run() {
     guard let daemon else { return }
     // An eighth of the deadline, so that no client gets much more time than it has. A quarter of the inactivity timeout,
@@ -91,6 +160,10 @@ final class ServerThread: @unchecked Sendable {
     while !isStopping {
       // The listening socket and the wake-up descriptor make events, too.
       run(daemon, milliseconds: connections.count < 126 ? Int32(period / 1_000_000) : 5)
+      if owed.load(ordering: .relaxed) > 0 { payOwed() }
+      if hasSinkAnswers.load(ordering: .relaxed), hasSinkAnswers.exchange(false, ordering: .relaxed) {
+        for connection in connections { connection.exchange?.sendSinkAnswer() }
+      }
       let now = MonotonicClock.coarse()
       guard now >= next else { continue }
       next = now + period

@@ -2,6 +2,16 @@ import CMicroHTTP
 import Glibc
 import Synchronization
 
+/// What libmicrohttpd gets when it asks for bytes of an answer.
+enum AnswerPiece {
+  /// So many were copied.
+  case bytes(Int)
+  /// None yet: the connection is suspended now.
+  case none
+  case end
+  case failure
+}
+
 /// The bytes of one streamed answer on their way from the handler's threads to the connection's.
 ///
 /// libmicrohttpd asks for bytes whenever it can send some. While there are none the connection is suspended; whoever
@@ -139,18 +149,8 @@ final class Transfer: Watcher {
     }
   }
 
-  /// What libmicrohttpd gets when it asks for bytes.
-  enum Piece {
-    /// So many were copied.
-    case bytes(Int)
-    /// None yet: the connection is suspended now.
-    case none
-    case end
-    case failure
-  }
-
   /// Copies what is there, as far as it fits.
-  func read(into buffer: UnsafeMutableRawBufferPointer) -> Piece {
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> AnswerPiece {
     state.withLock { state in
       guard state.phase == .open || state.phase == .finishing else { return .failure }
       let count = min(buffer.count, state.pending.count - state.start)

@@ -57,8 +57,8 @@ enum BlobRoutes {
         .badRequest, "Content-Range says \(range.end - range.start) bytes, and Content-Length says \(length).")
     }
     do throws(BlobStoreError) {
-      let rest = range.map { $0.total - $0.start } ?? head.contentLength
-      let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: rest)
+      let announced = range.map { $0.end - $0.start } ?? head.contentLength
+      let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: announced, of: range?.total)
       return .sink(UploadSink(upload, range, requestID: head.requestID))
     } catch {
       throw APIProblem(error)
@@ -68,12 +68,7 @@ enum BlobRoutes {
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let sink = try context.upload()
     let (upload, origin) = (sink.upload, context.origin)
-    if let range = sink.range {
-      guard upload.size == range.end else {
-        throw APIProblem(.badRequest, "Content-Range ends at byte \(range.end), and the body at \(upload.size).")
-      }
-      if range.end < range.total { return try goesOn(upload, context.parameters.digest) }
-    }
+    if let range = sink.range, range.end < range.total { return try goesOn(upload, context.parameters.digest) }
     // Reading it back and forcing it to the disk may take seconds.
     return try await api.working { () throws(APIProblem) in
       let (digest, isNew) = try api.finish(upload, by: origin)
@@ -84,7 +79,11 @@ enum BlobRoutes {
   }
 
   private static func goesOn(_ upload: BlobUpload, _ digest: SHA256Digest) throws(APIProblem) -> HTTPResponse {
-    upload.suspend()
+    do throws(BlobStoreError) {
+      try upload.finishPart()
+    } catch {
+      throw APIProblem(error)
+    }
     let document = BlobDocument(
       digest: digest.description, sizeBytes: upload.size, images: [], state: "partial")
     var response = try HTTPResponse.json(document, status: 202)

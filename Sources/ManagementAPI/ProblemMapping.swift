@@ -22,6 +22,7 @@ extension APIProblem {
       case .bodyTooLarge: .payloadTooLarge
       case .requestTimeout: .requestTimeout
       case .shuttingDown: .draining
+      case .tooManyConnections: .resourcesExhausted
       case .internalError: .internalError
       }
     self.init(kind, refusal.detail.asSentence)

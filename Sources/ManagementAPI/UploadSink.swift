@@ -20,8 +20,6 @@ final class UploadSink: HTTPBodySink {
       try upload.write(piece)
       return nil
     } catch {
-      // What there is no room for is in the way of everybody else.
-      upload.discard()
       return APIProblem(error).response(requestID: requestID)
     }
   }
@@ -60,6 +58,8 @@ extension APIProblem {
     let kind: ProblemKind =
       switch error {
       case .noSuchBlob: .blobNotFound
+      case .empty, .tooLong, .tooShort: .badRequest
+      case .refused: .invalidImage
       case .tooLarge: .payloadTooLarge
       case .quotaUsedUp, .diskFull: .insufficientStorage
       case .wrongOffset: .wrongOffset

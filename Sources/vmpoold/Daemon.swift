@@ -140,7 +140,8 @@ struct Daemon {
   private func limits() -> FleetLimits {
     let host = HostLimits.current
     return FleetLimits(
-      vms: options.maxVMs, memoryMiB: options.maxMemoryMiB ?? host.memoryMiB, descriptors: host.descriptors,
+      vms: options.maxVMs, memoryMiB: options.maxMemoryMiB ?? host.memoryMiB,
+      descriptors: max(1, host.descriptors - max(0, options.maxConnections - 1024)),
       mappings: host.mappings, creations: options.refillConcurrency)
   }
 
@@ -223,6 +224,9 @@ struct Daemon {
   private func httpConfiguration(_ addresses: [ListenAddress], _ logger: Logger) -> HTTPServerConfiguration {
     var configuration = HTTPServerConfiguration(listen: addresses)
     configuration.diagnostics = { line in logger.debug("libmicrohttpd: \(line)") }
+    configuration.load = HTTPLoad(connectionLimit: options.maxConnections, waitingLimit: options.maxWaiting) { line in
+      logger.warning("a limit of HTTP is reached", metadata: ["error": "\(line)"])
+    }
     return configuration
   }
 

@@ -27,8 +27,8 @@ struct HostLimits {
       mappings: max(maps / 2, maps - reservedMappings))
   }
 
-  /// For connections, of which there are a thousand at most, listeners, the state and the log.
-  private static let reservedDescriptors = 1200
+  /// For a thousand connections and those in reserve, listeners, the state and the log.
+  private static let reservedDescriptors = 1400
   /// For the program, its libraries, heaps and threads.
   private static let reservedMappings = 2000
 }

@@ -74,6 +74,16 @@ struct Vmpoold: ParsableCommand {
   @Option(name: .customLong("max-blobs-mib"), help: "The most bytes of all blobs together, in MiB.")
   var maxBlobsMiB = 16_384
 
+  @Option(
+    help: """
+      The most connections of clients. Past them idle ones are closed, and some more are kept in reserve for probes, \
+      metrics and deletions.
+      """)
+  var maxConnections = 1024
+
+  @Option(help: "The most requests that wait at the same time, streams included.")
+  var maxWaiting = 512
+
   @Option(help: "The most VMs made for pools at the same time.")
   var refillConcurrency = 1
 
@@ -95,6 +105,10 @@ struct Vmpoold: ParsableCommand {
     guard (1...1_073_741_824).contains(maxBlobsMiB) else {
       throw ValidationError("--max-blobs-mib must be 1 to 1073741824.")
     }
+    guard (1...100_000).contains(maxConnections) else {
+      throw ValidationError("--max-connections must be 1 to 100000.")
+    }
+    guard (1...100_000).contains(maxWaiting) else { throw ValidationError("--max-waiting must be 1 to 100000.") }
     guard maxMemoryMiB ?? 1 >= 1 else { throw ValidationError("--max-memory-mib must be at least 1.") }
     guard (1...3600).contains(eventHeartbeat) else { throw ValidationError("--event-heartbeat must be 1 to 3600.") }
     guard allowHost.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {

@@ -27,7 +27,9 @@ struct BlobRepositoryTests {
       #expect(try store.contents(digest) == content)
     }
     let store = try opened()
-    #expect(store.blobs == [.init(digest: digest, size: content.count, damage: nil)])
+    #expect(store.blobs.map(\.digest) == [digest])
+    #expect(store.blobs.map(\.size) == [content.count])
+    #expect(store.blobs.map(\.damage) == [nil])
     #expect(try store.contents(digest) == content)
     #expect(store.usedBytes == content.count)
     #expect(scratch.partial.isEmpty)
@@ -44,11 +46,14 @@ struct BlobRepositoryTests {
     #expect(try store.contents(SHA256Digest(of: content)) == content)
   }
 
-  @Test func anEmptyBlobIsABlob() throws {
+  @Test(arguments: [0, nil]) func nothingIsNoBlob(announced: Int?) throws {
     let store = try opened()
-    let digest = try store.put([])
-    #expect(try store.size(of: digest) == 0)
-    #expect(try store.contents(digest).isEmpty)
+    #expect(throws: BlobStoreError.empty) {
+      _ = try store.begin(SHA256Digest(of: []), announced: announced).finish()
+    }
+    store.waitForTrash()
+    #expect(scratch.partial.isEmpty && scratch.whole.isEmpty)
+    #expect(store.usedBytes == 0)
   }
 
   @Test func otherBytesThanPromisedLeaveNothing() throws {
@@ -145,9 +150,12 @@ struct BlobRepositoryTests {
     #expect(throws: large) { try store.begin(SHA256Digest(of: []), at: 9000, announced: 1001) }
     #expect(throws: large) { try store.begin(nil, announced: .max) }
     #expect(throws: large) { try store.begin(SHA256Digest(of: []), at: .max, announced: .max) }
+    let beyond = try store.begin(nil, announced: nil)
+    try beyond.write(bytes(10_000))
+    #expect(throws: large) { try beyond.write([1]) }
+    #expect(store.usedBytes == 0)
     let upload = try store.begin(nil, announced: nil)
     try upload.write(bytes(10_000))
-    #expect(throws: large) { try upload.write([1]) }
     #expect(try upload.finish().digest == SHA256Digest(of: bytes(10_000)))
   }
 

@@ -160,7 +160,8 @@ extension HTTPServerTests {
     @Test func configurationsWithoutSense() {
       let changes: [(inout HTTPServerConfiguration) -> Void] = [
         { $0.listen = [] }, { $0.bodyLimit = -1 }, { $0.requestDeadline = 0 }, { $0.inactivityTimeout = 0 },
-        { $0.threads = 0 }, { $0.connectionLimit = 1 }, { $0.connectionMemoryLimit = 100 },
+        { $0.threads = 0 }, { $0.load = HTTPLoad(connectionLimit: 0) }, { $0.load = HTTPLoad(waitingLimit: 0) },
+        { $0.connectionMemoryLimit = 100 },
       ]
       for change in changes {
         #expect(throws: HTTPServerError.self) { try TestServer([.tcp(host: "127.0.0.1", port: 0)], change) }

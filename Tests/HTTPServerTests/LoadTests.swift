@@ -36,23 +36,6 @@ extension HTTPServerTests {
       for thread in threads { thread.join() }
     }
 
-    @Test func connectionsPastTheLimitWaitTheirTurn() throws {
-      let server = try TestServer {
-        $0.connectionLimit = 2; $0.threads = 1
-      }
-      let held = try (0..<2).map { _ in try server.client() }
-      for client in held { #expect(try client.exchange(get).status == 200) }
-      let waiting = try (0..<5).map { _ in try server.client() }
-      for client in waiting { try client.send(get) }
-      for client in held { #expect(try client.exchange(get).status == 200) }
-      #expect(server.handler.requests.count == 4)
-      for client in held { client.close() }
-      for client in waiting {
-        #expect(try client.response().status == 200)
-        client.close()
-      }
-    }
-
     /// In a process of its own: nobody else opens sockets there.
     @Test func socketsAreGivenBack() async {
       await #expect(processExitsWith: .success) {

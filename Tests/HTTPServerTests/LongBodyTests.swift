@@ -30,6 +30,50 @@ extension HTTPServerTests {
       #expect(try client.exchange("PUT /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").text == "0 0")
     }
 
+    /// The connection's only thread serves others while the sink waits for its disk, and no more is taken than is kept.
+    @Test(arguments: [false, true]) func aSinkMayBlock(isChunked: Bool) throws {
+      let server = try TestServer {
+        ($0.threads, $0.requestDeadline) = (1, 1)
+      }
+      let client = try server.client()
+      let handed = Handed(value: client)
+      let length = isChunked ? "Transfer-Encoding: chunked" : "Content-Length: \(128 * piece.count)"
+      let sender = try OwnThread { [piece] in
+        try? handed.value.send("PUT /sink/slow-disk HTTP/1.1\r\nHost: a\r\n\(length)\r\n\r\n")
+        for _ in 0..<128 {
+          if isChunked { try? handed.value.send("\(String(piece.count, radix: 16))\r\n") }
+          try? handed.value.send(piece)
+          if isChunked { try? handed.value.send("\r\n") }
+        }
+        if isChunked { try? handed.value.send("0\r\n\r\n") }
+      }
+      let release = try server.handler.blocked()
+      // Longer than the deadline, which is not for the server's own disk.
+      let end = MonotonicClock.now() + 2_500_000_000
+      while MonotonicClock.now() < end {
+        #expect(try server.client().exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+      }
+      release.give()
+      sender.join()
+      #expect(try client.response().text == "\(128 * piece.count) \(sum(128))")
+    }
+
+    @Test func stoppingWhileASinkBlocks() throws {
+      let server = try TestServer()
+      let client = try server.client()
+      try client.send("PUT /sink/slow-disk HTTP/1.1\r\nHost: a\r\nContent-Length: \(64 * piece.count)\r\n\r\n")
+      let handed = Handed(value: client)
+      let sender = try OwnThread { [piece] in while (try? handed.value.send(piece)) != nil {} }
+      let release = try server.handler.blocked()
+      let service = server.server
+      let stopper = try OwnThread { service.stop() }
+      // The connection ends, though the sink's thread is still held.
+      sender.join()
+      #expect(try server.handler.records(1)[0].aborted)
+      release.give()
+      stopper.join()
+    }
+
     @Test func aSinkThatHasEnoughAnswersInTheMiddle() throws {
       let server = try TestServer()
       let client = try server.client()

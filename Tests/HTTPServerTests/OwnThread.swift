@@ -21,6 +21,9 @@ final class OwnThread {
   func join() { pthread_join(thread, nil) }
 }
 
+/// Something that one thread uses at a time, handed to another.
+struct Handed<Value>: @unchecked Sendable { let value: Value }
+
 private func ownThreadMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
   if let context = unsafe context { unsafe Unmanaged<OwnThread.Body>.fromOpaque(context).takeRetainedValue().run() }
   return nil

@@ -26,6 +26,8 @@ final class TestHandler: HTTPHandler {
     }
   }
 
+  func isEssential(_ head: HTTPRequestHead) -> Bool { head.pathSegments.first == "essential" }
+
   func respond(to request: HTTPRequest) async -> HTTPResponse {
     seen.withLock { $0.append(request) }
     switch request.head.pathSegments.first {
@@ -33,10 +35,7 @@ final class TestHandler: HTTPHandler {
       return HTTPResponse(status: 200, headers: [("X-Method", request.head.method)], body: request.body)
     case "big": return HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20))
     case "block":
-      let release = WakeSignal()
-      blocking.withLock { $0 = release }
-      changed.give()
-      release.wait(until: MonotonicClock.now() + 20_000_000_000)
+      block()
       return Self.text("released")
     case "sink":
       let sink = request.sink as? TestSink
@@ -45,6 +44,11 @@ final class TestHandler: HTTPHandler {
       var response = HTTPResponse(status: 200)
       response.file = try? ReadableFile(path: request.head.query.first?.value ?? "")
       return response
+    case "tagged":
+      guard let file = try? ReadableFile(path: request.head.query.first?.value ?? "") else {
+        return HTTPResponse(status: 404)
+      }
+      return .file(file, etag: "\"t\"", for: request.head)
     case "thread": return Self.text((try? contents(of: "/proc/thread-self/status")) ?? "")
     case "empty": return HTTPResponse(status: 204)
     case "later": return await park()
@@ -176,6 +180,14 @@ final class TestHandler: HTTPHandler {
     }
   }
 
+  /// Holds the calling thread until a test lets it go.
+  func block() {
+    let release = WakeSignal()
+    blocking.withLock { $0 = release }
+    changed.give()
+    release.wait(until: MonotonicClock.now() + 20_000_000_000)
+  }
+
   /// Waits for a request that holds its thread, and tells how to let it go.
   func blocked() throws -> WakeSignal { try wait { self.blocking.withLock { $0.take() } } }
 
@@ -218,9 +230,10 @@ final class ParkedRequest: Sendable {
 /// Of a request whose client's leaving ends it.
 private final class WatchedContext: HTTPContext { var endsWithClient: Bool { true } }
 
-/// Counts and adds up the bytes that come; `/sink/full` has enough after 100 KiB.
+/// Counts and adds up the bytes that come; `/sink/full` has enough after 100 KiB, and `/sink/slow-disk` waits with the
+/// first piece until it is let go on.
 final class TestSink: HTTPBodySink, @unchecked Sendable {
-  // On the connection's thread only.
+  // One thread at a time.
   private(set) var count = 0
   private(set) var sum: UInt64 = 0
   private let handler: TestHandler
@@ -231,6 +244,7 @@ final class TestSink: HTTPBodySink, @unchecked Sendable {
   deinit { handler.noting("the sink of \(name)")() }
 
   func take(_ piece: RawSpan) -> HTTPResponse? {
+    if name == "slow-disk", count == 0 { handler.block() }
     if name == "left", count == 0 { handler.noting("it came to left")() }
     count += piece.byteCount
     for offset in piece.byteOffsets { sum += UInt64(unsafe piece.unsafeLoad(fromByteOffset: offset, as: UInt8.self)) }

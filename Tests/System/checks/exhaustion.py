@@ -2,12 +2,13 @@
 import contextlib
 import os
 import pathlib
+import resource
 import shutil
 
 from checks.lifecycle import create
 from testbed import problems, processes
-from testbed.checks import Skipped, check, equal, expect
-from testbed.client import connect, read_answer
+from testbed.checks import Skipped, check, equal, eventually, expect
+from testbed.client import Client, connect, read_answer
 from testbed.daemon import Daemon
 
 # A user that nobody is. Root's threads are not counted against a limit.
@@ -127,3 +128,92 @@ def threads():
         count = len(os.listdir(f"/proc/{daemon.pid}/task"))
         document = {"image": "spin", "vcpus": 8, "start": False}
         return squeeze(daemon, client, "nproc", count + 12, document, before, user)
+
+
+# Connections that a server has room for, unless it is told otherwise.
+CONNECTIONS = 1024
+
+
+@contextlib.contextmanager
+def crowd(daemon, beginning):
+    """As many connections as the server has room for, each with `beginning` sent and nothing read."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CONNECTIONS + 500:
+        raise Skipped(f"this process may have {hard} descriptors at most")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CONNECTIONS + 500), hard))
+    plains = []
+    try:
+        for _ in range(CONNECTIONS):
+            plains.append(connect(daemon.address))
+            plains[-1].sendall(beginning)
+        yield plains
+    finally:
+        for plain in plains:
+            plain.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def status(daemon, method, path):
+    """The status of one request on a connection of its own, which must be answered within ten seconds."""
+    with Client(daemon.address, 10) as client:
+        return client(method, path).status
+
+
+def expect_served(daemon, client, vm):
+    """A probe, a scrape and a deletion, on new connections."""
+    for path in ("/livez", "/readyz", "/metrics"):
+        equal(status(daemon, "GET", path), 200, path)
+    equal(status(daemon, "DELETE", vm), 204, "deleting a VM")
+
+
+@check("a crowd of idle connections makes room")
+def idle():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        vm = create(client, image="spin")
+        with crowd(daemon, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            # They have a request behind them and none before them.
+            eventually("a client is served", lambda: status(daemon, "GET", "/v1/vms") == 200)
+            expect_served(daemon, client, vm)
+
+
+@check("a crowd of silent connections makes room")
+def silent():
+    with Daemon("--no-demo-pool") as daemon:
+        vm = create(daemon.client(), image="spin")
+        with crowd(daemon, b""):
+            expect_served(daemon, daemon.client(), vm)
+            # A connection has a second or so to say something.
+            eventually("a client is served", lambda: status(daemon, "GET", "/v1/vms") == 200)
+
+
+@check("a crowd of slow clients shuts nobody out from probes, metrics and deletions")
+def slow():
+    with Daemon("--no-demo-pool") as daemon:
+        vm = create(daemon.client(), image="spin")
+        with crowd(daemon, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ") as plains:
+            for round in range(3):
+                for plain in plains:
+                    with contextlib.suppress(OSError):
+                        plain.sendall(b"a")
+                eventually("the crowd is there", lambda: daemon.connections() >= CONNECTIONS - 1)
+                equal(status(daemon, "GET", "/livez"), 200, "/livez")
+            expect_served(daemon, daemon.client(), vm)
+            answer = Client(daemon.address, 10).get("/v1/vms")
+            equal(answer.headers["Connection"], "close", "Connection")
+            expect_exhausted(answer, "a list, beside the crowd")
+        expect("a limit of HTTP is reached" in daemon.log, "the log does not say that the connections are used up")
+
+
+@check("a crowd that waits for a VM shuts nobody out from probes, metrics and deletions")
+def waiting():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        equal(client.put("/v1/pools/w", {"image": "halt", "ready": 1, "max_vms": 1}).status, 201, "the pool")
+        lease = client.post("/v1/pools/w/leases", {"wait_ms": 10000}).json["lease"]
+        body = b'{"wait_ms":60000}'
+        head = b"POST /v1/pools/w/leases HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with crowd(daemon, head + body):
+            for path in ("/livez", "/readyz", "/metrics"):
+                equal(status(daemon, "GET", path), 200, path)
+            equal(status(daemon, "DELETE", f"/v1/leases/{lease}"), 204, "the lease that all of them wait for")
