@@ -244,8 +244,8 @@ public final class Machine: Sendable {
       do throws(KickError) {
         requests.append(PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request())))
       } catch {
-        if error == .ended { throw .deleted }
-        throw .failed("\(error)")
+        // Only a vCPU that has ended refuses a request.
+        throw .deleted
       }
     }
     return PendingKicks(requests: requests, requestedAtNS: start)

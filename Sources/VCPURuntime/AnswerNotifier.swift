@@ -47,6 +47,12 @@ final class AnswerNotifier: Sendable {
     return number
   }
 
+  /// Sends the signal again, and again, until the request has been answered: for a kicker whose signal was refused, with
+  /// whom others may have coalesced.
+  func oweSignal(to vcpu: VCPU, for ticket: KickTicket) {
+    _ = register([Target(vcpu: vcpu, generation: ticket.generation)]) {}
+  }
+
   /// Takes a wait away. Returns false when its closure was called, or is about to be.
   func cancel(_ number: UInt64) -> Bool {
     // What the wait held is released after the lock.

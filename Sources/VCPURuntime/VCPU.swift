@@ -125,7 +125,9 @@ public enum VCPUState: UInt8, Sendable {
 
   // MARK: The kicker's side
 
-  /// Publishes a request and delivers it: steps 1 and 2 of the protocol. Does not wait.
+  /// Publishes a request and delivers it: steps K1 and K2 of the protocol. Does not wait, but a kick (no goal) is paced: it
+  /// may sleep for up to five milliseconds before it is published. Throws `ended`, and nothing else: where the signal cannot
+  /// be sent, the request stands, and the signal is sent again until it is answered.
   ///
   /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`. Where `wakes` is false
   /// a parked vCPU sleeps on until somebody calls `wake`: soon, for whoever makes a request meanwhile waits for that, too.
@@ -174,13 +176,22 @@ public enum VCPUState: UInt8, Sendable {
     while true {
       guard let (next, delivery) = RequestWord(bits: found).requesting(reasons, goal: goal) else { throw .ended }
       if unsafe ckvm_request_exchange(control, &found, next.bits) {
-        if delivery == .signal, let errno = sendSignal() { throw .signalFailed(errno) }
+        var ticket = KickTicket(
+          generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared, signalsSent: 0)
         if delivery == .wake, wakes { wake() }
-        return KickTicket(
-          generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared,
-          signalsSent: delivery == .signal ? 1 : 0)
+        if delivery == .signal {
+          signal(for: &ticket)
+          if ticket.signalError != nil { AnswerNotifier.shared.oweSignal(to: self, for: ticket) }
+        }
+        return ticket
       }
     }
+  }
+
+  /// Sends the signal, and writes down in the ticket how that went.
+  private func signal(for ticket: inout KickTicket) {
+    ticket.signalError = sendSignal()
+    if ticket.signalError == nil { ticket.signalsSent += 1 }
   }
 
   private func sendSignal() -> Errno? {
@@ -191,7 +202,7 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   /// Waits until the request of `ticket` has been served, until `deadlineNS` (CLOCK_MONOTONIC) at the latest. The
-  /// signal is sent again every ten milliseconds.
+  /// signal is sent again every ten milliseconds. Throws `timedOut`, or `signalFailed` if the last signal was refused.
   public func wait(for ticket: KickTicket, untilNS deadlineNS: UInt64) throws(KickError) -> KickOutcome {
     try wait(for: ticket, untilNS: deadlineNS, resends: true)
   }
@@ -206,10 +217,11 @@ public enum VCPUState: UInt8, Sendable {
       if seen.generation >= ticket.generation { break }
       now = MonotonicClock.now()
       if now >= deadlineNS {
+        if let errno = ticket.signalError { throw .signalFailed(errno) }
         throw .timedOut(generation: ticket.generation, waitedNS: now - ticket.requestedAtNS)
       }
       if now >= resendAt {
-        try resend(&ticket)
+        resend(&ticket)
         resendAt = now + Self.resendIntervalNS
       }
       let expected = UInt32(truncatingIfNeeded: seen.bits | ServedWord.sleeperBit)
@@ -235,14 +247,8 @@ public enum VCPUState: UInt8, Sendable {
   private static let lookNS: UInt64 = sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1 ? 50_000 : 0
   private static let resendIntervalNS: UInt64 = 10_000_000
 
-  private func resend(_ ticket: inout KickTicket) throws(KickError) {
-    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked {
-      wake()
-    } else if let errno = sendSignal() {
-      throw .signalFailed(errno)
-    } else {
-      ticket.signalsSent += 1
-    }
+  private func resend(_ ticket: inout KickTicket) {
+    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked { wake() } else { signal(for: &ticket) }
   }
 
   /// The last generation that was published.
@@ -289,7 +295,7 @@ public enum VCPUState: UInt8, Sendable {
       count(outcome)
       return outcome
     } catch {
-      if case .timedOut = error { countTimeout() }
+      countTimeout()
       throw error
     }
   }
@@ -311,8 +317,15 @@ public enum VCPUState: UInt8, Sendable {
 
   /// Ends the thread, waits for it, and closes the vCPU's descriptors. By its owner, once.
   public func join() {
-    // Ended already means joined already.
-    guard let ticket = try? request(goal: .end) else { return }
+    let ticket: KickTicket
+    do throws(KickError) {
+      ticket = try request(goal: .end)
+    } catch {
+      // A request is refused after the end alone: ended already means joined already. A signal that could not be sent is no
+      // end: the caller would unmap the memory of a guest that runs.
+      precondition(error == .ended)
+      return
+    }
     // Acknowledged first, and only then is the thread taken away from those who signal it: this request may share the
     // signal of a kicker that has published and not sent it yet. Without a thread it would send none, and nobody would.
     _ = try? wait(for: ticket, untilNS: .max)

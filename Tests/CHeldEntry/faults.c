@@ -49,6 +49,8 @@ static __thread uint32_t create_failures, kill_failures;
 void fail_create_vm(int error, uint32_t times) { create_error = error, create_failures = times; }
 uint32_t create_vm_failures_left(void) { return create_failures; }
 void fail_pthread_kill(int error, uint32_t times) { kill_error = error, kill_failures = times; }
+static _Atomic int every_kill_error;
+void fail_every_pthread_kill(int error) { atomic_store(&every_kill_error, error); }
 
 int ioctl(int fd, unsigned long request, ...) {
   va_list arguments;
@@ -75,6 +77,8 @@ uint64_t watched_signals(void) { return atomic_load(&signals); }
 
 int pthread_kill(pthread_t thread, int signal) {
   static int (*_Atomic real)(pthread_t, int);
+  int refused = atomic_load(&every_kill_error);
+  if (refused) return refused;
   if (kill_failures) {
     kill_failures--;
     return kill_error;

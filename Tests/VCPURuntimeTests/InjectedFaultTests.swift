@@ -14,27 +14,68 @@ import ThreadSanitizerSupport
 
 /// Faults of the kernel that it does not produce when asked to: put before it by `CHeldEntry`.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct InjectedFaultTests {
-  /// Pitfall 4: `pthread_kill` returns its error; who looks at errno believes that the signal is on its way.
-  @Test func aSignalThatCannotBeSentIsTold() throws {
-    let running = try RunningVCPU(guest: "spin")
-    defer { running.close() }
-    try running.become(.run)
-    _ = try running.kickInGuest()
-    var refusal: KickError?
-    // A request that shares another's signal, or wakes, sends none.
-    for _ in 0..<1_000 where refusal == nil {
-      fail_pthread_kill(EAGAIN, 1)
-      do throws(KickError) {
-        _ = try running.vcpu.kick(timeoutNS: 30_000_000_000)
-      } catch { refusal = error }
+  /// Pitfall 4: `pthread_kill` returns its error; who looks at errno believes that the signal is on its way. It is sent
+  /// again, and as long as it is refused, the kicker is told so at its deadline.
+  @Test func aSignalThatCannotBeSentIsTold() async {
+    await #expect(processExitsWith: .success) {
+      let running = try RunningVCPU(guest: "spin")
+      try running.become(.run)
+      _ = try running.kickInGuest()
+      fail_every_pthread_kill(EAGAIN)
+      var refusal: KickError?
+      // A request that finds the thread in user space needs no signal.
+      for _ in 0..<1_000 where refusal == nil {
+        do throws(KickError) {
+          _ = try running.vcpu.kick(timeoutNS: 30_000_000)
+        } catch { refusal = error }
+      }
+      fail_every_pthread_kill(0)
+      #expect(refusal == .signalFailed(.resourceTemporarilyUnavailable))
+      #expect(running.vcpu.counts.kickTimeouts == 1)
+      // The next one shares the signal that was refused. It is answered since the signal is sent again.
+      let next = try running.vcpu.request()
+      #expect(try running.vcpu.wait(for: next, untilNS: soon).generation == next.generation)
+      try running.expectAgreementWithKernel()
+      running.close()
     }
+  }
+
+  /// A request that its kicker does not wait for is delivered, too: others send its signal when its own was refused.
+  @Test func aSignalThatIsRefusedIsSentAgainThoughItsKickerDoesNotWait() throws {
+    let recorder = Recorder()
+    let running = try RunningVCPU(guest: "spin", handler: recorder)
+    defer { running.close() }
+    for _ in 0..<20 {
+      try running.become(.run)
+      _ = try running.kickInGuest()
+      fail_pthread_kill(EAGAIN, 1)
+      _ = try running.vcpu.request(goal: .pause)
+      fail_pthread_kill(0, 0)
+      try waitUntil("it is paused") { running.vcpu.state == .paused }
+    }
+    _ = try running.become(.run)
+    _ = try running.kickInGuest()
+    fail_pthread_kill(EAGAIN, 1)
+    _ = try running.vcpu.request(goal: .stop)
     fail_pthread_kill(0, 0)
-    #expect(refusal == .signalFailed(.resourceTemporarilyUnavailable))
-    // The next one shares the signal that was refused, unless the thread has seen the request by itself: it is answered
-    // since the signal is sent again.
-    let next = try running.vcpu.request()
-    #expect(try running.vcpu.wait(for: next, untilNS: soon).generation == next.generation)
-    try running.expectAgreementWithKernel()
+    try waitUntil("it is parked for good") { recorder.parkedForGood == 1 }
+  }
+
+  /// `join` takes only the vCPU's end for its end. It once took a signal that was refused for one, and its caller unmapped
+  /// the memory of a guest that ran on. In a process of its own, which that would have ended.
+  @Test(arguments: KickMechanism.sound) func joinOutlivesASignalThatCannotBeSent(_ mechanism: KickMechanism) async {
+    await #expect(processExitsWith: .success) { [name = mechanism.rawValue as String] in
+      let recorder = Recorder()
+      let mechanism = try #require(KickMechanism(rawValue: name))
+      let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder)
+      try running.become(.run)
+      _ = try running.kickInGuest()
+      fail_pthread_kill(EAGAIN, 3)
+      running.vcpu.join()
+      #expect(recorder.parkedForGood == 1)
+      #expect(throws: KickError.ended) { try running.vcpu.request() }
+      running.close()
+    }
   }
 
   /// Pitfall 11: KVM_RUN is tried again after ENOMEM and EAGAIN …

@@ -47,6 +47,8 @@ void fail_create_vm(int error, uint32_t times);
 uint32_t create_vm_failures_left(void);
 /// pthread_kill by the calling thread fails so many times from now on.
 void fail_pthread_kill(int error, uint32_t times);
+/// pthread_kill by any thread fails from now on, until this is called with 0. In a process of the test's own.
+void fail_every_pthread_kill(int error);
 
 /// Counts the signals that are sent to `thread` from now on.
 void watch_signals(pthread_t thread);
