@@ -38,6 +38,8 @@ int ckvm_make_runnable(int vcpu) {
   return result(ioctl(vcpu, KVM_SET_MP_STATE, &state));
 }
 
+int ckvm_kvmclock_ctrl(int vcpu) { return result(ioctl(vcpu, KVM_KVMCLOCK_CTRL, 0)); }
+
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *host) {
   struct kvm_userspace_memory_region region = {
       .slot = slot, .flags = flags, .guest_phys_addr = guest, .memory_size = size, .userspace_addr = (uintptr_t)host};

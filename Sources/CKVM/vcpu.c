@@ -46,7 +46,7 @@ void ckvm_vcpu_free(struct ckvm_vcpu *vcpu) {
 
 long ckvm_enter_in_advance(struct ckvm_vcpu *v) {
   static const char no_reasons;
-  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  ckvm_forget_interruption(v);
   __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
   long result = v->entry->enter(v->fd, &no_reasons);
   __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELAXED);
@@ -58,7 +58,7 @@ long ckvm_complete(struct ckvm_vcpu *v, int signal) {
     pthread_kill(pthread_self(), signal);
   else
     __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
-  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  ckvm_forget_interruption(v);
   return ioctl(v->fd, KVM_RUN, 0) < 0 ? -errno : 0;
 }
 

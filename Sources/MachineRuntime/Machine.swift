@@ -20,11 +20,13 @@ public struct MachineConfiguration: Sendable {
   public let hasIRQChip: Bool
   /// The VM stops (as `deadline`) when it has been started for so long; nil for never.
   public let deadlineNS: UInt64?
+  /// What its vCPUs' threads are called, with a slash and the vCPU's number: up to 13 bytes of it are seen.
+  public let name: String
 
   /// A VM of `vcpus` vCPUs and `memoryMiB` MiB that runs `image`.
   public init(
     image: GuestImage, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism, hasIRQChip: Bool = false,
-    deadlineNS: UInt64? = nil
+    deadlineNS: UInt64? = nil, name: String = "vcpu"
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -32,6 +34,7 @@ public struct MachineConfiguration: Sendable {
     self.mechanism = mechanism
     self.hasIRQChip = hasIRQChip
     self.deadlineNS = deadlineNS
+    self.name = name
   }
 }
 
@@ -123,7 +126,9 @@ public final class Machine: Sendable {
     guard let ready = descriptor.take() else { return }
     if case .solo5(let solo5) = platform { try tellFrequency(of: ready, solo5) }
     do throws(VCPUStartError) {
-      core.add(try VCPU(ready, index: index, mechanism: configuration.mechanism, handler: core))
+      core.add(
+        try VCPU(
+          ready, index: index, name: configuration.name, mechanism: configuration.mechanism, handler: core))
     } catch { throw .vcpu(error) }
   }
 
@@ -185,6 +190,9 @@ public final class Machine: Sendable {
   }
 
   /// `running` → `paused`: every vCPU parked between two instructions of the guest.
+  ///
+  /// The guest's clocks go on: its time stamp counter and kvmclock, and so the time of day. When it runs again it is told
+  /// that it stood still (KVM_KVMCLOCK_CTRL), so that its watchdogs do not take the pause for a lockup.
   public func pause(untilNS deadlineNS: UInt64) throws(MachineControlError) {
     try requestPause().wait(untilNS: deadlineNS)
   }
@@ -209,9 +217,6 @@ public final class Machine: Sendable {
   public func requestStop(_ reason: MachineStop = .killed) throws(MachineControlError) -> PendingRequests {
     try request(.stop(reason), "stop")
   }
-
-  /// The requests that brought the VM, or are bringing it, into the state that it has.
-  public var lastRequests: PendingRequests { core.lastRequests }
 
   private func request(
     _ event: Lifecycle.Event, _ operation: String, wakes: Bool = true
@@ -247,8 +252,8 @@ public final class Machine: Sendable {
       do throws(KickError) {
         requests.append(PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request())))
       } catch {
-        if error == .ended { throw .deleted }
-        throw .failed("\(error)")
+        // Only a vCPU that has ended refuses a request.
+        throw .deleted
       }
     }
     return PendingKicks(requests: requests, requestedAtNS: start)
@@ -256,23 +261,24 @@ public final class Machine: Sendable {
 
   // MARK: Looking
 
-  /// The registers of a paused vCPU.
+  /// The registers of a vCPU of a paused or stopped VM. Waits until `deadlineNS` (CLOCK_MONOTONIC).
   public func registers(
     vcpu index: Int, untilNS deadlineNS: UInt64
   ) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
-    let vcpu = try vcpu(index)
-    repeat {
-      guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
-      // The state says what was asked for; the acknowledgement says that it is so. Nothing is published: a client may have
-      // resumed the VM meanwhile.
-      try lastRequests.wait(untilNS: deadlineNS)
-      do throws(KVMError) {
-        if let registers = try core.registers(of: vcpu) { return registers }
-      } catch { throw .failed("\(error)") }
-    } while MonotonicClock.now() < deadlineNS
-    guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
-    throw .timedOut(waitedNS: 0)
+    try requestRegisters(vcpu: index).wait(untilNS: deadlineNS)
   }
+
+  /// Asks for the registers of a vCPU of a paused or stopped VM. Its own thread reads them, after it has served what was
+  /// asked of it before.
+  public func requestRegisters(vcpu index: Int) throws(MachineControlError) -> PendingRegisters {
+    switch core.requestRegisters(of: try vcpu(index)) {
+    case .pending(let requested): return PendingRegisters(requested)
+    case .refused(let state): throw .invalidState(operation: Self.readRegisters, state)
+    case .ended: throw .deleted
+    }
+  }
+
+  static let readRegisters = "read the registers of"
 
   /// One vCPU, looked at.
   public func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot {

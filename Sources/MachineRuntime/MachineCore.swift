@@ -41,9 +41,6 @@ final class MachineCore: ExitHandler {
   var state: MachineState { guarded.withLock { $0.lifecycle.state } }
   var vcpus: [VCPU] { guarded.withLock { $0.vcpus } }
 
-  /// The requests that set the last goal.
-  var lastRequests: PendingRequests { guarded.withLock { $0.goal } }
-
   func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
 
   /// What the vCPUs counted; also after they are gone.
@@ -68,16 +65,25 @@ final class MachineCore: ExitHandler {
     return counts
   }
 
-  /// The registers of a vCPU that is parked; nil when somebody has resumed it meanwhile. Under the lock, so that nobody
-  /// does while they are read: the kernel would make the reader wait until the guest leaves.
-  func registers(of vcpu: VCPU) throws(KVMError) -> (GeneralRegisters, SpecialRegisters)? {
-    typealias Registers = (GeneralRegisters, SpecialRegisters)
-    return try guarded.withLock { guarded -> Result<Registers?, KVMError> in
-      guard guarded.lifecycle.state == .paused, vcpu.state != .running else { return .success(nil) }
-      do throws(KVMError) {
-        return .success(try vcpu.registers())
-      } catch { return .failure(error) }
-    }.get()
+  /// What became of asking for registers.
+  enum RegistersOutcome {
+    case pending(RequestedRegisters)
+    case refused(MachineState)
+    case ended
+  }
+
+  /// Asks for the registers of a vCPU whose VM is paused or stopped. Under the lock, so that the request comes after the one
+  /// that paused the VM and before one that resumes it.
+  func requestRegisters(of vcpu: VCPU) -> RegistersOutcome {
+    guarded.withLock { guarded in
+      switch guarded.lifecycle.state {
+      case .ready, .running: return .refused(guarded.lifecycle.state)
+      case .paused, .stopped:
+        do throws(KickError) {
+          return .pending(try vcpu.requestRegisters())
+        } catch { return .ended }
+      }
+    }
   }
 
   /// What a control event did: requests to wait for, or a refusal with the state it found.

@@ -1,3 +1,4 @@
+import KVM
 import LinuxSupport
 import VCPURuntime
 
@@ -57,6 +58,32 @@ public struct PendingRequests: Sendable {
       }
     }
     return outcomes
+  }
+}
+
+/// Registers that have been asked for, once. What is left is to wait for them, as with `PendingRequests`.
+public struct PendingRegisters: Sendable {
+  private let requested: RequestedRegisters
+
+  init(_ requested: RequestedRegisters) { self.requested = requested }
+
+  /// The registers, which are waited for until `deadlineNS` (CLOCK_MONOTONIC) at the latest. Throws `invalidState` if the
+  /// VM was resumed before they could be read.
+  public func wait(untilNS deadlineNS: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
+    try pending.wait(untilNS: deadlineNS)
+    do throws(KVMError) {
+      if let registers = try requested.get() { return registers }
+    } catch { throw .failed("\(error)") }
+    throw .invalidState(operation: Machine.readRegisters, .running)
+  }
+
+  /// Has `body` called once, when `wait` need not wait any more: as `PendingRequests.notify`.
+  public func notify(_ body: @escaping @Sendable () -> Void) -> AnswerNotice { pending.notify(body) }
+
+  private var pending: PendingRequests {
+    PendingRequests(
+      requests: [PendingRequest(vcpu: requested.vcpu, ticket: .success(requested.ticket))],
+      requestedAtNS: requested.ticket.requestedAtNS)
   }
 }
 

@@ -67,11 +67,14 @@ enum VCPURoutes {
   private static func registers(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let vm = try api.vm(context)
     let index = context.parameters.index ?? 0
-    // The VM is paused when every vCPU has acknowledged that; until then there is nothing to read.
+    // The vCPU's own thread reads them, once it has parked.
+    let pending = try translating(vm) { () throws(MachineControlError) in
+      try vm.machine.requestRegisters(vcpu: index)
+    }
     let registers = try await api.acknowledgement(
-      of: vm, untilNS: context.receivedNS + api.configuration.controlNS, notify: vm.machine.lastRequests.notify
+      of: vm, untilNS: context.receivedNS + api.configuration.controlNS, notify: pending.notify
     ) { end throws(MachineControlError) in
-      try vm.machine.registers(vcpu: index, untilNS: end)
+      try pending.wait(untilNS: end)
     }
     guard let (general, special) = registers else {
       throw APIProblem(.timedOut(waitedNS: api.configuration.controlNS), vm: vm.id)

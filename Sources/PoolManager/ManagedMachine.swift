@@ -33,14 +33,10 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func requestPause() throws(MachineControlError) -> PendingRequests
   func requestResume() throws(MachineControlError) -> PendingRequests
   func requestStop(_ reason: MachineStop) throws(MachineControlError) -> PendingRequests
-  /// The requests that brought the VM, or are bringing it, into the state that it has.
-  var lastRequests: PendingRequests { get }
   /// Publishes a kick to one vCPU, or to all (nil); does not wait.
   func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks
-  /// The registers of a paused vCPU.
-  func registers(
-    vcpu index: Int, untilNS deadlineNS: UInt64
-  ) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters)
+  /// Asks for the registers of a vCPU of a paused or stopped VM; does not wait.
+  func requestRegisters(vcpu index: Int) throws(MachineControlError) -> PendingRegisters
   /// One vCPU, looked at.
   func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot
   /// Every vCPU, looked at.

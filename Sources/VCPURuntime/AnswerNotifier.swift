@@ -47,6 +47,12 @@ final class AnswerNotifier: Sendable {
     return number
   }
 
+  /// Sends the signal again, and again, until the request has been answered: for a kicker whose signal was refused, with
+  /// whom others may have coalesced.
+  func oweSignal(to vcpu: VCPU, for ticket: KickTicket) {
+    _ = register([Target(vcpu: vcpu, generation: ticket.generation)]) {}
+  }
+
   /// Takes a wait away. Returns false when its closure was called, or is about to be.
   func cancel(_ number: UInt64) -> Bool {
     // What the wait held is released after the lock.
@@ -143,7 +149,7 @@ private struct Waits {
     while wait.position < wait.targets.count {
       let target = wait.target
       // The mark before the look, in one step: an answer that comes later finds the mark.
-      if target.vcpu.markForNotice() < target.generation {
+      if target.vcpu.control.mark(ServedWord.noticeBit).generation < target.generation {
         enter(target, number, resends: wait.resends)
         all[number] = wait
         return nil
@@ -201,9 +207,9 @@ private struct Waits {
   /// Takes the places out of a vCPU's queue that have been answered. Marks the vCPU if any are left.
   private mutating func takeAnswered(_ key: ObjectIdentifier) -> [Place] {
     guard let vcpu = queues[key]?.vcpu, let first = queues[key]?.places.first else { return [] }
-    let word = vcpu.served
+    let word = vcpu.control.served
     if word.wantsNotice, word.generation < first.generation { return [] }
-    let served = vcpu.markForNotice()
+    let served = vcpu.control.mark(ServedWord.noticeBit).generation
     guard var queue = queues.removeValue(forKey: key) else { return [] }
     let answered = Array(queue.places.prefix { $0.generation <= served })
     queue.places.removeFirst(answered.count)

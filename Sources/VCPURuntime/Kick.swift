@@ -59,6 +59,15 @@ public struct KickTicket: Sendable {
   public let coalesced: Bool
   /// Signals sent for it so far.
   public internal(set) var signalsSent: Int
+  /// Why the last attempt to send one failed.
+  var signalError: Errno?
+
+  init(generation: UInt64, requestedAtNS: UInt64, coalesced: Bool, signalsSent: Int) {
+    self.generation = generation
+    self.requestedAtNS = requestedAtNS
+    self.coalesced = coalesced
+    self.signalsSent = signalsSent
+  }
 }
 
 /// An acknowledged kick.
@@ -84,7 +93,7 @@ public enum KickError: Error, Sendable, Equatable, CustomStringConvertible {
   case ended
   /// The deadline passed.
   case timedOut(generation: UInt64, waitedNS: UInt64)
-  /// The signal could not be sent.
+  /// The deadline passed, and the signal could not be sent until then.
   case signalFailed(Errno)
 
   /// What happened.

@@ -37,6 +37,8 @@ struct RequestWord: Equatable, Sendable {
     static let goal = Reasons(rawValue: 2)
     /// A device has something for the guest.
     static let input = Reasons(rawValue: 4)
+    /// Work waits for the thread.
+    static let errand = Reasons(rawValue: 8)
   }
 
   /// A signal has been sent that no thread has answered yet.
@@ -99,5 +101,6 @@ struct ServedWord: Equatable, Sendable {
   init(generation: UInt64) { bits = generation << 2 }
 
   var generation: UInt64 { bits >> 2 }
+  var wantsWake: Bool { bits & Self.sleeperBit != 0 }
   var wantsNotice: Bool { bits & Self.noticeBit != 0 }
 }

@@ -48,13 +48,17 @@ public enum VCPUState: UInt8, Sendable {
   /// How it is kicked.
   public let mechanism: KickMechanism
   let handler: any ExitHandler
-  // Freed by deinit, after the thread has been joined and the last kicker has let go of this object.
-  nonisolated(unsafe) let control: UnsafeMutablePointer<ckvm_vcpu>
-  /// Guards the descriptor against being closed while it is used; a leaf lock. The vCPU's thread does not take it: it
-  /// uses the number in `control`, and the descriptor is closed only after it was joined.
+  /// Freed after the thread has been joined and the last kicker has let go of this object.
+  let control: VCPUControl
+  /// Holds the descriptor. Nobody waits for this lock: the vCPU's thread takes it for errands, and `join` after that
+  /// thread has ended.
   private let descriptor: Mutex<VCPUDescriptor?>
   /// Guards the thread against being joined while it is signalled; a leaf lock, never held while waiting.
   private let thread = Mutex<JoinableThread?>(nil)
+  /// Guards the work that waits for the thread; a leaf lock.
+  let errands = Mutex(Errands())
+  /// Guards what is known of the thread's processor time; a leaf lock, under which a file of the kernel's is read.
+  let identity = Mutex(ThreadIdentity.notYet)
   /// Guards the statistics descriptor; taken before `descriptor`.
   private let statistics = Mutex<KernelCounts>(KernelCounts())
   /// Written by the vCPU's thread; says where it is to whoever looks, and orders nothing.
@@ -70,51 +74,53 @@ public enum VCPUState: UInt8, Sendable {
     let parked = Atomic<UInt64>(0)
   }
 
+  struct Errands {
+    var last: UInt64 = 0
+    var waiting: [Errand] = []
+  }
+
   private struct KernelCounts: ~Copyable {
     var open: VCPUStatistics?
     var finalSignalExits: UInt64 = 0
   }
 
   /// Takes over a vCPU whose registers are loaded, and starts its thread, parked.
+  ///
+  /// The thread is called by `name` and the vCPU's number, as far as 15 bytes go.
   public convenience init(
-    _ descriptor: consuming VCPUDescriptor, index: Int, mechanism: KickMechanism, handler: any ExitHandler
+    _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
+    handler: any ExitHandler
   ) throws(VCPUStartError) {
-    unsafe try self.init(descriptor, index: index, mechanism: mechanism, handler: handler, entry: nil)
+    unsafe try self.init(
+      descriptor, index: index, name: name, mechanism: mechanism, handler: handler, entry: nil)
   }
 
   /// The same through another way into the guest than the shipped one (nil): for tests that hold the thread in the
   /// entry window.
   @unsafe init(
-    _ descriptor: consuming VCPUDescriptor, index: Int, mechanism: KickMechanism, handler: any ExitHandler,
-    entry: UnsafePointer<ckvm_entry>?
+    _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
+    handler: any ExitHandler, entry: UnsafePointer<ckvm_entry>?
   ) throws(VCPUStartError) {
     Self.installHandlerOnce()
     // Safe: the descriptor outlives the mapping, which `join` undoes before it closes the descriptor.
-    guard let control = unsafe ckvm_vcpu_new(descriptor.rawValue, UInt32(descriptor.runSize), mechanism.inC, entry)
-    else {
-      throw .mapping(Errno(rawValue: errno))
-    }
-    unsafe self.control = unsafe control
+    do throws(Errno) {
+      control = unsafe try VCPUControl(
+        descriptor: descriptor.rawValue, runSize: descriptor.runSize, mechanism: mechanism, entry: entry)
+    } catch { throw .mapping(error) }
     self.index = index
     self.mechanism = mechanism
     self.handler = handler
     self.descriptor = Mutex(consume descriptor)
-    var none: UInt64 = 0
-    while unsafe !ckvm_request_exchange(control, &none, RequestWord.initial.bits) {}
     do throws(Errno) {
       try AnswerNotifier.shared.start()
-      var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: "vcpu-\(index)") { [self] in
+      let threadName = "\(name.prefix(13))/\(index)"
+      var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: threadName) { [self] in
         threadMain()
       }
       thread.withLock { swap(&$0, &started) }
     } catch {
       throw .thread(error)
     }
-  }
-
-  deinit {
-    // Safe: nobody holds this object, and `join` has been called or the thread was never created.
-    unsafe ckvm_vcpu_free(control)
   }
 
   private static let installed: Int32 = ckvm_install_handler(signal)
@@ -125,7 +131,9 @@ public enum VCPUState: UInt8, Sendable {
 
   // MARK: The kicker's side
 
-  /// Publishes a request and delivers it: steps 1 and 2 of the protocol. Does not wait.
+  /// Publishes a request and delivers it: steps K1 and K2 of the protocol. Does not wait, but a kick (no goal) is paced: it
+  /// may sleep for up to five milliseconds before it is published. Throws `ended`, and nothing else: where the signal cannot
+  /// be sent, the request stands, and the signal is sent again until it is answered.
   ///
   /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`. Where `wakes` is false
   /// a parked vCPU sleeps on until somebody calls `wake`: soon, for whoever makes a request meanwhile waits for that, too.
@@ -135,19 +143,17 @@ public enum VCPUState: UInt8, Sendable {
     return try publish(goal == nil ? .kick : .goal, goal: goal, wakes: wakes, requestedAtNS: now)
   }
 
-  /// Delivers a request that was published without waking the vCPU.
-  public func wake() {
-    // Safe: `control` lives as long as this object. One that does not sleep, or has ended, is woken for nothing.
-    unsafe Futex.wakeAll(ckvm_request_futex(control))
-  }
+  /// Delivers a request that was published without waking the vCPU. One that does not sleep, or has ended, is woken for
+  /// nothing.
+  public func wake() { control.wakeThread() }
 
   /// Kicks that follow each other as fast as they are answered would catch the thread in user space or on its way into
   /// the guest every time, and the guest would never run. So a vCPU that was kicked out is not kicked again for
   /// `paceNS`, and for twice as long each time that its guest did not get to run in between, up to five milliseconds.
   /// A goal (pause, stop …) does not wait.
   private func leaveTheGuestSomeTime(since now: UInt64) {
-    let pace = Self.paceNS << min(unsafe ckvm_barren(control), 8)
-    let ready = unsafe ckvm_last_out(control) + pace
+    let pace = Self.paceNS << min(control.barren, 8)
+    let ready = control.lastOutNS + pace
     var now = now
     // A short time is not worth a timer: the yield lets the vCPU's own thread run where processors are few. In a long
     // one it has not run so far, so many are those who wait here: out of its way.
@@ -166,21 +172,33 @@ public enum VCPUState: UInt8, Sendable {
     _ = try? publish(.input, goal: nil, wakes: true, requestedAtNS: MonotonicClock.now())
   }
 
+  func publishErrand() throws(KickError) -> KickTicket {
+    try publish(.errand, goal: nil, wakes: true, requestedAtNS: MonotonicClock.now())
+  }
+
   private func publish(
     _ reasons: RequestWord.Reasons, goal: VCPUGoal?, wakes: Bool, requestedAtNS: UInt64
   ) throws(KickError) -> KickTicket {
-    // Safe, here and below: `control` lives as long as this object.
-    var found = unsafe ckvm_request_load(control)
+    var found = control.request
     while true {
-      guard let (next, delivery) = RequestWord(bits: found).requesting(reasons, goal: goal) else { throw .ended }
-      if unsafe ckvm_request_exchange(control, &found, next.bits) {
-        if delivery == .signal, let errno = sendSignal() { throw .signalFailed(errno) }
+      guard let (next, delivery) = found.requesting(reasons, goal: goal) else { throw .ended }
+      if control.exchangeRequest(&found, for: next) {
+        var ticket = KickTicket(
+          generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared, signalsSent: 0)
         if delivery == .wake, wakes { wake() }
-        return KickTicket(
-          generation: next.generation, requestedAtNS: requestedAtNS, coalesced: delivery == .shared,
-          signalsSent: delivery == .signal ? 1 : 0)
+        if delivery == .signal {
+          signal(for: &ticket)
+          if ticket.signalError != nil { AnswerNotifier.shared.oweSignal(to: self, for: ticket) }
+        }
+        return ticket
       }
     }
+  }
+
+  /// Sends the signal, and writes down in the ticket how that went.
+  private func signal(for ticket: inout KickTicket) {
+    ticket.signalError = sendSignal()
+    if ticket.signalError == nil { ticket.signalsSent += 1 }
   }
 
   private func sendSignal() -> Errno? {
@@ -191,7 +209,7 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   /// Waits until the request of `ticket` has been served, until `deadlineNS` (CLOCK_MONOTONIC) at the latest. The
-  /// signal is sent again every ten milliseconds.
+  /// signal is sent again every ten milliseconds. Throws `timedOut`, or `signalFailed` if the last signal was refused.
   public func wait(for ticket: KickTicket, untilNS deadlineNS: UInt64) throws(KickError) -> KickOutcome {
     try wait(for: ticket, untilNS: deadlineNS, resends: true)
   }
@@ -201,20 +219,20 @@ public enum VCPUState: UInt8, Sendable {
     var ticket = ticket
     var now = lookAtOnce(for: ticket, untilNS: deadlineNS)
     var resendAt = resends ? now + Self.resendIntervalNS : .max
-    while served.generation < ticket.generation {
-      let seen = ServedWord(bits: unsafe ckvm_served_set_bits(control, ServedWord.sleeperBit))
+    while control.served.generation < ticket.generation {
+      let seen = control.mark(ServedWord.sleeperBit)
       if seen.generation >= ticket.generation { break }
       now = MonotonicClock.now()
       if now >= deadlineNS {
+        if let errno = ticket.signalError { throw .signalFailed(errno) }
         throw .timedOut(generation: ticket.generation, waitedNS: now - ticket.requestedAtNS)
       }
       if now >= resendAt {
-        try resend(&ticket)
+        resend(&ticket)
         resendAt = now + Self.resendIntervalNS
       }
-      let expected = UInt32(truncatingIfNeeded: seen.bits | ServedWord.sleeperBit)
-      _ = unsafe Futex.wait(
-        on: ckvm_served_futex(control), while: expected, timeoutNS: min(deadlineNS, resendAt) - now)
+      let expected = ServedWord(bits: seen.bits | ServedWord.sleeperBit)
+      control.sleepOnServed(while: expected, timeoutNS: min(deadlineNS, resendAt) - now)
     }
     return outcome(of: ticket)
   }
@@ -225,7 +243,7 @@ public enum VCPUState: UInt8, Sendable {
   private func lookAtOnce(for ticket: KickTicket, untilNS deadlineNS: UInt64) -> UInt64 {
     var now = ticket.requestedAtNS
     let end = ticket.coalesced ? now : min(deadlineNS, now + Self.lookNS)
-    while served.generation < ticket.generation, now < end {
+    while control.served.generation < ticket.generation, now < end {
       ckvm_relax()
       now = MonotonicClock.now()
     }
@@ -235,50 +253,29 @@ public enum VCPUState: UInt8, Sendable {
   private static let lookNS: UInt64 = sysconf(Int32(_SC_NPROCESSORS_ONLN)) > 1 ? 50_000 : 0
   private static let resendIntervalNS: UInt64 = 10_000_000
 
-  private func resend(_ ticket: inout KickTicket) throws(KickError) {
-    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked {
-      wake()
-    } else if let errno = sendSignal() {
-      throw .signalFailed(errno)
-    } else {
-      ticket.signalsSent += 1
-    }
+  private func resend(_ ticket: inout KickTicket) {
+    if control.request.isParked { wake() } else { signal(for: &ticket) }
   }
 
   /// The last generation that was published.
-  package var published: UInt64 { RequestWord(bits: unsafe ckvm_request_load(control)).generation }
-
-  /// What has been served.
-  var served: ServedWord { ServedWord(bits: unsafe ckvm_served_load(control)) }
-
-  /// Asks the thread to wake the notifier when it next serves a request. Returns the last generation served before that.
-  func markForNotice() -> UInt64 {
-    ServedWord(bits: unsafe ckvm_served_set_bits(control, ServedWord.noticeBit)).generation
-  }
+  package var published: UInt64 { control.request.generation }
 
   /// Sends the signal or the wake-up once more, on behalf of all who wait.
   func deliverAgain() {
     // An error is no news: the notifier tries again until the request is answered.
-    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked { wake() } else { _ = sendSignal() }
+    if control.request.isParked { wake() } else { _ = sendSignal() }
   }
 
   private func outcome(of ticket: KickTicket) -> KickOutcome {
-    var phase: UInt32 = 0
-    var out: UInt64 = 0
-    var handler: UInt64 = 0
-    // Safe: locals outlive the call.
-    if unsafe !ckvm_find_serve(control, ticket.generation, &phase, &out, &handler) {
-      (phase, out, handler) = (KickPhase.host.rawValue, MonotonicClock.now(), 0)
-    }
-    var landed = KickPhase(rawValue: phase) ?? .host
+    let record = control.record(of: ticket.generation) ?? (.host, MonotonicClock.now(), 0)
     // Out already when this was requested, for an earlier request or for none: it is not this one that brought it out.
-    if landed != .parked, out <= ticket.requestedAtNS { landed = .host }
-    // A handler that ran before this request was published ran for an earlier one.
-    let signalled = handler > ticket.requestedAtNS ? handler - ticket.requestedAtNS : nil
+    let wasOut = record.phase != .parked && record.outNS <= ticket.requestedAtNS
+    func sinceRequest(_ time: UInt64) -> UInt64? { time > ticket.requestedAtNS ? time - ticket.requestedAtNS : nil }
     return KickOutcome(
-      generation: ticket.generation, phase: landed, coalesced: ticket.coalesced,
-      signalsSent: ticket.signalsSent, latencyNS: out > ticket.requestedAtNS ? out - ticket.requestedAtNS : 0,
-      signalLatencyNS: signalled)
+      generation: ticket.generation, phase: wasOut ? .host : record.phase, coalesced: ticket.coalesced,
+      signalsSent: ticket.signalsSent, latencyNS: sinceRequest(record.outNS) ?? 0,
+      // A handler that ran before this request was published ran for an earlier one.
+      signalLatencyNS: sinceRequest(record.handlerNS))
   }
 
   /// Kicks the vCPU out of KVM_RUN and waits for its acknowledgement; a running vCPU then goes on.
@@ -289,7 +286,7 @@ public enum VCPUState: UInt8, Sendable {
       count(outcome)
       return outcome
     } catch {
-      if case .timedOut = error { countTimeout() }
+      countTimeout()
       throw error
     }
   }
@@ -311,8 +308,15 @@ public enum VCPUState: UInt8, Sendable {
 
   /// Ends the thread, waits for it, and closes the vCPU's descriptors. By its owner, once.
   public func join() {
-    // Ended already means joined already.
-    guard let ticket = try? request(goal: .end) else { return }
+    let ticket: KickTicket
+    do throws(KickError) {
+      ticket = try request(goal: .end)
+    } catch {
+      // A request is refused after the end alone: ended already means joined already. A signal that could not be sent is no
+      // end: the caller would unmap the memory of a guest that runs.
+      precondition(error == .ended)
+      return
+    }
     // Acknowledged first, and only then is the thread taken away from those who signal it: this request may share the
     // signal of a kicker that has published and not sent it yet. Without a thread it would send none, and nobody would.
     _ = try? wait(for: ticket, untilNS: .max)
@@ -321,25 +325,19 @@ public enum VCPUState: UInt8, Sendable {
       if let last = readSignalExits(&counts) { counts.finalSignalExits = last }
       counts.open = nil
     }
-    // Safe: the thread is gone, and with it the last user of the mapping and the descriptor's number.
-    unsafe ckvm_vcpu_unmap(control)
+    // The thread is gone, and with it the last user of the mapping and the descriptor's number.
+    control.unmap()
     descriptor.withLock { $0 = nil }
   }
 
-  /// The registers. Meaningful while the vCPU is ready, paused or stopped; nil when it has been joined. While it runs,
-  /// the kernel makes the caller wait.
-  public func registers() throws(KVMError) -> (GeneralRegisters, SpecialRegisters)? {
-    typealias Registers = (GeneralRegisters, SpecialRegisters)
-    return try descriptor.withLock { descriptor -> Result<Registers?, KVMError> in
-      do throws(KVMError) {
-        guard let general = try descriptor?.generalRegisters(), let special = try descriptor?.specialRegisters() else {
-          return .success(nil)
-        }
-        return .success((general, special))
-      } catch {
-        return .failure(error)
+  /// Does something with the descriptor, on the vCPU's own thread.
+  func withDescriptor(_ body: (borrowing VCPUDescriptor) -> Void) {
+    descriptor.withLock { descriptor in
+      if let taken = descriptor.take() {
+        body(taken)
+        descriptor = consume taken
       }
-    }.get()
+    }
   }
 
   // MARK: Counts
@@ -375,9 +373,9 @@ public enum VCPUState: UInt8, Sendable {
   /// A vCPU that never runs has nothing to tell and is not worth a descriptor.
   func openStatistics() {
     statistics.withLock { counts in
-      descriptor.withLock { descriptor in
+      withDescriptor { descriptor in
         // A kernel without binary statistics (before 5.14) is no reason to fail: its count is then absent.
-        if let opened = try? descriptor?.openStatistics() { counts.open = consume opened }
+        if let opened = try? descriptor.openStatistics() { counts.open = consume opened }
       }
     }
   }

@@ -17,6 +17,10 @@ public struct VCPUCounts: Sendable, Equatable {
   public internal(set) var kickTimeouts: UInt64 = 0
   /// The kernel's own count of returns to user space because of a signal.
   public internal(set) var kernelSignalExits: UInt64 = 0
+  /// How long the threads of its vCPUs were on a processor, guest and host together.
+  public internal(set) var runningNS: UInt64 = 0
+  /// How long they were runnable and had no processor.
+  public internal(set) var waitingNS: UInt64 = 0
 
   /// Nothing counted.
   public init() {}
@@ -58,6 +62,8 @@ public struct VCPUCounts: Sendable, Equatable {
     for phase in 0..<4 { left.landed[phase] += right.landed[phase] }
     left.kickTimeouts += right.kickTimeouts
     left.kernelSignalExits += right.kernelSignalExits
+    left.runningNS += right.runningNS
+    left.waitingNS += right.waitingNS
   }
 
   /// Adds a kick that was acknowledged.
@@ -82,13 +88,16 @@ extension VCPU {
   public func addCounts(to sum: inout VCPUCounts) {
     addKicks(to: &sum)
     guard state != .ready else { return }
-    // Safe, here and below: `control` lives as long as this object.
-    sum.addReasons { number in unsafe ckvm_exits(control, UInt32(number)) }
+    sum.addReasons { number in control.exits(number) }
     // The part before the whole, so that it is not ahead.
-    sum.entryExits += unsafe ckvm_entry_exits(control)
-    sum.eintrReturns += unsafe ckvm_eintr_returns(control)
-    sum.spuriousReturns += unsafe ckvm_spurious(control)
-    sum.runErrors += unsafe ckvm_run_errors(control)
+    sum.entryExits += control.entryExits
+    sum.eintrReturns += control.eintrReturns
+    sum.spuriousReturns += control.spuriousReturns
+    sum.runErrors += control.runErrors
     sum.kernelSignalExits += kernelSignalExits
+    if let times {
+      sum.runningNS += times.runningNS
+      sum.waitingNS += times.waitingNS
+    }
   }
 }

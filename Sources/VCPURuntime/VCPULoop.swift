@@ -2,8 +2,8 @@ import CKVM
 import LinuxSupport
 import SystemPackage
 
-// The vCPU thread's side of the kick protocol: the exit loop. It allocates nothing, retains nothing and locks nothing
-// from one exit to the next.
+// The vCPU thread's side of the kick protocol: steps T0 to T8. From one exit to the next (`runGuest`) it allocates
+// nothing, retains nothing and locks nothing.
 
 extension VCPU {
   /// How the thread left the guest.
@@ -15,153 +15,221 @@ extension VCPU {
     var interrupted = false
     /// Whether the guest ran since the last departure, as far as can be told.
     var guestRan = true
-    /// The vCPU will not go back by itself.
+    /// The guest will not go on by itself.
     var stop: VCPUStop?
   }
 
+  /// What the thread alone knows of its vCPU.
+  private struct Progress {
+    /// The last generation that was served.
+    var served: UInt64 = 0
+    /// The guest has ended and is not entered again. Its owner knows.
+    var isFinished = false
+    /// The owner knows that the vCPU is parked for good.
+    var isParkedForGood = false
+    /// T0 has been made.
+    var hasRun = false
+    /// The guest stood still since it last ran, and has yet to be told.
+    var wasPaused = false
+    /// The last access may not be in the registers yet. -EINTR says that it is, by whatever means KVM_RUN was ended.
+    var accessIsOpen = false
+    /// The guest sleeps until this time; 0: it does not.
+    var wakeNS: UInt64 = 0
+  }
+
+  /// What the thread does next.
+  private enum Step {
+    /// Serves requests, having left the guest or slept: T1 to T5.
+    case serve
+    /// T6.
+    case park
+    /// T7 and T8.
+    case enter
+    /// Leaves the loop.
+    case end
+  }
+
   func threadMain() {
-    // Safe: `control` outlives this thread; it is unbound before the thread ends.
-    unsafe ckvm_bind_thread(control, Self.signal)
+    control.bindThread(Self.signal)
+    noteThread()
     var departure = Departure(phase: .parked, outNS: 0)
     if mechanism == .signalMask {
-      let result = unsafe ckvm_unblock_in_run(control.pointee.fd, Self.signal)
+      let result = ckvm_unblock_in_run(control.descriptor, Self.signal)
       if result < 0 { departure.stop = .crashed("KVM_SET_SIGNAL_MASK failed: \(Errno(rawValue: -result))") }
     }
     serveUntilEnd(departure)
-    ckvm_bind_thread(nil, Self.signal)
+    noteThreadEnd()
+    control.unbindThread(Self.signal)
   }
 
   private func serveUntilEnd(_ first: Departure) {
+    var progress = Progress()
     var departure = first
-    var served: UInt64 = 0
-    var isFinished = false
-    var parkedForGood = false
-    var hasRun = false
-    // Whether the last access may not be in the registers yet: -EINTR says that it is, whoever set the flag.
-    var accessIsOpen = false
-    var wakeNS: UInt64 = 0
+    var step = Step.serve
     while true {
-      if let stop = departure.stop, !isFinished {
-        isFinished = true
-        stateCode.store(VCPUState.halted.rawValue, ordering: .relaxed)
-        handler.vcpuFinished(index: index, stop)
-      }
-      let word = take()
-      if word.isPending {
-        let mustComplete = word.goal >= .pause && accessIsOpen && !isFinished
-        accessIsOpen = accessIsOpen && !mustComplete
-        if mustComplete, let stop = completeAccess(&wakeNS) {
-          // The access that was still under way ended the guest. The request stays unanswered until that is known.
-          isFinished = true
-          handler.vcpuFinished(index: index, stop)
-        }
-        if word.goal >= .stop, !parkedForGood {
-          parkedForGood = true
-          handler.vcpuParkedForGood(index: index)
-        }
-        show(word.goal, isFinished)
-        publish(first: served + 1, last: word.generation, departure)
-        served = word.generation
-        if word.goal == .end { return }
-      } else if departure.interrupted {
-        unsafe ckvm_count_spurious(control)
-      }
-      if word.goal == .run, !isFinished {
-        if !hasRun {
-          hasRun = true
-          openStatistics()
-          if let stop = enterInAdvance() {
-            departure = Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop)
-            continue
-          }
-        }
-        departure = sleep(&wakeNS) ?? runGuest(handler, &accessIsOpen, &wakeNS)
-      } else {
+      switch step {
+      case .serve:
+        step = serve(departure, &progress)
+      case .park:
         park(untilNS: .max)
         departure = Departure(phase: .parked, outNS: MonotonicClock.now())
+        step = .serve
+      case .enter:
+        departure = prepare(&progress) ?? sleep(&progress) ?? runGuest(handler, &progress)
+        step = .serve
+      case .end:
+        return
       }
     }
   }
 
-  /// Step 5, first half: takes the flag away, **then** the requests. The other way round, a kick that came between the
-  /// two would be lost: its flag wiped, its request unseen.
+  // MARK: T1 to T5
+
+  private func serve(_ departure: Departure, _ progress: inout Progress) -> Step {
+    if let stop = departure.stop { finish(stop, &progress) }
+    let word = take()
+    if word.isPending {
+      if word.goal >= .pause { complete(&progress) }
+      act(word, &progress)
+      publish(first: progress.served + 1, last: word.generation, departure)
+      progress.served = word.generation
+    } else if departure.interrupted {
+      control.countSpurious()
+    }
+    if word.goal == .end { return .end }
+    return word.goal == .run && !progress.isFinished ? .enter : .park
+  }
+
+  /// Tells the owner, once, that the guest has ended.
+  private func finish(_ stop: VCPUStop, _ progress: inout Progress) {
+    guard !progress.isFinished else { return }
+    progress.isFinished = true
+    stateCode.store(VCPUState.halted.rawValue, ordering: .relaxed)
+    handler.vcpuFinished(index: index, stop)
+  }
+
+  /// Steps T1 and T2: takes the flag away, **then** the requests. The other way round, a kick that came between the two
+  /// would be lost: its flag wiped, its request unseen.
   private func take() -> RequestWord {
     switch mechanism {
     case .signalMask: while ckvm_drain(Self.signal) {}
-    case .immediateExit, .ipFixup, .signalOnly: unsafe ckvm_clear_immediate_exit(control)
+    case .immediateExit, .ipFixup, .signalOnly: control.clearImmediateExit()
     }
-    return RequestWord(bits: unsafe ckvm_request_clear(control, RequestWord.takenBits))
+    return control.takeRequests()
   }
 
-  /// Step 5, second half: tells that everything up to `last` has been served.
-  private func publish(first: UInt64, last: UInt64, _ departure: Departure) {
-    if departure.phase != .parked {
-      unsafe ckvm_note_departure(control, departure.outNS, departure.guestRan)
-    }
-    let handled = unsafe ckvm_take_handler_time(control)
-    unsafe ckvm_record_serve(control, first, last, departure.phase.rawValue, departure.outNS, handled)
-    let wanted = unsafe ckvm_served_publish(control, ServedWord(generation: last).bits)
-    if wanted & ServedWord.sleeperBit != 0 { unsafe Futex.wakeAll(ckvm_served_futex(control)) }
-    if wanted & ServedWord.noticeBit != 0 { AnswerNotifier.wake() }
+  /// Step T3: completes a port or memory access that has been served but not yet put into the registers, without running
+  /// the guest. It may consist of several. One of them may end the guest.
+  private func complete(_ progress: inout Progress) {
+    guard progress.accessIsOpen, !progress.isFinished else { return }
+    progress.accessIsOpen = false
+    if let stop = completeAccess(&progress) { finish(stop, &progress) }
   }
 
-  private func show(_ goal: VCPUGoal, _ isFinished: Bool) {
+  /// Step T4. The request stays unanswered until the owner knows all this.
+  private func act(_ word: RequestWord, _ progress: inout Progress) {
+    if word.goal == .pause, progress.hasRun { progress.wasPaused = true }
+    if word.reasons.contains(.errand) { runErrands(isParked: word.goal != .run || progress.isFinished) }
+    if word.goal >= .stop, !progress.isParkedForGood {
+      progress.isParkedForGood = true
+      handler.vcpuParkedForGood(index: index)
+    }
     let state: VCPUState =
-      switch goal {
+      switch word.goal {
       case .ready: .ready
-      case .run: isFinished ? .halted : .running
-      case .pause: isFinished ? .halted : .paused
+      case .run: progress.isFinished ? .halted : .running
+      case .pause: progress.isFinished ? .halted : .paused
       case .stop, .end: .stopped
       }
     stateCode.store(state.rawValue, ordering: .relaxed)
   }
 
-  /// Goes on with a sleep that the guest asked for, until `wakeNS` or a request; nil when it is over.
-  private func sleep(_ wakeNS: inout UInt64) -> Departure? {
-    guard wakeNS > 0 else { return nil }
-    if MonotonicClock.now() < wakeNS {
-      park(untilNS: wakeNS)
-      return Departure(phase: .parked, outNS: MonotonicClock.now())
-    }
-    wakeNS = 0
-    return nil
+  /// Step T5: publishes that everything up to `last` has been served.
+  private func publish(first: UInt64, last: UInt64, _ departure: Departure) {
+    if departure.phase != .parked { control.noteDeparture(at: departure.outNS, guestRan: departure.guestRan) }
+    control.record(
+      first: first, last: last, phase: departure.phase, outNS: departure.outNS, handlerNS: control.takeHandlerTime())
+    let before = control.publish(served: last)
+    if before.wantsWake { control.wakeWaiters() }
+    if before.wantsNotice { AnswerNotifier.wake() }
   }
+
+  // MARK: T6
 
   /// Sleeps until there is a request, or until `deadlineNS` (`max`: for ever). `take` ends the parking.
   private func park(untilNS deadlineNS: UInt64) {
-    var found = unsafe ckvm_request_load(control)
-    while true {
-      let word = RequestWord(bits: found)
-      if word.isPending { return }
-      let parked = RequestWord(bits: found | RequestWord.parkedBit)
-      guard unsafe ckvm_request_exchange(control, &found, parked.bits) else { continue }
-      found = parked.bits
-      while !RequestWord(bits: found).isPending {
+    var found = control.request
+    while !found.isPending {
+      let parked = RequestWord(bits: found.bits | RequestWord.parkedBit)
+      guard control.exchangeRequest(&found, for: parked) else { continue }
+      found = parked
+      while !found.isPending {
         let now = deadlineNS == .max ? 0 : MonotonicClock.now()
         if now >= deadlineNS { return }
-        _ = unsafe Futex.wait(
-          on: ckvm_request_futex(control), while: parked.futexValue,
-          timeoutNS: deadlineNS == .max ? nil : deadlineNS - now)
-        found = unsafe ckvm_request_load(control)
+        control.sleepOnRequest(while: parked, timeoutNS: deadlineNS == .max ? nil : deadlineNS - now)
+        found = control.request
       }
-      return
     }
   }
 
-  /// Runs the guest until a request is pending, it sleeps until `wakeNS`, or the vCPU is finished.
-  private func runGuest(
-    _ handler: borrowing any ExitHandler, _ accessIsOpen: inout Bool, _ wakeNS: inout UInt64
-  ) -> Departure {
+  /// Goes on with a sleep that the guest asked for, until its time or a request; nil when it is over.
+  private func sleep(_ progress: inout Progress) -> Departure? {
+    guard progress.wakeNS > 0 else { return nil }
+    if MonotonicClock.now() < progress.wakeNS {
+      park(untilNS: progress.wakeNS)
+      return Departure(phase: .parked, outNS: MonotonicClock.now())
+    }
+    progress.wakeNS = 0
+    return nil
+  }
+
+  // MARK: T0, T7 and T8
+
+  /// What is due before the guest runs for the first time, and after each pause. Returns a departure if it cannot run.
+  private func prepare(_ progress: inout Progress) -> Departure? {
+    if !progress.hasRun {
+      progress.hasRun = true
+      openStatistics()
+      if let stop = enterInAdvance() { return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop) }
+    }
+    if progress.wasPaused {
+      progress.wasPaused = false
+      let result = ckvm_kvmclock_ctrl(control.descriptor)
+      // A guest that does not use kvmclock need not be told.
+      if result < 0, result != -EINVAL { control.countRunError() }
+    }
+    return nil
+  }
+
+  /// Step T0. A VM's first KVM_RUN makes a thread in the kernel, which a signal forestalls: it then fails with ENOMEM,
+  /// on kernels that have the one half of that change and not the other (commit 916b7f42b3b3) for good. So it is made
+  /// before the kick signal is unblocked, and with the flag set, so that the guest does not run. It counts nowhere: no
+  /// signal and no kick has to do with it. `signal_mask` needs it not: the kernel unblocks the signal later than that.
+  private func enterInAdvance() -> VCPUStop? {
+    guard mechanism != .signalMask else { return nil }
+    var failures = 0
+    while true {
+      let result = control.enterInAdvance()
+      if result == -Int(EINTR) { break }
+      failures += 1
+      if let stop = afterFailure(number: failures, result) { return stop }
+    }
+    ckvm_unblock(Self.signal)
+    return nil
+  }
+
+  /// Steps T7 and T8: runs the guest until a request is pending, the guest sleeps, or it has ended.
+  private func runGuest(_ handler: borrowing any ExitHandler, _ progress: inout Progress) -> Departure {
     var failures = 0
     var hasExited = false
     while true {
-      let result = unsafe ckvm_enter(control)
-      // Return value first, then errno, then the exit reason: on -EINTR the reason may not have been written.
+      let result = control.enter()
+      // Return value first, then errno, then the exit reason: on -EINTR the reason may be an older one.
       if result == 0 {
         hasExited = true
-        accessIsOpen = true
-        let reason = unsafe ckvm_exit_reason(control)
-        unsafe ckvm_count_exit(control, reason)
+        progress.accessIsOpen = true
+        let reason = control.exitReason
+        control.countExit(reason)
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
           switch serveAccess(reason, handler) {
           case .resume: continue
@@ -169,24 +237,24 @@ extension VCPU {
             park(untilNS: MonotonicClock.now() + Self.idleSleepNS)
             return Departure(phase: .parked, outNS: MonotonicClock.now())
           case .sleep(let untilNS):
-            wakeNS = untilNS
+            progress.wakeNS = untilNS
             return Departure(phase: .host, outNS: MonotonicClock.now())
           case let end: return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop(for: end, handler))
           }
         }
-        if let stop = describeStop(reason) {
+        if let stop = stop(forExit: reason) {
           return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop)
         }
         continue
       }
       let now = MonotonicClock.now()
       if result == CKVM_ABORTED {
-        return Departure(phase: unsafe ckvm_take_fixed_up(control) ? .entry : .host, outNS: now, guestRan: hasExited)
+        return Departure(phase: control.takeFixedUp() ? .entry : .host, outNS: now, guestRan: hasExited)
       }
       if result == -Int(EINTR) {
-        accessIsOpen = false
-        let atEntry = unsafe ckvm_exit_reason(control) == CKVM_NOT_WRITTEN
-        unsafe ckvm_count_eintr(control, atEntry)
+        progress.accessIsOpen = false
+        let atEntry = control.wasAtEntry
+        control.countInterruption(atEntry: atEntry)
         return Departure(
           phase: atEntry ? .entry : .guest, outNS: now, interrupted: true, guestRan: !atEntry || hasExited)
       }
@@ -198,28 +266,11 @@ extension VCPU {
     }
   }
 
-  /// Step T0. A VM's first KVM_RUN makes a thread in the kernel, which a signal forestalls: it then fails with ENOMEM,
-  /// on kernels that have the one half of that change and not the other (commit 916b7f42b3b3) for good. So it is made
-  /// before the kick signal is unblocked, and with the flag set, so that the guest does not run. It counts nowhere: no
-  /// signal and no kick has to do with it. `signal_mask` needs it not: the kernel unblocks the signal later than that.
-  private func enterInAdvance() -> VCPUStop? {
-    guard mechanism != .signalMask else { return nil }
-    var failures = 0
-    while true {
-      let result = unsafe ckvm_enter_in_advance(control)
-      if result == -Int(EINTR) { break }
-      failures += 1
-      if let stop = afterFailure(number: failures, result) { return stop }
-    }
-    ckvm_unblock(Self.signal)
-    return nil
-  }
-
   /// Counts a KVM_RUN that failed; nil when it is to be tried again. ENOMEM is what a first one says that a signal has
   /// interrupted (a stop signal cannot be blocked), EAGAIN asks to be called again. Anything else, or either of them
   /// again and again, is the end.
   private func afterFailure(number: Int, _ result: Int) -> VCPUStop? {
-    unsafe ckvm_count_run_error(control)
+    control.countRunError()
     if number < Self.attempts, result == -Int(ENOMEM) || result == -Int(EAGAIN) { return nil }
     return .crashed("KVM_RUN failed: \(Errno(rawValue: Int32(truncatingIfNeeded: -result)))")
   }
@@ -228,30 +279,30 @@ extension VCPU {
 
   private static let idleSleepNS: UInt64 = 10_000_000
 
-  /// Completes a port or memory access that has been served but not yet put into the registers, without running the
-  /// guest; it may consist of several. Returns a stop if one of them ended the guest.
-  private func completeAccess(_ wakeNS: inout UInt64) -> VCPUStop? {
+  // MARK: Exits
+
+  private func completeAccess(_ progress: inout Progress) -> VCPUStop? {
     let byself = mechanism == .signalMask ? Self.signal : 0
     // An instruction can be split into a few accesses, never into thousands.
     for _ in 0..<4096 {
-      let result = unsafe ckvm_complete(control, byself)
+      let result = control.complete(byself)
       if result == -Int(EINTR) {
-        unsafe ckvm_count_eintr(control, ckvm_exit_reason(control) == CKVM_NOT_WRITTEN)
+        control.countInterruption(atEntry: control.wasAtEntry)
         break
       }
       guard result == 0 else {
-        unsafe ckvm_count_run_error(control)
+        control.countRunError()
         return .crashed("KVM_RUN failed while an access was completed: \(Errno(rawValue: Int32(-result)))")
       }
-      let reason = unsafe ckvm_exit_reason(control)
-      unsafe ckvm_count_exit(control, reason)
+      let reason = control.exitReason
+      control.countExit(reason)
       if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
         switch serveAccess(reason, handler) {
         case .resume, .idle: break
-        case .sleep(let untilNS): wakeNS = untilNS
+        case .sleep(let untilNS): progress.wakeNS = untilNS
         case let end: return stop(for: end, handler)
         }
-      } else if let stop = describeStop(reason) {
+      } else if let stop = stop(forExit: reason) {
         return stop
       }
     }
@@ -261,24 +312,24 @@ extension VCPU {
 
   private func serveAccess(_ reason: UInt32, _ handler: borrowing any ExitHandler) -> ExitAction {
     if reason == KVM_EXIT_MMIO {
-      let access = unsafe ckvm_exit_mmio(control)
+      let access = control.memoryAccess
       if access.is_write {
         return handler.memoryWrite(access.address, size: UInt8(truncatingIfNeeded: access.size), value: access.value)
       }
       let (value, action) = handler.memoryRead(access.address, size: UInt8(truncatingIfNeeded: access.size))
-      unsafe ckvm_mmio_set(control, value)
+      control.setMemoryDatum(value)
       return action
     }
-    let access = unsafe ckvm_exit_io(control)
+    let access = control.portAccess
     var last = ExitAction.resume
     // A string instruction hands over several data at once; the whole of it is served even if one ends the guest.
     for item in 0..<access.count {
       let action: ExitAction
       if access.is_write {
-        action = handler.portWrite(access.port, size: access.size, value: unsafe ckvm_io_get(control, item))
+        action = handler.portWrite(access.port, size: access.size, value: control.portDatum(item))
       } else {
         let (value, effect) = handler.portRead(access.port, size: access.size)
-        unsafe ckvm_io_set(control, item, value)
+        control.setPortDatum(item, value)
         action = effect
       }
       if !last.isEnd { last = action }
@@ -286,30 +337,18 @@ extension VCPU {
     return last
   }
 
-  /// What an exit that is neither a port nor a memory access means; nil when the vCPU just goes on.
-  private func describeStop(_ reason: UInt32) -> VCPUStop? {
-    switch Int32(truncatingIfNeeded: reason) {
-    case KVM_EXIT_HLT: return .halted
-    case KVM_EXIT_SHUTDOWN: return .crashed("triple fault")
-    case KVM_EXIT_FAIL_ENTRY:
-      let cause = unsafe ckvm_entry_failure(control)
-      return .crashed("the processor refused to enter the guest, hardware reason 0x\(String(cause, radix: 16))")
-    case KVM_EXIT_INTERNAL_ERROR:
-      let kind = unsafe ckvm_internal_suberror(control)
-      return .crashed(
-        kind == KVM_INTERNAL_ERROR_EMULATION ? describeEmulationFailure() : "KVM internal error \(kind)")
-    case KVM_EXIT_SYSTEM_EVENT: return describeSystemEvent()
-    case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return nil
-    default: return .crashed("KVM exit \(reason), which this server does not serve")
-    }
-  }
-
-  private func describeSystemEvent() -> VCPUStop {
-    let event = unsafe ckvm_system_event(control)
-    switch Int32(truncatingIfNeeded: event) {
-    case KVM_SYSTEM_EVENT_SHUTDOWN: return .poweredOff
-    case KVM_SYSTEM_EVENT_RESET: return .reset
-    default: return .crashed("system event \(event)")
+  /// How the guest ends with an exit that is neither a port nor a memory access; nil when it just goes on.
+  private func stop(forExit reason: UInt32) -> VCPUStop? {
+    switch ExitReason.response(to: reason) {
+    case .access, .resume: nil
+    case .halt: .halted
+    case .systemEvent:
+      switch Int32(truncatingIfNeeded: control.systemEvent) {
+      case KVM_SYSTEM_EVENT_SHUTDOWN: .poweredOff
+      case KVM_SYSTEM_EVENT_RESET: .reset
+      default: .crashed("system event \(control.systemEvent)" + place())
+      }
+    case .crash, .unserved, nil: .crashed(describeCrash(reason))
     }
   }
 

@@ -84,7 +84,7 @@ import Testing
       defer { held_entry_release() }
       let first = try machine.vcpu(0)
       // Safe: its thread is parked, and looks at it only after the next request.
-      unsafe first.control.pointee.entry = held_entry()
+      unsafe first.control.pointer.pointee.entry = held_entry()
       try machine.start(untilNS: RealVM.soon)
       for round in 0..<20 {
         held_entry_hold()

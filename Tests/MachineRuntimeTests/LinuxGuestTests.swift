@@ -135,6 +135,26 @@ private final class BootedGuest {
     #expect(guest.changes.waitForStop() == .reset)
   }
 
+  /// A busy guest that stood still for longer than its watchdog bears is told so: it reports no lockup, and does not panic.
+  /// The guest lowers its watchdog's limit to two seconds.
+  @Test func aBusyGuestTakesNoPauseForALockup() throws {
+    let guest = try BootedGuest(vcpus: 1, commandLine: LinuxGuest.commandLine + " softlockup_panic=1")
+    let machine = guest.machine
+    try machine.start(untilNS: RealVM.soon)
+    try guest.wait(for: "guest: ready")
+    try guest.say("busy\n")
+    try guest.wait(for: "guest: turn 2.")
+    for turn in [4, 6] {
+      try machine.pause(untilNS: RealVM.soon)
+      // What is tested is that time passes.
+      MonotonicClock.sleep(untilNS: MonotonicClock.now() + 6_000_000_000)
+      try machine.resume(untilNS: RealVM.soon)
+      try guest.wait(for: "guest: turn \(turn).")
+    }
+    #expect(!guest.hasSaid("lockup"))
+    #expect(machine.counts.exits["error", default: 0] <= 1)
+  }
+
   /// Other monitors hang when a VM is stopped and resumed in the wrong moment of its boot.
   @Test(arguments: [(1, KickMechanism.signalMask), (2, .immediateExit), (2, .ipFixup)])
   func pausesResumesAndKicksWhileItBoots(vcpus: Int, mechanism: KickMechanism) throws {

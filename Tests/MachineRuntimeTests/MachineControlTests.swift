@@ -73,6 +73,91 @@ import VCPURuntime
     }
   }
 
+  /// Registers can be read while the VM is paused, and when it has stopped, until it is taken apart: also those of a guest
+  /// that has crashed.
+  @Test func registersOfAStoppedVMAreReadable() throws {
+    let machine = try RealVM.make("spin", vcpus: 2)
+    #expect(throws: MachineControlError.invalidState(operation: "read the registers of", .ready)) {
+      try machine.requestRegisters(vcpu: 0)
+    }
+    try machine.start(untilNS: RealVM.soon)
+    try machine.pause(untilNS: RealVM.soon)
+    let pending = try machine.requestRegisters(vcpu: 1)
+    let paused = try pending.wait(untilNS: RealVM.soon)
+    #expect(try pending.wait(untilNS: 0).0.instructionPointer == paused.0.instructionPointer)
+    try machine.stop(untilNS: RealVM.soon)
+    let stopped = try machine.registers(vcpu: 1, untilNS: RealVM.soon)
+    #expect(stopped.0.named.map(\.value) == paused.0.named.map(\.value))
+    machine.destroy()
+    #expect(throws: MachineControlError.deleted) { try machine.registers(vcpu: 1, untilNS: RealVM.soon) }
+
+    let changes = Changes()
+    let image = GuestImage.flat(FlatImage(mode: .long64Ring3, code: [0x90, 0x0F, 0x0B]))
+    let crashing = try RealVM.make(image, changes: changes)
+    defer { crashing.destroy() }
+    try crashing.start(untilNS: RealVM.soon)
+    guard case .crashed = changes.waitForStop() else {
+      Issue.record("it has not crashed")
+      return
+    }
+    let last = try crashing.registers(vcpu: 0, untilNS: RealVM.soon).0.instructionPointer
+    // kvm_amd resets a processor after a triple fault.
+    #expect(last == 0x10001 || last == 0xFFF0)
+  }
+
+  /// Asking for registers and resuming at once: they are those of the pause, or the answer is that the VM runs.
+  @Test func registersAreThoseOfThePauseOrNone() throws {
+    let machine = try RealVM.make("pio")
+    defer { machine.destroy() }
+    try machine.start(untilNS: RealVM.soon)
+    for _ in 0..<200 {
+      try machine.pause(untilNS: RealVM.soon)
+      let first = try machine.registers(vcpu: 0, untilNS: RealVM.soon).0
+      let pending = try machine.requestRegisters(vcpu: 0)
+      let resume = try machine.requestResume()
+      do throws(MachineControlError) {
+        let second = try pending.wait(untilNS: RealVM.soon).0
+        #expect(second.named.map(\.value) == first.named.map(\.value))
+      } catch {
+        #expect(error == .invalidState(operation: "read the registers of", .running))
+      }
+      try resume.wait(untilNS: RealVM.soon)
+    }
+  }
+
+  /// A VM's threads bear its name, and the processor time of its vCPUs grows until it is taken apart, and stays.
+  @Test func threadsBearTheVMsNameAndTheirTimesOutliveThem() async {
+    await #expect(processExitsWith: .success) {
+      let image = GuestImage.builtin(try #require(BuiltinGuest.named("spin")))
+      let machine = try Machine(
+        MachineConfiguration(
+          image: image, vcpus: 2, memoryMiB: 2, mechanism: .immediateExit, name: "vm-0123456789ab"),
+        on: RealVM.system.get())
+      // Threads give themselves their names.
+      var names: Set<String> = []
+      let named = RealVM.soon
+      while !names.isSuperset(of: ["vm-0123456789/0\n", "vm-0123456789/1\n"]) {
+        try #require(MonotonicClock.now() < named, "\(names)")
+        let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
+        names = Set(tasks.compactMap { try? String(contentsOfFile: "/proc/self/task/\($0)/comm", encoding: .utf8) })
+      }
+      #expect(machine.counts.runningNS == 0)
+      try machine.start(untilNS: RealVM.soon)
+      var last: UInt64 = 0
+      for _ in 0..<20 {
+        let deadline = RealVM.soon
+        while machine.counts.runningNS <= last { try #require(MonotonicClock.now() < deadline) }
+        last = machine.counts.runningNS
+      }
+      let waiting = machine.counts.waitingNS
+      try machine.stop(untilNS: RealVM.soon)
+      let stopped = machine.counts
+      machine.destroy()
+      #expect(stopped.runningNS >= last && machine.counts.runningNS >= stopped.runningNS)
+      #expect(stopped.waitingNS >= waiting && machine.counts.waitingNS >= stopped.waitingNS)
+    }
+  }
+
   @Test func aVMThatWasNeverStartedCanBeStoppedAndDestroyed() throws {
     let machine = try RealVM.make("spin", vcpus: 8)
     try machine.stop(untilNS: RealVM.soon)
@@ -174,7 +259,7 @@ struct ProcessUse {
     let threads = try files.contentsOfDirectory(atPath: "/proc/self/task")
     vcpuThreads =
       threads.count { thread in
-        (try? String(contentsOfFile: "/proc/self/task/\(thread)/comm", encoding: .utf8))?.hasPrefix("vcpu-") ?? false
+        (try? String(contentsOfFile: "/proc/self/task/\(thread)/comm", encoding: .utf8))?.hasPrefix("vcpu/") ?? false
       }
     var sizes: [Substring: Int] = [:]
     let rollup = try String(contentsOfFile: "/proc/self/smaps_rollup", encoding: .utf8)

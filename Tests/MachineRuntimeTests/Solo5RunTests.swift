@@ -170,7 +170,11 @@ import VCPURuntime
   @Test(arguments: ["w100000,1", "w101000,1", "w10000,1", "r0", "wffff,1", "r1000", "r2000", "r200000", "x0"])
   func pagesHaveThePermissionsOfTheirSegments(_ access: String) throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe(access))
-    #expect(stop == .crashed("triple fault"))
+    guard case .crashed(let detail) = stop else {
+      Issue.record("\(String(describing: stop))")
+      return
+    }
+    #expect(detail.hasPrefix("triple fault"))
     #expect(output == "")
   }
 

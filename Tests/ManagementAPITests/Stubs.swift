@@ -60,7 +60,6 @@ final class StubMachine: ManagedMachine {
     return OwedWake {}
   }
   private static let done = PendingRequests(requests: [], requestedAtNS: 0)
-  var lastRequests: PendingRequests { Self.done }
   func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
     try control()
     return Self.done
@@ -77,7 +76,7 @@ final class StubMachine: ManagedMachine {
     try control()
     return PendingKicks(requests: [], requestedAtNS: 0)
   }
-  func registers(vcpu: Int, untilNS: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
+  func requestRegisters(vcpu: Int) throws(MachineControlError) -> PendingRegisters {
     try control()
     throw .failed("there are none")
   }
@@ -126,7 +125,6 @@ final class DeafMachine: ManagedMachine {
       requests: unanswered(pending.requests, pending.requestedAtNS), requestedAtNS: pending.requestedAtNS)
   }
 
-  var lastRequests: PendingRequests { real.lastRequests }
   func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
     unanswered(try real.requestStart(limitNS: limitNS))
   }
@@ -155,8 +153,8 @@ final class DeafMachine: ManagedMachine {
   func stop(_ reason: MachineStop, untilNS end: UInt64) throws(MachineControlError) {
     try real.stop(reason, untilNS: end)
   }
-  func registers(vcpu: Int, untilNS end: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
-    try real.registers(vcpu: vcpu, untilNS: end)
+  func requestRegisters(vcpu: Int) throws(MachineControlError) -> PendingRegisters {
+    try real.requestRegisters(vcpu: vcpu)
   }
   func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot { try real.snapshot(vcpu: vcpu) }
   var vcpuSnapshots: [VCPUSnapshot] { real.vcpuSnapshots }

@@ -31,7 +31,7 @@ import Testing
 
   private func waitForHandler(_ running: RunningVCPU) throws {
     // Safe: the control block lives as long as the vCPU.
-    try waitUntil("the handler runs") { unsafe ckvm_handler_ran(running.vcpu.control) }
+    try waitUntil("the handler runs") { unsafe ckvm_handler_ran(running.vcpu.control.pointer) }
   }
 
   @Test func immediateExitIsSavedByItsFlag() throws {

@@ -151,8 +151,7 @@ import Testing
       try waitUntil("it costs a return") { running.vcpu.counts.spuriousReturns > before }
       try running.waitUntilItCounts(at: 0x20000)
       #expect(running.vcpu.state == .running)
-      // Safe: the control block lives as long as the vCPU.
-      #expect(running.vcpu.served.generation == answered.generation)
+      #expect(running.vcpu.control.served.generation == answered.generation)
       #expect(running.vcpu.counts.spuriousReturns == before + 1)
       let next = try running.vcpu.kick(timeoutNS: 30_000_000_000)
       #expect(next.generation == answered.generation + 1)
@@ -170,7 +169,7 @@ import Testing
       guard let mine = vcpu.withLock({ $0 }) else { return .resume }
       _ = mine.counts
       _ = mine.kernelStatistics
-      _ = try? mine.registers()
+      _ = try? mine.requestRegisters()
       _ = try? mine.request()
       mine.notifyInput()
       served.add(1, ordering: .relaxed)

@@ -123,28 +123,42 @@ import Testing
     #expect(zip(counts, counts.dropFirst()).allSatisfy { $0 < $1 }, "\(counts)")
   }
 
-  /// Pitfall 10: an unfinished access is completed before registers are read: the port read's value is in RAX, the
-  /// instruction pointer stands behind the instruction, and the next pause finds the state unchanged.
+  /// Pitfall 13: a kick is not published before the vCPU has had the time that pacing leaves it: 20 µs since it was last
+  /// out, and twice as much each time that its guest did not get to run. Only this thread kicks, so what the hints say
+  /// before a kick is what it is paced by.
+  @Test func noKickIsPublishedBeforeTheGuestHasHadItsTime() throws {
+    let running = try RunningVCPU(guest: "spin")
+    defer { running.close() }
+    try running.become(.run)
+    _ = try running.kickInGuest()
+    for _ in 0..<2_000 {
+      let due = running.vcpu.control.lastOutNS + 20_000 << min(running.vcpu.control.barren, 8)
+      let ticket = try running.vcpu.request()
+      #expect(MonotonicClock.now() >= due)
+      _ = try running.vcpu.wait(for: ticket, untilNS: soon)
+    }
+  }
+
+  /// Pitfall 10: an unfinished access is completed before registers are read: each port read that was served is in the
+  /// registers, counted by the guest or about to be.
   @Test(arguments: KickMechanism.sound) func pauseCompletesAPortReadBeforeRegistersAreRead(
     _ mechanism: KickMechanism
   )
     throws
   {
-    // mov $0, %eax; again: in $0x80, %al; inc %rbx; cmp $0x5A, %al; jne bad; mov $0, %al; jmp again; bad: ud2
-    let code: [UInt8] = [
-      0xB8, 0, 0, 0, 0, 0xE4, 0x80, 0x48, 0xFF, 0xC3, 0x3C, 0x5A, 0x75, 0x04, 0xB0, 0x00, 0xEB, 0xF3, 0x0F, 0x0B,
-    ]
+    // xor %eax, %eax; xor %ebx, %ebx; nop; again (5): in $0x80, %al; (7) inc %rbx; jmp again
+    let code: [UInt8] = [0x31, 0xC0, 0x31, 0xDB, 0x90, 0xE4, 0x80, 0x48, 0xFF, 0xC3, 0xEB, 0xF9]
+    let recorder = Recorder()
     let running = try RunningVCPU(
-      .flat(FlatImage(mode: .long64Ring3, code: code)), mechanism: mechanism)
+      .flat(FlatImage(mode: .long64Ring3, code: code)), mechanism: mechanism, handler: recorder)
     defer { running.close() }
     try running.become(.run)
     for _ in 0..<200 {
       try running.become(.pause)
       let general = try #require(try running.vcpu.registers()).0
-      let after = general.instructionPointer - 0x10000
-      if after == 7 { #expect(general.rax & 0xFF == 0x5A) }
-      // Never between the exit and its completion: RIP is behind `in`, not at it, whenever RAX holds its value.
-      if general.rax & 0xFF == 0x5A { #expect(after >= 7) }
+      let isUncounted = general.instructionPointer == 0x10007
+      #expect(general.rbx + (isUncounted ? 1 : 0) == UInt64(recorder.portReads))
+      if recorder.portReads > 0 { #expect(general.rax & 0xFF == 0x5A) }
       try running.become(.run)
     }
     #expect(running.vcpu.state == .running)
@@ -169,18 +183,27 @@ import Testing
     }
   }
 
-  /// Exits of a guest are told by what the kernel said: exit code, halt and triple fault.
-  @Test(arguments: [
-    ([0xB0, 0x07, 0xE6, 0xF4] as [UInt8], VCPUStop.exited(code: 7)),
-    ([0x0F, 0x0B], .crashed("triple fault")),
-  ]) func aGuestThatEndsSaysHow(code: [UInt8], expected: VCPUStop) throws {
-    let recorder = Recorder { port, value in port == 0xF4 ? .exit(code: UInt8(truncatingIfNeeded: value)) : .resume }
-    let running = try RunningVCPU(.flat(FlatImage(mode: .long64Ring3, code: code)), handler: recorder)
-    defer { running.close() }
-    try running.become(.run)
-    try waitUntil("the guest ends") { !recorder.stops.isEmpty }
-    #expect(recorder.stops == [expected])
-    #expect(running.vcpu.state == .halted)
+  /// Exits of a guest are told by what the kernel said: exit code and triple fault, and where that was.
+  @Test func aGuestThatEndsSaysHow() throws {
+    func stop(of code: [UInt8]) throws -> VCPUStop {
+      let recorder = Recorder { port, value in port == 0xF4 ? .exit(code: UInt8(truncatingIfNeeded: value)) : .resume }
+      let running = try RunningVCPU(.flat(FlatImage(mode: .long64Ring3, code: code)), handler: recorder)
+      defer { running.close() }
+      try running.become(.run)
+      try waitUntil("the guest ends") { !recorder.stops.isEmpty }
+      #expect(running.vcpu.state == .halted)
+      return try #require(recorder.stops.first)
+    }
+    #expect(try stop(of: [0xB0, 0x07, 0xE6, 0xF4]) == .exited(code: 7))
+    guard case .crashed(let detail) = try stop(of: [0x90, 0x0F, 0x0B]) else {
+      Issue.record("an invalid instruction is no crash")
+      return
+    }
+    let places = [
+      "triple fault at 0x10001 (cr2 0x0, cr3 0x1000)",
+      "triple fault, where is not known: this host's KVM resets the processor after a triple fault",
+    ]
+    #expect(places.contains(detail), "\(detail)")
   }
 }
 
@@ -192,12 +215,11 @@ import Testing
     let running = try RunningVCPU(guest: "spin")
     try running.become(.run)
     _ = try running.kickInGuest()
-    // Safe: the control block lives as long as the vCPU.
-    var found = unsafe ckvm_request_load(running.vcpu.control)
+    var found = running.vcpu.control.request
     var next = RequestWord.initial
     repeat {
-      next = try #require(RequestWord(bits: found).requesting(.kick, goal: nil)).word
-    } while unsafe !ckvm_request_exchange(running.vcpu.control, &found, next.bits)
+      next = try #require(found.requesting(.kick, goal: nil)).word
+    } while !running.vcpu.control.exchangeRequest(&found, for: next)
     let joined = DispatchSemaphore(value: 0)
     Thread.detachNewThread {
       running.close()

@@ -50,6 +50,7 @@ final class Recorder: ExitHandler {
   let onPortWrite: @Sendable (UInt16, UInt32) -> ExitAction
   private let finished = Mutex<[VCPUStop]>([])
   private let parkedCount = Atomic<Int>(0)
+  private let readCount = Atomic<Int>(0)
 
   init(onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }) {
     self.onPortWrite = onPortWrite
@@ -57,8 +58,12 @@ final class Recorder: ExitHandler {
 
   var stops: [VCPUStop] { finished.withLock { $0 } }
   var parkedForGood: Int { parkedCount.load(ordering: .relaxed) }
+  var portReads: Int { readCount.load(ordering: .relaxed) }
 
-  func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) { (0x5A, .resume) }
+  func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
+    readCount.add(1, ordering: .relaxed)
+    return (0x5A, .resume)
+  }
   func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction { onPortWrite(port, value) }
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, .resume) }
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction { .resume }
@@ -162,6 +167,15 @@ final class RunningVCPU: Sendable {
       parts.vm = nil
       parts.memory = nil
     }
+  }
+}
+
+extension VCPU {
+  /// The registers of a parked vCPU; nil while it runs.
+  func registers() throws -> (GeneralRegisters, SpecialRegisters)? {
+    let requested = try requestRegisters()
+    _ = try wait(for: requested.ticket, untilNS: soon)
+    return try requested.get()
   }
 }
 

@@ -31,6 +31,8 @@ int ckvm_create_pit(int vm);
 int ckvm_connect_interrupt(int vm, int event, uint32_t gsi);
 /// KVM_SET_MP_STATE: runnable.
 int ckvm_make_runnable(int vcpu);
+/// KVM_KVMCLOCK_CTRL: tells a guest with kvmclock that it was stopped. Fails with EINVAL where the guest has none.
+int ckvm_kvmclock_ctrl(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *_Nullable host);
 /// Fills up to `capacity` entries; returns how many there are.
@@ -217,13 +219,19 @@ static inline void ckvm_relax(void) { __builtin_ia32_pause(); }
 
 /// The entry stub found a request before it entered.
 #define CKVM_ABORTED (-4096L)
-/// What kvm_run.exit_reason holds while the kernel has not written one.
+/// Stands in kvm_run.exit_reason in place of an older KVM_EXIT_INTR: no kernel writes it.
 #define CKVM_NOT_WRITTEN 0xffffffffu
+
+/// Before each KVM_RUN: so that after -EINTR the reason is KVM_EXIT_INTR only if this KVM_RUN has written it. Any other old
+/// reason may stay, and does: kernels for arm64 read it to complete an access.
+static inline void ckvm_forget_interruption(struct ckvm_vcpu *v) {
+  if (v->run->exit_reason == KVM_EXIT_INTR) v->run->exit_reason = CKVM_NOT_WRITTEN;
+}
 
 /// The last check and KVM_RUN (entry.S): if the request word's reasons are 0, KVM_RUN, else CKVM_ABORTED. Returns 0,
 /// -errno, or CKVM_ABORTED.
 static inline long ckvm_enter(struct ckvm_vcpu *v) {
-  v->run->exit_reason = CKVM_NOT_WRITTEN;
+  ckvm_forget_interruption(v);
   return v->entry->enter(v->fd, (const volatile char *)&v->request + 1);
 }
 /// KVM_RUN with immediate_exit set, and cleared after: the kernel does what it has put off until the first KVM_RUN, and
@@ -294,7 +302,8 @@ static inline struct ckvm_mmio ckvm_exit_mmio(struct ckvm_vcpu *v) {
 }
 static inline void ckvm_mmio_set(struct ckvm_vcpu *v, uint64_t value) { memcpy(v->run->mmio.data, &value, 8); }
 
-static inline uint64_t ckvm_entry_failure(struct ckvm_vcpu *v) {
+/// After KVM_EXIT_FAIL_ENTRY or KVM_EXIT_UNKNOWN, whose structures begin alike.
+static inline uint64_t ckvm_hardware_reason(struct ckvm_vcpu *v) {
   return v->run->fail_entry.hardware_entry_failure_reason;
 }
 static inline uint32_t ckvm_internal_suberror(struct ckvm_vcpu *v) { return v->run->internal.suberror; }

@@ -36,6 +36,8 @@ bool clear_is_holding(void);
 const struct ckvm_entry *failing_entry(void);
 /// How many, and with which error.
 void failing_entry_set(int error, uint32_t times);
+/// The next KVM_RUNs of `vcpu`, so many, return with this exit reason, its guest not having run. Once it has run before.
+void failing_entry_exit(struct ckvm_vcpu *vcpu, uint32_t reason, uint32_t times);
 /// As the shipped entry on a kernel that makes a thread in a VM's first KVM_RUN and lacks commit 916b7f42b3b3, with a
 /// kick just then: if the kick signal can get through, that KVM_RUN and all that follow fail with ENOMEM. For VMs of one
 /// vCPU.
@@ -45,8 +47,15 @@ const struct ckvm_entry *forgetful_entry(void);
 void fail_create_vm(int error, uint32_t times);
 /// How many of those failures are still to come.
 uint32_t create_vm_failures_left(void);
+/// KVM_KVMCLOCK_CTRL is counted from now on, and answered with this error (0: with success). In a process of the test's
+/// own.
+void answer_kvmclock_ctrl(int error);
+/// How many there were.
+uint32_t kvmclock_ctrls(void);
 /// pthread_kill by the calling thread fails so many times from now on.
 void fail_pthread_kill(int error, uint32_t times);
+/// pthread_kill by any thread fails from now on, until this is called with 0. In a process of the test's own.
+void fail_every_pthread_kill(int error);
 
 /// Counts the signals that are sent to `thread` from now on.
 void watch_signals(pthread_t thread);
