@@ -80,7 +80,7 @@ let package = Package(
     module(
       "PoolManager",
       [
-        "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "Metrics", "LinuxSupport", deques, heaps,
+        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "LinuxSupport", deques, heaps,
       ]),
     .target(
       name: "ManagementAPI",
@@ -142,7 +142,11 @@ let package = Package(
         "ThreadSanitizerSupport",
       ]),
     tests(
-      "PoolManagerTests", ["TestRandomness", "PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
+      "PoolManagerTests",
+      [
+        "TestRandomness", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
+        "LinuxSupport", "ThreadSanitizerSupport",
+      ]),
     tests(
       "ManagementAPITests",
       [

@@ -76,10 +76,8 @@ enum LeaseRoutes {
   private static func page(_ api: APIHandler, _ call: Call, of pool: String?) throws(APIProblem) -> Answer {
     let limit = try call.query.pageLimit()
     let token = try call.query.integer("page_token", in: 1...999_999_999_999_999_999).map(UInt64.init) ?? 0
-    let matching = api.fleet.leases(of: pool).filter { $0.fence > token }
-    let page = matching.prefix(limit)
-    let next = matching.count > limit ? page.last.map { String($0.fence) } : nil
-    return .now(try .json(Page(items: page.map(LeaseDocument.init), nextPageToken: next)))
+    let (leases, next) = api.fleet.leases(of: pool, after: token, limit: limit)
+    return .now(try .json(Page(items: leases.map(LeaseDocument.init), nextPageToken: next.map { String($0) })))
   }
 
   private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
@@ -94,7 +92,7 @@ enum LeaseRoutes {
     let ttlNS = try LeaseRequest.ttlNS(document?.ttlMS)
     let extended: Lease?
     do throws(JournalFailure) {
-      extended = try api.fleet.extend(id, ttlNS: ttlNS, by: call.origin)
+      extended = try api.fleet.extend(id, ttlNS: ttlNS, shortens: document?.shorten ?? false, by: call.origin)
     } catch {
       throw APIProblem(error)
     }
@@ -222,12 +220,14 @@ extension APIProblem {
     case .draining: self = .draining
     case .notRecorded(let failure): self.init(failure)
     case .untold(let vm, let error): self.init(error, vm: vm)
-    case .exhausted(let waiting):
+    case .exhausted(let waiting, let reason):
       let others = waiting == 1 ? "1 other waits" : "\(waiting) others wait"
+      let advice =
+        reason.map { "\($0)".asSentence }
+        ?? "Try again, wait longer (wait_ms), or let the pool keep more ready."
       self.init(
-        .poolExhausted,
-        "No VM of the pool \(pool) was ready in time, and \(others) for one; try again, wait longer (wait_ms), or let "
-          + "the pool keep more ready.", waiting: waiting)
+        .poolExhausted, "No VM of the pool \(pool) was ready in time, and \(others) for one. \(advice)",
+        waiting: waiting)
     }
   }
 }

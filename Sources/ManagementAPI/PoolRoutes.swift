@@ -1,5 +1,6 @@
 import APIModel
 import HTTPServer
+import LinuxSupport
 import PoolManager
 
 /// `/v1/pools` and `/v1/pools/{pool}`.
@@ -61,16 +62,28 @@ enum PoolRoutes {
     let condition = try call.condition()
     return .suspended { waiter in
       waiter.completeNow { () throws(APIProblem) in
-        let waits = try api.pools.delete(name, condition, force: force, by: call.origin) {
-          waiter.complete { () throws(APIProblem) in .noContent }
+        let deadlineNS = MonotonicClock.now() + patienceNS
+        let waits = try api.pools.delete(name, condition, force: force, by: call.origin, untilNS: deadlineNS) {
+          outcome in
+          waiter.complete { () throws(APIProblem) in
+            switch outcome {
+            case .complete: .noContent
+            case .goesOn(let pool): try accepted(pool)
+            }
+          }
         }
-        guard waits else { return nil }
-        let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
-        var response = try response(pool, nil)
-        response.status = 202
-        return response
+        return waits ? try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }) : nil
       }
     }
+  }
+
+  /// How long DELETE waits for VMs that are being taken apart.
+  private static let patienceNS: UInt64 = 10_000_000_000
+
+  private static func accepted(_ pool: PoolStatus) throws(APIProblem) -> HTTPResponse {
+    var response = try response(pool, nil)
+    response.status = 202
+    return response
   }
 
   private static func response(

@@ -6,6 +6,7 @@ import GuestImages
 import HTTPServer
 import JSONCodec
 import KVM
+import MachineRuntime
 import Metrics
 import PoolManager
 import StateStore
