@@ -118,6 +118,7 @@ let package = Package(
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
+    tests("APIModelTests", ["APIModel"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),

@@ -122,6 +122,8 @@ public final class Fleet: Sendable {
     self.observer = observer
     refill = WorkerPool(name: "refill", threads: max(limits.creations, 1), queueLimit: .max)
     guarded = Mutex(Tables(ledger: Ledger(limits: limits, firstFence: firstFence)))
+    // Starts the thread for deadlines while there is room for one: a process that cannot have it ends.
+    clock.set(atNS: .max) {}
   }
 
   // MARK: The tables

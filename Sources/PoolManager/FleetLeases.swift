@@ -173,7 +173,7 @@ extension Fleet {
       guard let old = tables.leases[id], let before = tables.ledger.leases[id],
         let after = tables.ledger.extended(id, ttlNS: ttlNS, shortens: shortens, now: now)
       else { return nil }
-      return (old.lasting(until: Date().adding(ns: after.expiresNS - now)), after.expiresNS != before.expiresNS)
+      return (old.extended(to: after, now), after.expiresNS != before.expiresNS)
     }
     guard let planned else { return nil }
     guard planned.isChange else { return lease(id) }
@@ -188,7 +188,7 @@ extension Fleet {
       guard let old = tables.leases[id],
         let grant = tables.ledger.extend(id, ttlNS: ttlNS, shortens: shortens, now: now)
       else { return nil }
-      let lease = old.lasting(until: Date().adding(ns: grant.expiresNS - now))
+      let lease = old.extended(to: grant, now)
       tables.leases.replace(id, with: lease)
       observe(.lease(lease, isNew: false))
       return lease
@@ -281,10 +281,11 @@ extension Fleet {
 }
 
 extension Lease {
-  fileprivate func lasting(until expiresAt: Date) -> Lease {
-    Lease(
-      id: id, pool: pool, vm: vm, fence: fence, labels: labels, grantedAt: grantedAt, expiresAt: expiresAt,
-      lastsUntil: lastsUntil)
+  fileprivate func extended(to grant: Ledger.LeaseGrant, _ now: UInt64) -> Lease {
+    let isLast = grant.expiresNS == grant.lastNS
+    return Lease(
+      id: id, pool: pool, vm: vm, fence: fence, labels: labels, grantedAt: grantedAt,
+      expiresAt: isLast ? lastsUntil : Date().adding(ns: grant.expiresNS - now), lastsUntil: lastsUntil)
   }
 }
 

@@ -42,6 +42,7 @@ extension Fleet {
         states["ready"] = stock
         states["taken"] = unstarted - stock
       }
+      states[Self.quarantinedState, default: 0] += 0
       states["creating"] = pool.map { $0.creating + $0.creatingOutdated } ?? 0
       return PoolMetrics(
         pool: pool?.name, target: pool?.specification.ready.upperBound, vms: states, leased: pool?.leased ?? 0,
