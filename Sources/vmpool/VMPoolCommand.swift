@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandLineSupport
 
 /// The command-line client.
 @main
@@ -25,7 +26,7 @@ struct VMPoolCommand: ParsableCommand {
       COMPLETION
         vmpool --generate-completion-script bash|zsh|fish
       """,
-    version: "0.1.0",
+    version: Program.version,
     subcommands: [
       HostCommand.self, ImagesCommand.self, PoolsCommand.self, VMsCommand.self, VCPUsCommand.self, KickCommand.self,
       RegistersCommand.self, ConsoleCommand.self, EventsCommand.self, LeaseCommand.self, LeasesCommand.self,
@@ -34,4 +35,6 @@ struct VMPoolCommand: ParsableCommand {
     ])
 
   @OptionGroup var server: ServerOptions
+
+  static func main() { Program.run(Self.self) }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Benchmarks
+import CommandLineSupport
 import Foundation
 import JSONCodec
 
@@ -46,7 +47,8 @@ struct BenchCompareCommand: ParsableCommand {
     do throws(ReportError) {
       comparison = try ReportComparison(a, b, thresholdPercent: threshold)
     } catch { throw failure(65, "\(before) and \(after) cannot be compared: \(error)") }
-    print(json ? String(decoding: try JSON.encodePretty(comparison), as: UTF8.self) : text(comparison, a, b))
+    try StandardOutput.print(
+      json ? String(decoding: try JSON.encodePretty(comparison), as: UTF8.self) : text(comparison, a, b))
     if comparison.isWorse { throw ExitCode(1) }
   }
 
@@ -71,7 +73,7 @@ struct BenchCompareCommand: ParsableCommand {
   }
 
   private func failure(_ status: Int32, _ text: String) -> ExitCode {
-    writeToStandardError("vmpool: \(printable(text))\n")
+    StandardError.complain(text)
     return ExitCode(status)
   }
 

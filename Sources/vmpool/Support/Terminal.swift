@@ -1,3 +1,4 @@
+import CommandLineSupport
 import Glibc
 import Synchronization
 
@@ -42,7 +43,7 @@ func withRawTerminal<Result>(_ body: () throws -> Result) throws -> Result {
 
 /// Asks a question on stderr. True for yes.
 func confirms(_ question: String) -> Bool {
-  tell("\(question) [y/N] ")
+  StandardError.write("\(question) [y/N] ")
   return ["y", "yes"].contains(readLine()?.lowercased())
 }
 
@@ -60,17 +61,4 @@ func readInput(atMost limit: Int) -> [UInt8]? {
     count = unsafe max(0, read(STDIN_FILENO, buffer.baseAddress, limit))
   }
   return bytes.isEmpty ? nil : bytes
-}
-
-/// Writes all of it to stdout, or to another file; false when that is impossible.
-func writeAll(_ bytes: [UInt8], to descriptor: Int32 = STDOUT_FILENO) -> Bool {
-  var rest = bytes[...]
-  while !rest.isEmpty {
-    // Safe: the buffer outlives the call.
-    let written = unsafe rest.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
-    if written < 0 && errno == EINTR { continue }
-    guard written > 0 else { return false }
-    rest = rest.dropFirst(written)
-  }
-  return true
 }

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct VCPUsCommand: DocumentCommand {
   static let configuration = CommandConfiguration(
@@ -66,7 +67,7 @@ struct KickCommand: DocumentCommand {
     for kick in kicks {
       table.add([
         "\(kick.vcpu)", "\(kick.generation)", kick.phase, humanised(nanoseconds: kick.latencyNS),
-        kick.signalLatencyNS.map(humanised) ?? "", kick.coalesced ? "coalesced" : "\(kick.signalsSent)",
+        kick.signalLatencyNS.map(humanised(nanoseconds:)) ?? "", kick.coalesced ? "coalesced" : "\(kick.signalsSent)",
         kick.mechanism,
       ])
     }

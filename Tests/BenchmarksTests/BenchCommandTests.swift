@@ -2,48 +2,48 @@ import ArgumentParser
 import Foundation
 import Testing
 
-@testable import vmpool
+@testable import vmpool_bench
 
 @Suite struct BenchCommandTests {
   @Test(arguments: [
-    ["bench", "kick"], ["bench", "kick", "--mechanism", "immediate_exit,signal_only", "--guest", "spin,halt_irqchip"],
-    ["bench", "kick", "--kickers", "1,4,16", "--vcpus", "1,8", "--rounds", "3", "--csv"],
-    ["bench", "kick", "--matrix"],
-    ["bench", "exits", "--vcpus", "1,64", "--guest", "pio", "--window-ms", "100"],
-    ["bench", "create", "--plot", "x.svg", "--json"], ["bench", "compare", "a.json", "b.json", "--threshold", "2.5"],
+    ["kick"], ["kick", "--mechanism", "immediate_exit,signal_only", "--guest", "spin,halt_irqchip"],
+    ["kick", "--kickers", "1,4,16", "--vcpus", "1,8", "--rounds", "3", "--csv"],
+    ["kick", "--matrix"],
+    ["exits", "--vcpus", "1,64", "--guest", "pio", "--window-ms", "100"],
+    ["create", "--plot", "x.svg", "--json"], ["compare", "a.json", "b.json", "--threshold", "2.5"],
   ])
   func understands(arguments: [String]) throws {
-    _ = try VMPoolCommand.parseAsRoot(arguments)
+    _ = try VMPoolBenchCommand.parseAsRoot(arguments)
   }
 
   @Test(arguments: [
-    ["bench", "kick", "--mechanism", "nonsense"], ["bench", "kick", "--mechanism", "immediate_exit,"],
-    ["bench", "kick", "--mechanism", "signal_mask,signal_mask"], ["bench", "kick", "--guest", ""],
-    ["bench", "kick", "--kickers", "0"], ["bench", "kick", "--kickers", "65"], ["bench", "kick", "--vcpus", "9"],
-    ["bench", "kick", "--json", "--csv"], ["bench", "kick", "--rounds", "0"], ["bench", "kick", "--round-ms", "0"],
-    ["bench", "exits", "--guest", "spin"], ["bench", "exits", "--vcpus", "65"],
-    ["bench", "exits", "--window-ms", "-1"],
-    ["bench", "compare", "a.json"], ["bench", "compare", "a", "b", "--threshold", "-1"],
-    ["bench", "compare", "a", "b", "--threshold", "nan"],
+    ["kick", "--mechanism", "nonsense"], ["kick", "--mechanism", "immediate_exit,"],
+    ["kick", "--mechanism", "signal_mask,signal_mask"], ["kick", "--guest", ""],
+    ["kick", "--kickers", "0"], ["kick", "--kickers", "65"], ["kick", "--vcpus", "9"],
+    ["kick", "--json", "--csv"], ["kick", "--rounds", "0"], ["kick", "--round-ms", "0"],
+    ["exits", "--guest", "spin"], ["exits", "--vcpus", "65"],
+    ["exits", "--window-ms", "-1"],
+    ["compare", "a.json"], ["compare", "a", "b", "--threshold", "-1"],
+    ["compare", "a", "b", "--threshold", "nan"],
   ])
   func refuses(arguments: [String]) {
     #expect {
-      try VMPoolCommand.parseAsRoot(arguments)
+      try VMPoolBenchCommand.parseAsRoot(arguments)
     } throws: {
-      VMPoolCommand.exitCode(for: $0).rawValue == 64
+      VMPoolBenchCommand.exitCode(for: $0).rawValue == 64
     }
   }
 
   /// Refused before any time is spent on it.
   @Test(arguments: [
-    ["bench", "kick", "--matrix", "--plot", "x.svg"], ["bench", "kick", "--matrix", "--json", "--rounds", "100"],
+    ["kick", "--matrix", "--plot", "x.svg"], ["kick", "--matrix", "--json", "--rounds", "100"],
   ])
   func refusesWhatWouldBeTooLarge(arguments: [String]) throws {
-    var command = try VMPoolCommand.parseAsRoot(arguments)
+    var command = try VMPoolBenchCommand.parseAsRoot(arguments)
     #expect {
       try command.run()
     } throws: {
-      VMPoolCommand.exitCode(for: $0).rawValue == 64
+      VMPoolBenchCommand.exitCode(for: $0).rawValue == 64
     }
   }
 
@@ -80,9 +80,9 @@ import Testing
     let paths = ["a.json", "b.json"].map { folder.appending(path: $0).path }
     for (path, text) in zip(paths, [before, after]) { try text?.write(toFile: path, atomically: true, encoding: .utf8) }
     for format in [[], ["--all"], ["--json"]] {
-      var command = try VMPoolCommand.parseAsRoot(["bench", "compare"] + paths + format)
+      var command = try VMPoolBenchCommand.parseAsRoot(["compare"] + paths + format)
       var found: Int32 = 0
-      do { try command.run() } catch { found = VMPoolCommand.exitCode(for: error).rawValue }
+      do { try command.run() } catch { found = VMPoolBenchCommand.exitCode(for: error).rawValue }
       #expect(found == status)
     }
   }

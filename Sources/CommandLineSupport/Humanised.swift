@@ -1,5 +1,5 @@
 /// A duration for people, in the largest unit that leaves at least 1, with three significant digits: `28.4 µs`.
-func humanised(nanoseconds: UInt64) -> String {
+public func humanised(nanoseconds: UInt64) -> String {
   if nanoseconds < 1000 { return "\(nanoseconds) ns" }
   let units: [(name: String, size: UInt64)] = [("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1000)]
   for (index, unit) in units.enumerated() {
@@ -25,4 +25,26 @@ private func threeDigits(_ value: UInt64, _ size: UInt64) -> String? {
   case 10 where integer < 100: return "\(integer).\(fraction)"
   default: return "\(integer)"
   }
+}
+
+/// An age or a remaining time for people, in its largest unit, as kubectl writes them: `59s`, `12m`, `3h`, `41d`. It is
+/// rounded down. Negative values, which a clock that runs ahead makes, are `0s`.
+public func humanised(age seconds: Int) -> String {
+  switch seconds {
+  case ..<1: "0s"
+  case ..<120: "\(seconds)s"
+  case ..<7200: "\(seconds / 60)m"
+  case ..<172_800: "\(seconds / 3600)h"
+  default: "\(seconds / 86_400)d"
+  }
+}
+
+/// A size for people, in binary units, with three significant digits: `1.50 GiB`.
+public func humanised(bytes: UInt64) -> String {
+  if bytes < 1024 { return "\(bytes) B" }
+  let units: [(name: String, size: UInt64)] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+  for unit in units {
+    if let digits = threeDigits(bytes, unit.size) { return "\(digits) \(unit.name)" }
+  }
+  return "\(bytes) B"
 }

@@ -1,10 +1,10 @@
 import Benchmarks
-import Glibc
+import CommandLineSupport
 import LinuxSupport
 
 /// How far a benchmark is, on one line of a terminal; nothing where stderr is none.
 struct ProgressLine {
-  private let isShown = isatty(STDERR_FILENO) != 0
+  private let isShown = StandardError.isTerminal
   private let benchmark: String
   private let began = MonotonicClock.now()
 
@@ -20,15 +20,10 @@ struct ProgressLine {
       let left = elapsed / UInt64(progress.done) * UInt64(progress.total - progress.done) / 1_000_000_000
       line += "  \(left / 60):\(left % 60 < 10 ? "0" : "")\(left % 60) left"
     }
-    writeToStandardError("\r\(line)\u{1B}[K")
+    StandardError.write("\r\(line)\u{1B}[K")
   }
 
   func clear() {
-    if isShown { writeToStandardError("\r\u{1B}[K") }
+    if isShown { StandardError.write("\r\u{1B}[K") }
   }
-}
-
-func writeToStandardError(_ text: String) {
-  // Safe: the string's bytes live for the call.
-  _ = unsafe text.withCString { unsafe write(STDERR_FILENO, $0, strlen($0)) }
 }

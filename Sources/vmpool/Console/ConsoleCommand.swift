@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct ConsoleCommand: ServerCommand {
   static let configuration = CommandConfiguration(
@@ -24,19 +25,21 @@ struct ConsoleCommand: ServerCommand {
     var session = ConsoleSession(client: client, vm: vm, offset: offset)
     let ending: ConsoleSession.Ending
     if isTerminal {
-      complain("connected to \(vm); Ctrl-] leaves")
+      StandardError.complain("connected to \(vm); Ctrl-] leaves")
       ending = try withRawTerminal { try session.run(leavesOn: 0x1D) }
     } else {
       ending = try session.run(leavesOn: nil)
     }
     switch ending {
-    case .left: complain("left \(vm)")
+    case .left: StandardError.complain("left \(vm)")
     case .interrupted(let number): throw ExitCode(128 + number)
     case .outputClosed: throw ExitCode(74)
     // It may run for as long as it likes.
     case .timeUp: break
     case .stopped(let stop):
-      if isTerminal || stop?.reason != "exited" { complain("\(vm) \(stop.map(VMsCommand.describe) ?? "stopped")") }
+      if isTerminal || stop?.reason != "exited" {
+        StandardError.complain("\(vm) \(stop.map(VMsCommand.describe) ?? "stopped")")
+      }
       throw Self.exitCode(stop)
     }
   }

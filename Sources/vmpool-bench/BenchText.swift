@@ -1,4 +1,5 @@
 import Benchmarks
+import CommandLineSupport
 
 /// What `bench kick` prints for people.
 func kickText(_ report: BenchmarkReport) -> String {

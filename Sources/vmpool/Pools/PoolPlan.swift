@@ -1,5 +1,6 @@
 import APIClient
 import APIModel
+import CommandLineSupport
 import ServerConfiguration
 
 /// A pool's declaration with every default filled in, so that two of them can be compared.

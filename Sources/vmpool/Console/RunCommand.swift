@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import FoundationEssentials
 
 struct RunCommand: DocumentCommand {
@@ -96,7 +97,9 @@ struct RunCommand: DocumentCommand {
     _ lease: LeaseDocument, _ input: ConsoleSession.Input, _ client: VMPoolClient
   ) throws -> ExitCode {
     var session = ConsoleSession(client: client, vm: lease.vm, fence: lease.fence, input: input)
-    defer { if session.lost > 0 { complain("\(session.lost) bytes of output came too fast and are lost") } }
+    defer {
+      if session.lost > 0 { StandardError.complain("\(session.lost) bytes of output came too fast and are lost") }
+    }
     do {
       _ = try session.sendInput()
       let end = ContinuousClock.now + deadline.duration
@@ -105,7 +108,7 @@ struct RunCommand: DocumentCommand {
     } catch APIError.problem(let problem)
       where ["/problems/stale-fence", "/problems/vm-not-found"].contains(problem.type)
     {
-      complain(problem.detail)
+      StandardError.complain(problem.detail)
       return Self.exitCode("killed", nil)
     }
   }
@@ -114,11 +117,11 @@ struct RunCommand: DocumentCommand {
     switch ending {
     case .stopped(let stop):
       if stop?.reason != "exited" && stop?.reason != "halted" {
-        complain("the guest ended: \(stop.map(VMsCommand.describe) ?? "stopped")")
+        StandardError.complain("the guest ended: \(stop.map(VMsCommand.describe) ?? "stopped")")
       }
       return Self.exitCode(stop?.reason, stop?.exitCode)
     case .timeUp:
-      complain("the guest was stopped after \(deadline)")
+      StandardError.complain("the guest was stopped after \(deadline)")
       return Self.exitCode("deadline", nil)
     case .interrupted(let number): return ExitCode(128 + number)
     case .outputClosed: return ExitCode(74)
@@ -133,7 +136,7 @@ struct RunCommand: DocumentCommand {
     } catch APIError.problem(let problem) where problem.status == 410 {
       // It has ended before: with its VM, or by the server.
     } catch {
-      complain("\(error) \(lease.vm) goes back when its lease expires, at \(lease.expiresAt).")
+      StandardError.complain("\(error) \(lease.vm) goes back when its lease expires, at \(lease.expiresAt).")
     }
   }
 }

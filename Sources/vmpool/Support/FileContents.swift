@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandLineSupport
 import Glibc
 
 /// The bytes of a file, or of stdin for `-`. One that cannot be read is told of on stderr, and the exit status is 66.
@@ -8,7 +9,7 @@ func contents(of path: String) throws(ExitCode) -> [UInt8] {
   defer { if file > STDIN_FILENO { close(file) } }
   guard file >= 0, let bytes = contents(of: file) else {
     // Safe: the text is copied before anything could replace it; the program has one thread.
-    complain("\(path) cannot be read: \(unsafe String(cString: strerror(errno)))")
+    StandardError.complain("\(path) cannot be read: \(unsafe String(cString: strerror(errno)))")
     throw ExitCode(66)
   }
   return bytes

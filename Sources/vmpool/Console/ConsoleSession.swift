@@ -1,5 +1,7 @@
 import APIClient
 import APIModel
+import CommandLineSupport
+import Glibc
 
 /// Carries bytes between a VM's console and this process, by polling.
 struct ConsoleSession {
@@ -113,7 +115,7 @@ struct ConsoleSession {
     let output = try client.readConsole(of: vm, offset: offset, fence: fence)
     if output.startOffset > offset { lost += output.startOffset - offset }
     offset = output.nextOffset
-    return writeAll(output.bytes) ? output.bytes.count : nil
+    return writeAll(output.bytes, to: STDOUT_FILENO) ? output.bytes.count : nil
   }
 
   private func stop() throws {

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct VMsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -58,7 +59,7 @@ struct VMsCommand: ParsableCommand {
       let document = try client.vm(vm, waitFor: waitFor.rawValue, timeoutMS: server.timeout.milliseconds)
       try show(document) { table([$0]).text }
       if document.state == waitFor.rawValue { return }
-      complain("\(vm) is \(document.state), not \(waitFor)")
+      StandardError.complain("\(vm) is \(document.state), not \(waitFor)")
       throw ExitCode(document.state == "stopped" ? 1 : 124)
     }
   }
@@ -148,7 +149,7 @@ extension VMTransition {
     if output.json {
       for document in changed { try show(document) { _ in "" } }
     } else if !changed.isEmpty {
-      print(VMsCommand.table(changed).text)
+      try StandardOutput.print(VMsCommand.table(changed).text)
     }
     if let failure { throw failure }
   }

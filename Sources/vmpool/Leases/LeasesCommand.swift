@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct LeasesCommand: DocumentCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct PoolsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -51,7 +52,7 @@ struct PoolsCommand: ParsableCommand {
 
   /// What is left of a pool that is being deleted.
   static func tellOfLeases(_ pool: PoolDocument) {
-    complain("\(pool.name) goes when its leases have ended: there are \(pool.status.leased)")
+    StandardError.complain("\(pool.name) goes when its leases have ended: there are \(pool.status.leased)")
   }
 
   /// `READY` tells how many there are of how many there should be.

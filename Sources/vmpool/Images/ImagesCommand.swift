@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct ImagesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

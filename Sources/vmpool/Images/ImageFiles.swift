@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import Digests
 import GuestImages
 import LinuxSupport
@@ -79,7 +80,7 @@ struct ImageFile {
       }
       digest = hasher.digest()
     } catch {
-      complain("\(path) cannot be read: \(error)")
+      StandardError.complain("\(path) cannot be read: \(error)")
       throw ExitCode(66)
     }
     self.path = path

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import Digests
 import Glibc
 import GuestImages
@@ -95,7 +96,7 @@ extension ImagesCommand {
 
     func run(_ client: VMPoolClient) throws {
       guard let manifest = try client.image(name).manifest else {
-        complain("\(name) is shipped with the server; there is nothing to download")
+        StandardError.complain("\(name) is shipped with the server; there is nothing to download")
         throw ExitCode(1)
       }
       let path = file ?? name
@@ -128,14 +129,14 @@ extension ImagesCommand {
       guard isWritten, hasher.digest() == SHA256Digest(text), unsafe rename(partial, path) == 0 else {
         defer { unsafe unlink(partial) }
         if !isWritten { throw cannotWrite(partial) }
-        complain("what came for \(path) is not \(text); try again")
+        StandardError.complain("what came for \(path) is not \(text); try again")
         throw ExitCode(76)
       }
     }
 
     private func cannotWrite(_ path: String) -> ExitCode {
       // Safe: the text is copied before anything could replace it; the program has one thread.
-      complain("\(path) cannot be written: \(unsafe String(cString: strerror(errno)))")
+      StandardError.complain("\(path) cannot be written: \(unsafe String(cString: strerror(errno)))")
       return ExitCode(74)
     }
   }
@@ -161,7 +162,7 @@ extension ImagesCommand {
       do throws(ImageError) {
         found = try GuestImage(name: Push.name(of: path), parts, kind: kind)
       } catch {
-        complain("\(path): \(error)")
+        StandardError.complain("\(path): \(error)")
         throw ExitCode(1)
       }
       try output.show(ImageDocument(found, of: file), ImagesCommand.details)
@@ -199,8 +200,8 @@ struct TransferLine {
     let now = size == 0 ? 100 : Int(Double(done) / Double(size) * 100)
     guard isShown, now != percent else { return }
     percent = now
-    tell("\r\(printable(path))  \(now) % of \(size >> 20) MiB\u{1B}[K")
+    StandardError.write("\r\(printable(path))  \(now) % of \(size >> 20) MiB\u{1B}[K")
   }
 
-  func clear() { if isShown { tell("\r\u{1B}[K") } }
+  func clear() { if isShown { StandardError.write("\r\u{1B}[K") } }
 }

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import Glibc
 import JSONCodec
 
@@ -51,9 +52,9 @@ struct OutputOptions: ParsableArguments {
   func show<Document: Encodable>(_ document: Document, _ text: (Document) -> String) throws {
     if json {
       let bytes = try JSON.encodePretty(document)
-      print(String(decoding: bytes, as: UTF8.self))
+      try StandardOutput.print(String(decoding: bytes, as: UTF8.self))
     } else {
-      print(text(document))
+      try StandardOutput.print(text(document))
     }
   }
 }
@@ -106,7 +107,7 @@ extension DocumentCommand {
   /// Prints a list, as a page with `--json`, else as a table; one line on stderr when there is nothing in it.
   func show<Item: Codable & Sendable>(list items: [Item], of what: String, _ table: ([Item]) -> Table) throws {
     if items.isEmpty && !output.json {
-      complain("no \(what)")
+      StandardError.complain("no \(what)")
     } else {
       try show(Page(items: items, nextPageToken: nil)) { table($0.items).text }
     }
@@ -130,15 +131,5 @@ extension APIError {
   }
 }
 
-/// Says on stderr what went wrong.
-func report(_ error: APIError) { complain(error.description) }
-
-/// A line on stderr.
-func complain(_ line: String) { tell("vmpool: \(printable(line))\n") }
-
-/// A text on stderr.
-func tell(_ text: String) {
-  let bytes = Array(text.utf8)
-  // Safe: the buffer outlives the call. There is nobody left to tell if stderr cannot be written.
-  _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
-}
+/// Reports an error on stderr.
+func report(_ error: APIError) { StandardError.complain(error.description) }

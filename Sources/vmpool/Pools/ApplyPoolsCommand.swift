@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import ServerConfiguration
 
 extension PoolsCommand {
@@ -51,7 +52,7 @@ extension PoolsCommand {
       do throws(ConfigurationError) {
         return try ConfigurationFile(path: file == "-" ? "/dev/stdin" : file).pools
       } catch {
-        for line in error.lines { complain(line) }
+        for line in error.lines { StandardError.complain(line) }
         if case .cannotRead = error { throw ExitCode(66) }
         throw ExitCode(65)
       }
@@ -73,7 +74,7 @@ extension PoolsCommand {
       if yes { return }
       guard isTerminal else { throw ValidationError("There is no terminal to ask on: say --yes or --dry-run.") }
       guard confirms("Change the pools?") else {
-        complain("nothing was changed")
+        StandardError.complain("nothing was changed")
         throw ExitCode(1)
       }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Benchmarks
+import CommandLineSupport
 import Foundation
 import JSONCodec
 import VCPURuntime
@@ -29,8 +30,7 @@ struct BenchOptions: ParsableArguments {
     guard !(json && csv) else { throw ValidationError("--json and --csv exclude each other.") }
   }
 
-  /// Runs a benchmark, prints what it found and draws `figure`. Whatever prevents it becomes a line on stderr and an
-  /// exit status.
+  /// Runs a benchmark, prints its report and draws `figure`. A failure becomes a line on stderr and an exit status.
   @discardableResult
   func show(
     _ benchmark: some Benchmark, plotting figure: Figure, _ title: String, _ text: (BenchmarkReport) -> String
@@ -40,18 +40,18 @@ struct BenchOptions: ParsableArguments {
     let progress = ProgressLine(of: benchmark)
     let report: BenchmarkReport
     do throws(BenchmarkError) {
-      report = try benchmark.run(version: VMPoolCommand.configuration.version) { progress.show($0) }
+      report = try benchmark.run(version: Program.version) { progress.show($0) }
     } catch {
       progress.clear()
-      writeToStandardError("vmpool: \(error)\n")
+      StandardError.complain("\(error)")
       if case .unavailable = error { throw ExitCode(69) }
       throw ExitCode(1)
     }
     if let plot { try draw(report, figure, title, into: plot) }
     if csv {
-      print(report.csv, terminator: "")
+      try StandardOutput.print(report.csv, terminator: "")
     } else {
-      print(json ? String(decoding: try JSON.encodePretty(report), as: UTF8.self) : text(report))
+      try StandardOutput.print(json ? String(decoding: try JSON.encodePretty(report), as: UTF8.self) : text(report))
     }
     return report
   }
@@ -81,7 +81,7 @@ struct BenchOptions: ParsableArguments {
     do {
       try plot.svg.write(toFile: path, atomically: true, encoding: .utf8)
     } catch {
-      writeToStandardError("vmpool: \(path) cannot be written: \(error.localizedDescription)\n")
+      StandardError.complain("\(path) cannot be written: \(error.localizedDescription)")
       throw ExitCode(73)
     }
   }

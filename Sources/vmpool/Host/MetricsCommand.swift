@@ -1,5 +1,6 @@
 import APIClient
 import ArgumentParser
+import CommandLineSupport
 
 struct MetricsCommand: ServerCommand {
   static let configuration = CommandConfiguration(
@@ -11,6 +12,6 @@ struct MetricsCommand: ServerCommand {
   var vcpus = false
 
   func run(_ client: VMPoolClient) throws {
-    print(vcpus ? try client.vcpuMetrics() : try client.metrics(), terminator: "")
+    try StandardOutput.print(vcpus ? try client.vcpuMetrics() : try client.metrics(), terminator: "")
   }
 }

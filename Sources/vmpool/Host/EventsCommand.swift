@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import Glibc
 
 struct EventsCommand: ServerCommand {
@@ -36,7 +37,7 @@ struct EventsCommand: ServerCommand {
       let problem: String
       do throws(APIError) {
         try client.events(from: &position, pool: pool, vm: vm) { event, raw in
-          outputIsOpen = writeAll(Array((json ? Self.json(raw) : Self.line(event)).utf8))
+          outputIsOpen = writeAll(Array((json ? Self.json(raw) : Self.line(event)).utf8), to: STDOUT_FILENO)
           return outputIsOpen
         }
         problem = "the server ended the stream"
@@ -48,7 +49,7 @@ struct EventsCommand: ServerCommand {
       guard outputIsOpen else { throw ExitCode(1) }
       hasBegunOnce = true
       let pause = backoff.next(hasBegun: position.hasBegun, from: position.retry)
-      complain("\(problem); trying again in \(pause)")
+      StandardError.complain("\(problem); trying again in \(pause)")
       Self.sleep(pause)
     }
   }
