@@ -26,6 +26,10 @@ public enum Program {
   private static func end(
     _ root: any ParsableCommand.Type, _ error: any Error, _ explain: (any Error, String) -> String
   ) -> Int32 {
+    if let failure = error as? Failure {
+      StandardError.complain(failure.message)
+      return failure.status.rawValue
+    }
     let status = root.exitCode(for: error)
     let text = root.fullMessage(for: error)
     if text.isEmpty { return status.rawValue }

@@ -8,17 +8,17 @@ struct ConsoleSession {
   enum Ending {
     /// The VM stopped.
     case stopped(StopDocument?)
-    /// It was stopped, its time being up.
+    /// The deadline came, and it was stopped.
     case timeUp
     /// The user typed the key that leaves.
     case left
     /// A signal asked to end.
     case interrupted(by: Int32)
-    /// Nobody reads the output any more.
-    case outputClosed
+    /// stdout cannot be written, for this reason.
+    case outputFailed(errno: Int32)
   }
 
-  /// What the guest is given.
+  /// The guest's input.
   enum Input {
     case standardInput
     case bytes([UInt8])
@@ -26,7 +26,7 @@ struct ConsoleSession {
 
   let client: VMPoolClient
   let vm: String
-  /// That of the lease, where there is one.
+  /// The lease's fence, where a lease holds the VM.
   let fence: UInt64?
   /// Bytes that were written too fast to be read: the server keeps the last 64 KiB.
   private(set) var lost: UInt64 = 0
@@ -62,7 +62,7 @@ struct ConsoleSession {
       let state = try client.vm(vm, waitFor: "stopped", timeoutMS: stdinIsOpen ? 0 : wait, fence: fence)
       let isStopped = state.state == "stopped"
       let sent = isStopped ? false : try sendInput()
-      guard let count = try passOutput() else { return .outputClosed }
+      guard let count = try passOutput() else { return .outputFailed(errno: errno) }
       if count > 0 || sent {
         pause = Self.pauses.lowerBound
       } else if isStopped {

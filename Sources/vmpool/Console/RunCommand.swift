@@ -9,28 +9,29 @@ struct RunCommand: DocumentCommand {
     commandName: "run", abstract: "Run one of a pool's VMs to its end, and print what it writes.",
     discussion: """
       Leases a VM, gives it the input, starts it, prints its console as it comes, and gives it back at the end, at the \
-      deadline, or when a signal ends the program. With --json it is one request, whose answer is printed when the \
-      guest has ended. Durations are \(DurationArgument.form).
+      deadline, or when a signal ends the program. With --json or --format it is one request, whose answer is printed \
+      when the guest has ended. Durations are \(DurationArgument.form).
 
       EXIT STATUS
-        The guest's own exit code when it exits, 0 when it halts, powers off or resets; else
+        The guest's own exit code when it exits, and 0 when it halts or powers off; else
+        123    the guest reset itself, as a kernel does after a panic; 0 with --reset-ok
         124    the deadline was reached
         125    the guest crashed
         137    the VM was stopped, deleted or taken back
         75     no VM of the pool was ready in time
         74     stdout cannot be written
         128+n  signal n ended the program
-      and what `vmpool --help` lists. --json tells a guest's own 124 from the deadline's.
+      and what `vmpool --help` lists. --json says which of a guest's own 124 and the deadline's it was.
       """)
 
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
 
-  @Argument(help: "The pool's name.")
+  @Argument(help: "The pool's name.", completion: Completions.pools)
   var pool: String
 
   @Option(
-    help: ArgumentHelp("What the guest's console is given: a file, or - for stdin.", valueName: "file"),
+    help: ArgumentHelp("Input for the guest's console: a file, or - for stdin.", valueName: "file"),
     completion: .file())
   var input: String?
 
@@ -40,26 +41,29 @@ struct RunCommand: DocumentCommand {
   @Option(help: ArgumentHelp("How long to wait for a VM when none is ready; 0 when absent.", valueName: "duration"))
   var wait: DurationArgument?
 
+  @Flag(help: "Take a guest that resets itself for one that succeeded.")
+  var resetOk = false
+
   @OptionGroup var arguments: GuestArgumentOptions
 
-  /// What the lease lasts beyond the deadline: for stopping the guest and reading what it wrote.
+  /// How many milliseconds the lease lasts beyond the deadline: for stopping the guest and reading what it wrote.
   private static let grace = 60_000
   private static let longestLease = 86_400_000
 
+  var mentioned: [Mention] { [.pool(pool)] }
+
   func run(_ client: VMPoolClient) throws {
-    let status = output.json ? try runAtOnce(client) : try follow(client)
-    throw status
+    let isOneRequest = output.isJSON || output.format != nil && output.format != .table
+    throw isOneRequest ? try runAtOnce(client) : try follow(client)
   }
 
-  /// The exit status for what became of the guest.
-  static func exitCode(_ outcome: String?, _ code: Int?) -> ExitCode {
-    switch outcome {
-    case "exited": ExitCode(Int32((code ?? 1) & 0xFF))
-    case "halted", "powered_off", "reset": .success
-    case "deadline": ExitCode(124)
-    case "crashed": ExitCode(125)
-    default: ExitCode(137)
-    }
+  /// The exit status for how the guest ended.
+  func exitCode(_ reason: String?, _ code: Int?) -> ExitCode {
+    resetOk && reason == "reset" ? .success : GuestOutcome.exitCode(reason, code)
+  }
+
+  private func commandLine(_ client: VMPoolClient) throws -> String? {
+    try arguments.commandLine(ofImage: client.pool(pool).image, client)
   }
 
   private func runAtOnce(_ client: VMPoolClient) throws -> ExitCode {
@@ -68,9 +72,9 @@ struct RunCommand: DocumentCommand {
       in: pool,
       RunRequestDocument(
         inputBase64: bytes, deadlineMS: deadline.milliseconds, waitMS: wait?.milliseconds,
-        commandLine: arguments.commandLine, environment: arguments.environment))
+        commandLine: try commandLine(client), environment: arguments.environment))
     try show(document) { _ in "" }
-    return Self.exitCode(document.outcome, document.exitCode)
+    return exitCode(document.outcome, document.exitCode)
   }
 
   private func follow(_ client: VMPoolClient) throws -> ExitCode {
@@ -85,7 +89,7 @@ struct RunCommand: DocumentCommand {
       from: pool,
       LeaseRequestDocument(
         ttlMS: min(deadline.milliseconds + Self.grace, Self.longestLease), waitMS: wait?.milliseconds, start: false,
-        labels: ["for": "run"], commandLine: arguments.commandLine, environment: arguments.environment))
+        labels: ["for": "run"], commandLine: try commandLine(client), environment: arguments.environment))
     return try notingSignals {
       let result = Result { try follow(lease, input, client) }
       release(lease, client)
@@ -109,22 +113,22 @@ struct RunCommand: DocumentCommand {
       where ["/problems/stale-fence", "/problems/vm-not-found"].contains(problem.type)
     {
       StandardError.complain(problem.detail)
-      return Self.exitCode("killed", nil)
+      return exitCode("killed", nil)
     }
   }
 
   private func status(_ ending: ConsoleSession.Ending) -> ExitCode {
     switch ending {
     case .stopped(let stop):
-      if stop?.reason != "exited" && stop?.reason != "halted" {
+      if !["exited", "halted", "powered_off"].contains(stop?.reason) {
         StandardError.complain("the guest ended: \(stop.map(VMsCommand.describe) ?? "stopped")")
       }
-      return Self.exitCode(stop?.reason, stop?.exitCode)
+      return exitCode(stop?.reason, stop?.exitCode)
     case .timeUp:
       StandardError.complain("the guest was stopped after \(deadline)")
-      return Self.exitCode("deadline", nil)
+      return exitCode("deadline", nil)
     case .interrupted(let number): return ExitCode(128 + number)
-    case .outputClosed: return ExitCode(74)
+    case .outputFailed(let number): return outputFailure(number)
     // No key leaves a run.
     case .left: return .success
     }

@@ -8,17 +8,17 @@ struct EventsCommand: ServerCommand {
   static let configuration = CommandConfiguration(
     commandName: "events", abstract: "Print what happens to VMs, leases and pools, a line each, until interrupted.",
     discussion: """
-      After a lost connection it comes back and goes on where it was; what it says about that is on stderr. A line with \
-      reset means that events were missed: read again what you keep.
+      After a lost connection it connects again and goes on where it was; it says so on stderr. A line with reset means \
+      that events were missed: read again what you keep.
       With --json a line is the server's document, with the event's id as a further member, for --since.
       """)
 
   @OptionGroup var server: ServerOptions
 
-  @Option(help: "Only events of this pool, its VMs and its leases.")
+  @Option(help: "Only events of this pool, its VMs and its leases.", completion: Completions.pools)
   var pool: String?
 
-  @Option(help: "Only events of this VM.")
+  @Option(help: "Only events of this VM; a lease or a unique beginning of an id will do.", completion: Completions.vms)
   var vm: String?
 
   @Flag(help: "Print each event as JSON.")
@@ -31,14 +31,16 @@ struct EventsCommand: ServerCommand {
     var position = EventPosition(lastEventID: since)
     var hasBegunOnce = false
     var backoff = Backoff()
-    var outputIsOpen = true
+    let vm = try vm.map { try client.vmReference($0).id }
+    var outputFailure: Int32?
     while true {
       position.hasBegun = false
       let problem: String
       do throws(APIError) {
         try client.events(from: &position, pool: pool, vm: vm) { event, raw in
-          outputIsOpen = writeAll(Array((json ? Self.json(raw) : Self.line(event)).utf8), to: STDOUT_FILENO)
-          return outputIsOpen
+          let line = Array((json ? Self.json(raw) : Self.line(event)).utf8)
+          if !writeAll(line, to: STDOUT_FILENO) { outputFailure = errno }
+          return outputFailure == nil
         }
         problem = "the server ended the stream"
       } catch {
@@ -46,7 +48,7 @@ struct EventsCommand: ServerCommand {
         guard hasBegunOnce, Self.mayPass(error) else { throw error }
         problem = error.description
       }
-      guard outputIsOpen else { throw ExitCode(1) }
+      if let outputFailure { throw vmpool.outputFailure(outputFailure) }
       hasBegunOnce = true
       let pause = backoff.next(hasBegun: position.hasBegun, from: position.retry)
       StandardError.complain("\(problem); trying again in \(pause)")
@@ -54,7 +56,7 @@ struct EventsCommand: ServerCommand {
     }
   }
 
-  /// Whether it is worth trying again: not what the server will refuse for ever.
+  /// Whether another attempt may succeed: a server that refuses the request will refuse it again.
   static func mayPass(_ error: APIError) -> Bool {
     switch error {
     case .unreachable: true
@@ -70,7 +72,7 @@ struct EventsCommand: ServerCommand {
     return printable(([event.at, event.type] + named + [event.detail].compactMap(\.self)).joined(separator: " ")) + "\n"
   }
 
-  /// The document, as it came, and its id. The server's ids need no escapes; one that does is none of ours.
+  /// The document as it came, with its id as a further member. The server's ids need no escapes: other characters go.
   static func json(_ raw: ServerSentEvent) -> String {
     let id = raw.id.filter { $0.isLetter || $0.isNumber || $0 == "-" }
     return "{\"id\":\"\(id)\"," + raw.data.drop { $0 != "{" }.dropFirst() + "\n"
@@ -84,12 +86,11 @@ struct EventsCommand: ServerCommand {
   }
 }
 
-/// How long to wait before the next attempt: as long as the server asks for, and twice as long after every failure, up to
-/// half a minute.
+/// How long to wait before the next attempt: as long as the server asks for, doubled after every failure, at most 30 s.
 struct Backoff {
   private var failures = 0
 
-  /// `hasBegun`: the attempt before had got through.
+  /// The pause before the next attempt; `hasBegun` says whether the one before had got through.
   mutating func next(hasBegun: Bool, from first: Duration) -> Duration {
     failures = hasBegun ? 0 : min(failures + 1, 10)
     return min(max(first, .milliseconds(100)) * (1 << failures), .seconds(30))

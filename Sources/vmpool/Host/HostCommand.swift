@@ -15,6 +15,7 @@ struct HostCommand: DocumentCommand {
       let capabilities = host.capabilities.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
       return properties([
         ("server", host.version),
+        ("address", "\(client.endpoint)"),
         ("cpu", host.cpu),
         ("kvm api", "\(host.kvmAPIVersion)"),
         ("kick mechanism", host.kickMechanism),
@@ -23,9 +24,9 @@ struct HostCommand: DocumentCommand {
         ("most pools", "\(host.limits.maxPools)"),
         ("most vCPUs a VM", "\(host.limits.maxVCPUsPerVM)"),
         ("most memory a VM", "\(host.limits.maxMemoryMiBPerVM) MiB"),
-        ("largest body", "\(host.limits.maxBodyBytes) bytes"),
-        ("largest blob", "\(host.limits.maxBlobBytes) bytes"),
-        ("all blobs", "at most \(host.limits.maxBlobsBytes) bytes"),
+        ("largest body", humanised(bytes: UInt64(host.limits.maxBodyBytes))),
+        ("largest blob", humanised(bytes: UInt64(host.limits.maxBlobBytes))),
+        ("all blobs", "at most \(humanised(bytes: UInt64(host.limits.maxBlobsBytes)))"),
         ("capabilities", capabilities.joined(separator: " ")),
       ])
     }

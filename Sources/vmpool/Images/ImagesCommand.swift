@@ -5,56 +5,70 @@ import CommandLineSupport
 
 struct ImagesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "images", abstract: "Look at the images that VMs can be made of, and bring your own.",
-    subcommands: [List.self, Push.self, Pull.self, Inspect.self, Remove.self], defaultSubcommand: List.self)
+    commandName: "images", abstract: "Show the images that VMs can be made of, and bring your own.",
+    subcommands: [List.self, Show.self, Push.self, Pull.self, Inspect.self, Delete.self], defaultSubcommand: List.self)
 
-  struct List: DocumentCommand {
-    static let configuration = CommandConfiguration(abstract: "List the images, or show one.")
+  struct List: ListCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "List the images.", aliases: ["ls"])
+    static let noun = "images"
+
+    @OptionGroup var server: ServerOptions
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var quiet: QuietOptions
+    @OptionGroup var watching: WatchOptions
+
+    func items(_ client: VMPoolClient) throws -> [ImageDocument] { try client.images() }
+
+    func table(_ images: [ImageDocument]) -> Table { ImagesCommand.table(images) }
+  }
+
+  struct Show: DocumentCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "show", abstract: "Show one image.", aliases: ["get"])
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    @Argument(help: "The image to show; all when absent.")
-    var name: String?
+    @Argument(help: "The image's name.", completion: Completions.images)
+    var name: String
 
-    func run(_ client: VMPoolClient) throws {
-      if let name {
-        try show(client.image(name), ImagesCommand.details)
-      } else {
-        try show(list: client.images(), of: "images", ImagesCommand.table)
-      }
-    }
+    var mentioned: [Mention] { [.image(name)] }
+
+    func run(_ client: VMPoolClient) throws { try show(client.image(name), ImagesCommand.details) }
   }
 
-  struct Remove: ServerCommand {
+  struct Delete: ServerCommand {
     static let configuration = CommandConfiguration(
-      commandName: "rm", abstract: "Delete images, and the bytes that only they are made of.")
+      commandName: "rm", abstract: "Delete images, and the bytes that only they are made of.", aliases: ["delete"])
 
     @OptionGroup var server: ServerOptions
 
-    @Argument(help: ArgumentHelp("The images' names.", valueName: "name"))
+    @Argument(help: ArgumentHelp("The images' names.", valueName: "name"), completion: Completions.storedImages)
     var names: [String]
 
+    var mentioned: [Mention] { names.map { .image($0) } }
+
     func run(_ client: VMPoolClient) throws {
-      if let failure = forEach(names, { name throws(APIError) in try client.deleteImage(name) }) { throw failure }
+      if let failure = try forEach(names, client, { try client.deleteImage($0) }) { throw failure }
     }
   }
 
   static func table(_ images: [ImageDocument]) -> Table {
     var table = Table([
-      .init("NAME"), .init("KIND"), .init("RING", .right), .init("VCPUS", .right), .init("BYTES", .right),
-      .init("DESCRIPTION"),
+      .init("NAME", mayShrink: true), .init("KIND"), .init("RING", .right), .init("VCPUS", .right),
+      .init("SIZE", .right), .init("AGE", .right), .init("DESCRIPTION", mayShrink: true),
     ])
     for image in images {
       table.add([
-        image.name, image.kind, "\(image.ring)", "\(image.maxVCPUs)", "\(image.sizeBytes)",
-        image.reason ?? image.description,
+        image.name, image.kind, "\(image.ring)", "\(image.maxVCPUs)", humanised(bytes: UInt64(image.sizeBytes)),
+        image.createdAt.map { Age.since($0) } ?? "", image.reason ?? image.description,
       ])
     }
     return table
   }
 
-  /// Everything there is to know of an image.
+  /// Every member of an image, one a line.
   static func details(_ image: ImageDocument) -> String {
     let notes = image.notes.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
     let segments = image.segments.map { segment in
@@ -63,9 +77,10 @@ struct ImagesCommand: ParsableCommand {
         value: "\(segment.address) \(segment.access) \(segment.fileBytes) bytes, \(segment.memoryBytes) in memory"
       )
     }
+    let ownLine = image.commandLine
     let parts = [
-      ("initramfs", image.manifest?.initramfs), ("command line", image.manifest?.commandLine),
-      ("stored at", image.createdAt), ("reason", image.reason),
+      ("initramfs", image.manifest?.initramfs), ("command line", ownLine.isEmpty ? nil : ownLine),
+      ("stored", image.createdAt.map { "\($0) (\(Age.since($0)) ago)" }), ("reason", image.reason),
     ].compactMap { pair in pair.1.map { (name: pair.0, value: $0) } }
     let blocks = (image.manifest?.block ?? [:]).sorted { $0.key < $1.key }.map {
       (name: "block \($0.key)", value: $0.value)

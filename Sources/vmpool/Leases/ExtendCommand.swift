@@ -1,24 +1,27 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct ExtendCommand: DocumentCommand {
   static let configuration = CommandConfiguration(
     commandName: "extend", abstract: "Let a lease last longer: a heartbeat.",
-    discussion: "Ends with 2 when there is no such lease any more; stderr says what became of it.")
+    discussion: "Ends with 2 when the lease has ended; stderr says how.")
 
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
+  @OptionGroup var quiet: QuietOptions
 
-  @Argument(help: "The lease's id.")
+  @Argument(help: LeasesCommand.argument, completion: Completions.leases)
   var lease: String
 
   @Option(
     help: ArgumentHelp(
-      "How long it is to last from now, \(DurationArgument.form). 60s when absent.", valueName: "duration"))
+      "How long it lasts from now at least, \(DurationArgument.form). 60s when absent.", valueName: "duration"))
   var ttl: DurationArgument?
 
   func run(_ client: VMPoolClient) throws {
-    try show(client.extendLease(lease, ttlMS: ttl?.milliseconds)) { LeasesCommand.table([$0]).text }
+    let document = try client.extendLease(client.leaseReference(lease), ttlMS: ttl?.milliseconds)
+    try output.show(document, quiet: quiet.quiet, LeasesCommand.table)
   }
 }

@@ -13,8 +13,9 @@ struct LeaseCommand: DocumentCommand {
 
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
+  @OptionGroup var quiet: QuietOptions
 
-  @Argument(help: "The pool's name.")
+  @Argument(help: "The pool's name.", completion: Completions.pools)
   var pool: String
 
   @Option(help: ArgumentHelp("How long the lease lasts unless it is extended; 60s when absent.", valueName: "duration"))
@@ -23,17 +24,17 @@ struct LeaseCommand: DocumentCommand {
   @Option(help: ArgumentHelp("How long to wait for a VM when none is ready; 0 when absent.", valueName: "duration"))
   var wait: DurationArgument?
 
-  @Flag(help: "Leave the VM ready instead of starting it.")
+  @Flag(help: "Leave the VM ready, and do not start it.")
   var noStart = false
 
-  @Option(help: ArgumentHelp("Something to know the lease by; may be given several times.", valueName: "name=value"))
+  @Option(help: ArgumentHelp("A label of the lease, which lists show; may be repeated.", valueName: "name=value"))
   var label: [Label] = []
 
   @OptionGroup var arguments: GuestArgumentOptions
 
   @Option(
     help: ArgumentHelp(
-      "Repeat the command with the same key when you did not get its answer: it leases one VM, not two.",
+      "A key of your choice. Repeat the command with it when no answer came: it leases one VM, not two.",
       valueName: "key"))
   var idempotencyKey: String?
 
@@ -41,12 +42,16 @@ struct LeaseCommand: DocumentCommand {
     guard Set(label.map(\.name)).count == label.count else { throw ValidationError("A --label is given twice.") }
   }
 
+  var mentioned: [Mention] { [.pool(pool)] }
+
   func run(_ client: VMPoolClient) throws {
     let labels = Dictionary(uniqueKeysWithValues: label.map { ($0.name, $0.value) })
     let request = LeaseRequestDocument(
       ttlMS: ttl?.milliseconds, waitMS: wait?.milliseconds, start: !noStart, labels: labels,
-      commandLine: arguments.commandLine, environment: arguments.environment)
-    try show(client.lease(from: pool, request, idempotencyKey: idempotencyKey)) { LeasesCommand.table([$0]).text }
+      commandLine: try arguments.commandLine(ofImage: client.pool(pool).image, client),
+      environment: arguments.environment)
+    let lease = try client.lease(from: pool, request, idempotencyKey: idempotencyKey)
+    try output.show(lease, quiet: quiet.quiet, LeasesCommand.table)
   }
 }
 

@@ -7,7 +7,7 @@ import ServerConfiguration
 extension PoolsCommand {
   struct Apply: DocumentCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make the server's pools be those of a file.",
+      commandName: "apply", abstract: "Make the server's pools those of a file.",
       discussion: """
         The file has the form of the server's configuration file (`vmpoold check-config` checks it):
 
@@ -17,7 +17,7 @@ extension PoolsCommand {
               ready: {min: 2, max: 4}
               max_vms: 16
 
-        Says first what will change, and asks. A pool that somebody else changes in between is left as it is, and the \\
+        Shows first what will change, and asks. A pool that another client changes in between is left as it is, and the \
         exit status is 1; so is one that the server's own file declares. Ends with 65 when the file is wrong.
         """)
 
@@ -29,13 +29,13 @@ extension PoolsCommand {
       completion: .file(extensions: ["yaml", "yml"]))
     var file: String
 
-    @Flag(help: "Delete the pools that the file does not have, but for those of the server's own file.")
+    @Flag(help: "Delete the pools that the file does not declare, except those of the server's own file.")
     var prune = false
 
-    @Flag(help: "Say what would change, and change nothing.")
+    @Flag(help: "Show what would change, and change nothing.")
     var dryRun = false
 
-    @Flag(help: "Do not ask.")
+    @Flag(name: .shortAndLong, help: "Do not ask.")
     var yes = false
 
     func run(_ client: VMPoolClient) throws {
@@ -44,7 +44,7 @@ extension PoolsCommand {
       if output.json || !plan.steps.isEmpty { try show(PlanDocument(pools: plan.steps)) { _ in plan.text } }
       if plan.steps.contains(where: { $0.action == .refuse }) { throw ExitCode(1) }
       if plan.isEmpty || dryRun { return }
-      try askUnlessTold()
+      try ask()
       try carryOut(plan, client)
     }
 
@@ -58,7 +58,7 @@ extension PoolsCommand {
       }
     }
 
-    /// The server's pools, as far as they matter.
+    /// The server's pools that the plan depends on.
     private func present(_ wanted: [PoolDeclaration], _ client: VMPoolClient) throws -> [PoolPlan.Present] {
       try client.pools().filter { pool in prune || wanted.contains { $0.name == pool.name } }.compactMap { pool in
         do {
@@ -70,9 +70,9 @@ extension PoolsCommand {
       }
     }
 
-    private func askUnlessTold() throws {
+    private func ask() throws {
       if yes { return }
-      guard isTerminal else { throw ValidationError("There is no terminal to ask on: say --yes or --dry-run.") }
+      guard isTerminal else { throw ValidationError("There is no terminal to ask on; give --yes or --dry-run.") }
       guard confirms("Change the pools?") else {
         StandardError.complain("nothing was changed")
         throw ExitCode(1)
@@ -81,13 +81,13 @@ extension PoolsCommand {
 
     private func carryOut(_ plan: PoolPlan, _ client: VMPoolClient) throws {
       let steps = Dictionary(uniqueKeysWithValues: plan.steps.map { ($0.name, $0) })
-      let failure = forEach(plan.steps.map(\.name)) { name throws(APIError) in
+      let failure = try forEach(plan.steps.map(\.name), client) { name in
         guard let step = steps[name] else { return }
-        do throws(APIError) {
+        do {
           try carryOut(step, client)
-        } catch .problem(var problem) where problem.type == "/problems/precondition-failed" {
-          problem.detail = "The pool \(name) was changed by somebody else meanwhile, and is left as it is; apply again."
-          throw .problem(problem)
+        } catch APIError.problem(let problem) where problem.type == "/problems/precondition-failed" {
+          throw Failure(
+            "The pool \(name) was changed by another client meanwhile, and is left as it is; apply again.", status: 1)
         }
       }
       if let failure { throw failure }
@@ -98,7 +98,7 @@ extension PoolsCommand {
       case .keep, .refuse: break
       case .create, .change:
         if let settings = step.settings { _ = try client.putPool(step.name, settings.document, if: step.condition) }
-      case .delete: if let rest = try client.deletePool(step.name, if: step.condition) { tellOfLeases(rest) }
+      case .delete: if let rest = try client.deletePool(step.name, if: step.condition) { reportLeases(of: rest) }
       }
     }
   }

@@ -7,7 +7,8 @@ import ServerConfiguration
 struct PoolSettings: Equatable {
   var image: String
   var vcpus = 1
-  var memoryMiB = 2
+  /// nil is the server's default, which depends on the image.
+  var memoryMiB: Int?
   var ready = ReadyRange(1)
   var maxVMs: Int?
   var deadlineMS: Int?
@@ -30,7 +31,7 @@ struct PoolSettings: Equatable {
   init(_ pool: PoolDeclaration) {
     image = pool.image
     vcpus = pool.vcpus ?? vcpus
-    memoryMiB = pool.memoryMiB ?? memoryMiB
+    memoryMiB = pool.memoryMiB
     ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ready
     maxVMs = pool.maxVMs
     deadlineMS = pool.deadlineMS
@@ -41,8 +42,8 @@ struct PoolSettings: Equatable {
 
   private init(image: String) { self.image = image }
 
-  /// The members that are not as they are when left out, and the two that everybody wants to see.
-  var telling: [(name: String, value: String)] {
+  /// The members that differ from their defaults, and image and ready.
+  var notable: [(name: String, value: String)] {
     let standard = PoolSettings(image: image)
     return zip(members, standard.members).compactMap { own, other in
       own.value == other.value && !["image", "ready"].contains(own.name) ? nil : own
@@ -56,11 +57,24 @@ struct PoolSettings: Equatable {
       probeIntervalMS: probeIntervalMS)
   }
 
+  /// The declaration as a configuration file: what `vmpool pools apply` and the server read.
+  func yaml(name: String) -> String {
+    let isLeftOut = { (member: (name: String, value: String)) in
+      ["none", "default"].contains(member.value) || member == ("paused", "false")
+    }
+    let lines = members.filter { !isLeftOut($0) }.map { member in
+      // The one member of a member.
+      member.name == "refill.concurrency"
+        ? "    refill: {concurrency: \(member.value)}" : "    \(member.name): \(member.value)"
+    }
+    return (["pools:", "  \(name):"] + lines).joined(separator: "\n")
+  }
+
   /// Each member as a configuration file writes it.
   var members: [(name: String, value: String)] {
     func orNone(_ number: Int?) -> String { number.map { "\($0)" } ?? "none" }
     return [
-      ("image", image), ("vcpus", "\(vcpus)"), ("memory_mib", "\(memoryMiB)"),
+      ("image", image), ("vcpus", "\(vcpus)"), ("memory_mib", memoryMiB.map { "\($0)" } ?? "default"),
       ("ready", ready.min == ready.max ? "\(ready.min)" : "{min: \(ready.min), max: \(ready.max)}"),
       ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
       ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
@@ -69,9 +83,9 @@ struct PoolSettings: Equatable {
   }
 }
 
-/// What makes a server's pools be those of a file.
+/// The steps that make a server's pools those of a file.
 struct PoolPlan {
-  /// A pool as the server has it, and the ETag of that.
+  /// A pool as the server has it, and the ETag of its declaration.
   typealias Present = (pool: PoolDocument, tag: String?)
 
   enum Action: String, Encodable {
@@ -91,19 +105,19 @@ struct PoolPlan {
     var name: String
     var action: Action
     var changes: [Change] = []
-    /// What is to be declared.
+    /// The declaration to send.
     var settings: PoolSettings?
     var condition = VMPoolClient.PoolCondition.none
     /// Leases that a deletion waits for.
     var leased = 0
   }
 
-  /// In the order of the file; then what is to be deleted, by name.
+  /// In the order of the file; then the deletions, by name.
   let steps: [Step]
 
-  /// `present` are the server's pools; with `prune`, those go that the file does not have and its own does not, either.
+  /// `present` are the server's pools. `prune` deletes those of them that neither the file nor the server's own declares.
   init(_ wanted: [PoolDeclaration], present: [Present], prune: Bool) {
-    // One that is being deleted is there no more: should it still be in the way, the server will say so.
+    // One that is being deleted counts as gone: should it still be in the way, the server will say so.
     let present = present.filter { !$0.pool.status.draining }
     let byName = Dictionary(present.map { ($0.pool.name, $0) }) { first, _ in first }
     let names = Set(wanted.map(\.name))
@@ -118,11 +132,12 @@ struct PoolPlan {
 
   private static func step(_ name: String, _ wanted: PoolSettings, _ present: Present?) -> Step {
     guard let present else {
-      let changes = wanted.telling.map { Change(member: $0.name, from: nil, to: $0.value) }
+      let changes = wanted.notable.map { Change(member: $0.name, from: nil, to: $0.value) }
       return Step(name: name, action: .create, changes: changes, settings: wanted, condition: .absent)
     }
     let changes = zip(PoolSettings(present.pool).members, wanted.members).compactMap { old, new in
-      old.value == new.value ? nil : Change(member: new.name, from: old.value, to: new.value)
+      // A file that leaves the memory to the server changes none.
+      old.value == new.value || new.value == "default" ? nil : Change(member: new.name, from: old.value, to: new.value)
     }
     if changes.isEmpty { return Step(name: name, action: .keep) }
     return Step(
@@ -134,7 +149,7 @@ struct PoolPlan {
     tag.map { .unchanged(since: $0) } ?? .none
   }
 
-  /// Whether there is nothing to do.
+  /// Whether every pool is as the file says.
   var isEmpty: Bool { steps.allSatisfy { $0.action == .keep } }
 
   /// A line for each pool, and one for each member that changes.

@@ -5,61 +5,90 @@ import CommandLineSupport
 
 struct PoolsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "pools", abstract: "Declare and look at pools: VMs that are kept ready.",
-    subcommands: [List.self, Show.self, Set.self, Patch.self, Apply.self, Delete.self], defaultSubcommand: List.self)
+    commandName: "pools", abstract: "Declare and show pools: VMs that are kept ready.",
+    subcommands: [
+      List.self, Show.self, Set.self, Patch.self, Edit.self, Apply.self, Delete.self,
+    ], defaultSubcommand: List.self)
 
-  struct List: DocumentCommand {
-    static let configuration = CommandConfiguration(abstract: "List the pools.")
+  struct List: ListCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "List the pools.", aliases: ["ls"])
+    static let noun = "pools"
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var quiet: QuietOptions
+    @OptionGroup var watching: WatchOptions
 
-    func run(_ client: VMPoolClient) throws { try show(list: client.pools(), of: "pools", table) }
+    func items(_ client: VMPoolClient) throws -> [PoolDocument] { try client.pools() }
+
+    func table(_ pools: [PoolDocument]) -> Table { PoolsCommand.table(pools) }
   }
 
   struct Show: DocumentCommand {
-    static let configuration = CommandConfiguration(abstract: "Show one pool.")
+    static let configuration = CommandConfiguration(
+      commandName: "show", abstract: "Show one pool.",
+      discussion: """
+        With --yaml it is the pool's declaration, as `vmpool pools apply` and the server's configuration file take it. \
+        With --json it is the server's document, which `vmpool pools set --file` takes.
+        """, aliases: ["get"])
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    @Argument(help: "The pool's name.")
+    @Flag(help: "Print the pool's declaration as a configuration file.")
+    var yaml = false
+
+    @Argument(help: "The pool's name.", completion: Completions.pools)
     var name: String
 
-    func run(_ client: VMPoolClient) throws { try show(client.pool(name), details) }
+    func validate() throws {
+      if yaml && (output.json || output.format != nil) { throw ValidationError("Give either --yaml or --format.") }
+    }
+
+    var mentioned: [Mention] { [.pool(name)] }
+
+    func run(_ client: VMPoolClient) throws {
+      let pool = try client.pool(name)
+      if yaml { return try StandardOutput.print(PoolSettings(pool).yaml(name: name)) }
+      try show(pool, details)
+    }
   }
 
   struct Delete: ServerCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Delete pools with all their VMs, running or not.",
-      discussion: "VMs under a lease stay until it ends, and their pool with them, unless --force is given.")
+      commandName: "rm", abstract: "Delete pools with all their VMs, running or not.",
+      discussion: "VMs under a lease stay until it ends, and their pool with them, unless --force is given.",
+      aliases: ["delete"])
 
     @OptionGroup var server: ServerOptions
 
-    @Argument(help: ArgumentHelp("The pools' names.", valueName: "name"))
+    @Argument(help: ArgumentHelp("The pools' names.", valueName: "name"), completion: Completions.pools)
     var names: [String]
 
-    @Flag(help: "End their leases, too.")
+    @Flag(name: .shortAndLong, help: "End their leases, too.")
     var force = false
 
+    var mentioned: [Mention] { names.map { .pool($0) } }
+
     func run(_ client: VMPoolClient) throws {
-      let failure = forEach(names) { name throws(APIError) in
-        if let rest = try client.deletePool(name, force: force) { tellOfLeases(rest) }
+      let failure = try forEach(names, client) { name in
+        if let rest = try client.deletePool(name, force: force) { reportLeases(of: rest) }
       }
       if let failure { throw failure }
     }
   }
 
-  /// What is left of a pool that is being deleted.
-  static func tellOfLeases(_ pool: PoolDocument) {
+  /// Reports that a pool is deleted only when its leases have ended.
+  static func reportLeases(of pool: PoolDocument) {
     StandardError.complain("\(pool.name) goes when its leases have ended: there are \(pool.status.leased)")
   }
 
-  /// `READY` tells how many there are of how many there should be.
+  /// One line a pool. `READY` is how many there are of how many there should be.
   static func table(_ pools: [PoolDocument]) -> Table {
     var table = Table([
-      .init("NAME"), .init("IMAGE"), .init("VCPUS", .right), .init("MEMORY", .right), .init("READY", .right),
-      .init("LEASED", .right), .init("WAITING", .right), .init("REFILL"),
+      .init("NAME", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", .right), .init("MEMORY", .right),
+      .init("READY", .right), .init("LEASED", .right), .init("WAITING", .right), .init("REFILL"),
     ])
     for pool in pools {
       let status = pool.status
@@ -71,7 +100,7 @@ struct PoolsCommand: ParsableCommand {
     return table
   }
 
-  /// Everything there is to know of a pool.
+  /// Every member of a pool, one a line.
   private static func details(_ pool: PoolDocument) -> String {
     let (status, refill) = (pool.status, pool.status.refill)
     let declaration = PoolSettings(pool).members.map { (name: $0.name, value: $0.value) }
@@ -84,8 +113,8 @@ struct PoolsCommand: ParsableCommand {
       ("refill state", refill.state), ("failures", "\(refill.failures)"),
     ]
     let trouble = [
-      ("last error", refill.lastError), ("last failed at", refill.lastFailedAt),
-      ("next attempt at", refill.nextAttemptAt),
+      ("last error", refill.lastError), ("last failed", refill.lastFailedAt.map { Age.since($0) + " ago" }),
+      ("next attempt", refill.nextAttemptAt.map { "in " + Age.until($0) }),
     ].compactMap { pair in pair.1.map { (name: pair.0, value: $0) } }
     return properties([(name: "name", value: pool.name)] + declaration + standing + trouble)
   }

@@ -5,44 +5,68 @@ import ArgumentParser
 extension PoolsCommand {
   struct Set: DocumentCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Declare a pool, or declare it anew.",
-      discussion: "What is not given has its default; `vmpool pools patch` leaves it as it is.")
+      commandName: "set", abstract: "Declare a pool, or declare it anew.",
+      discussion: """
+        What is not given has its default; `vmpool pools patch` leaves it as it is. With --file the declaration is a \
+        JSON document, such as `vmpool pools show --json` prints: what only the server sets in it is passed over.
+        """)
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    @Argument(help: "The pool's name: a to z, 0 to 9 and -, beginning with a letter.")
+    @Argument(
+      help: "The pool's name: a to z, 0 to 9 and -, beginning with a letter.", completion: Completions.pools)
     var name: String
 
-    @Option(help: "The image of its VMs.")
-    var image: String
+    @Option(help: "The image of its VMs.", completion: Completions.images)
+    var image: String?
 
     @Option(help: ReadyArgument.help)
-    var ready: ReadyArgument
+    var ready: ReadyArgument?
+
+    @Option(
+      name: [.short, .customLong("file")],
+      help: ArgumentHelp("A JSON document with the declaration, or - for stdin.", valueName: "file"),
+      completion: .file(extensions: ["json"]))
+    var file: String?
 
     @OptionGroup var options: PoolOptions
 
+    func validate() throws {
+      if file == nil {
+        guard image != nil, ready != nil else { throw ValidationError("Give --image and --ready, or --file.") }
+      } else if image != nil || ready != nil || !options.isEmpty {
+        throw ValidationError("--file gives the whole declaration; leave the other options out.")
+      }
+    }
+
+    var mentioned: [Mention] { image.map { [.image($0)] } ?? [] }
+
     func run(_ client: VMPoolClient) throws {
-      let declaration = DeclarePoolDocument(
-        image: image, vcpus: options.vcpus, memoryMiB: options.memory, ready: ready.range,
+      try output.show(client.putPool(name, declaration()), quiet: false, table)
+    }
+
+    private func declaration() throws -> DeclarePoolDocument {
+      if let file { return try PoolFile.declaration(in: file, of: name) }
+      return DeclarePoolDocument(
+        image: image ?? "", vcpus: options.vcpus, memoryMiB: options.memory, ready: ready?.range ?? ReadyRange(1),
         maxVMs: options.maxVms?.value, deadlineMS: options.deadline?.value?.milliseconds,
         refill: options.refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: options.paused,
         probeIntervalMS: options.probeInterval?.value?.milliseconds)
-      try show(client.putPool(name, declaration)) { table([$0]).text }
     }
   }
 
   struct Patch: DocumentCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Change some of a pool's declaration, and leave the rest as it is.")
+      commandName: "patch", abstract: "Change some of a pool's declaration, and leave the rest as it is.")
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    @Argument(help: "The pool's name.")
+    @Argument(help: "The pool's name.", completion: Completions.pools)
     var name: String
 
-    @Option(help: "The image of its VMs.")
+    @Option(help: "The image of its VMs.", completion: Completions.images)
     var image: String?
 
     @Option(help: ReadyArgument.help)
@@ -54,7 +78,11 @@ extension PoolsCommand {
       if changes == PoolChanges() { throw ValidationError("Say what is to change.") }
     }
 
-    func run(_ client: VMPoolClient) throws { try show(client.patchPool(name, changes)) { table([$0]).text } }
+    var mentioned: [Mention] { [.pool(name)] + (image.map { [.image($0)] } ?? []) }
+
+    func run(_ client: VMPoolClient) throws {
+      try output.show(client.patchPool(name, changes), quiet: false, table)
+    }
 
     var changes: PoolChanges {
       var changes = PoolChanges()
@@ -72,12 +100,12 @@ extension PoolsCommand {
   }
 }
 
-/// What a declaration can leave out.
+/// The members that a declaration can leave out.
 struct PoolOptions: ParsableArguments {
   @Option(help: "Virtual CPUs of each VM; 1 by default.")
   var vcpus: Int?
 
-  @Option(help: ArgumentHelp("Guest memory of each VM, in MiB; 2 by default.", valueName: "MiB"))
+  @Option(help: ArgumentHelp("Guest memory of each VM, in MiB; the server's default when absent.", valueName: "MiB"))
   var memory: Int?
 
   @Option(help: ArgumentHelp("The most VMs at the same time, leased ones among them; or none.", valueName: "count"))
@@ -98,6 +126,12 @@ struct PoolOptions: ParsableArguments {
     help: ArgumentHelp(
       "Kick one of its running VMs this often, to see how long that takes; or none.", valueName: "duration"))
   var probeInterval: OrNone<DurationArgument>?
+
+  /// Whether none is given.
+  var isEmpty: Bool {
+    vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
+      && probeInterval == nil
+  }
 }
 
 /// A number of VMs, or two: `2` or `2:8`.
@@ -132,7 +166,7 @@ enum OrNone<Value: ExpressibleByArgument & Equatable & Sendable>: ExpressibleByA
 
   var value: Value? { if case .some(let value) = self { value } else { nil } }
 
-  /// What a patch says.
+  /// The change that a patch makes.
   func newValue(_ number: (Value) -> Int) -> PoolChanges.NewValue<Int> {
     value.map { .value(number($0)) } ?? .standard
   }

@@ -10,12 +10,15 @@ struct VCPUsCommand: DocumentCommand {
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
 
-  @Argument(help: "The VM's id.")
+  @Argument(help: VMsCommand.argument, completion: Completions.vms)
   var vm: String
 
   func run(_ client: VMPoolClient) throws {
-    try show(list: client.vcpus(of: vm), of: "vCPUs") { vcpus in
-      var table = Table([.init("VCPU", .right), .init("STATE"), .init("EXITS"), .init("KICKS")])
+    let vm = try client.vmReference(vm)
+    try output.show(list: client.vcpus(of: vm.id, fence: vm.fence), of: "vCPUs") { vcpus in
+      var table = Table([
+        .init("VCPU", .right), .init("STATE"), .init("EXITS", mayShrink: true), .init("KICKS", mayShrink: true),
+      ])
       for vcpu in vcpus { table.add(["\(vcpu.index)", vcpu.state, Self.counts(vcpu.exits), Self.counts(vcpu.kicks)]) }
       return table
     }
@@ -35,7 +38,7 @@ struct KickCommand: DocumentCommand {
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
 
-  @Argument(help: "The VM's id.")
+  @Argument(help: VMsCommand.argument, completion: Completions.vms)
   var vm: String
 
   @Option(help: ArgumentHelp("Kick only this vCPU.", valueName: "index"))
@@ -44,7 +47,8 @@ struct KickCommand: DocumentCommand {
   @Flag(help: "Kick every vCPU: signal all, then wait for all. The default.")
   var all = false
 
-  @Option(help: ArgumentHelp("How long to wait for the acknowledgement; 1000 when absent.", valueName: "ms"))
+  @Option(
+    help: ArgumentHelp("How many milliseconds to wait for the acknowledgement; 1000 when absent.", valueName: "ms"))
   var timeoutMs: Int?
 
   func validate() throws {
@@ -52,14 +56,15 @@ struct KickCommand: DocumentCommand {
   }
 
   func run(_ client: VMPoolClient) throws {
+    let vm = try client.vmReference(vm)
     if let vcpu {
-      try show(client.kick(vcpu: vcpu, of: vm, timeoutMS: timeoutMs)) { Self.table([$0]).text }
+      try show(client.kick(vcpu: vcpu, of: vm.id, timeoutMS: timeoutMs, fence: vm.fence)) { Self.table([$0]).text }
     } else {
-      try show(client.kickAll(of: vm, timeoutMS: timeoutMs)) { Self.table($0.kicks).text }
+      try show(client.kickAll(of: vm.id, timeoutMS: timeoutMs, fence: vm.fence)) { Self.table($0.kicks).text }
     }
   }
 
-  private static func table(_ kicks: [KickDocument]) -> Table {
+  static func table(_ kicks: [KickDocument]) -> Table {
     var table = Table([
       .init("VCPU", .right), .init("GENERATION", .right), .init("PHASE"), .init("LATENCY", .right),
       .init("TO HANDLER", .right), .init("SIGNALS", .right), .init("MECHANISM"),
@@ -82,14 +87,15 @@ struct RegistersCommand: DocumentCommand {
   @OptionGroup var server: ServerOptions
   @OptionGroup var output: OutputOptions
 
-  @Argument(help: "The VM's id.")
+  @Argument(help: VMsCommand.argument, completion: Completions.vms)
   var vm: String
 
   @Option(help: ArgumentHelp("The vCPU.", valueName: "index"))
   var vcpu = 0
 
   func run(_ client: VMPoolClient) throws {
-    try show(client.registers(ofVCPU: vcpu, of: vm)) { registers in
+    let vm = try client.vmReference(vm)
+    try show(client.registers(ofVCPU: vcpu, of: vm.id, fence: vm.fence)) { registers in
       let values = [registers.general, registers.control].flatMap(Self.inOrder)
       var segments = Table([
         .init("SEGMENT"), .init("SELECTOR", .right), .init("BASE", .right), .init("LIMIT", .right),
