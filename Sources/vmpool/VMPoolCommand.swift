@@ -11,18 +11,18 @@ struct VMPoolCommand: ParsableCommand {
       An id may be shortened to a unique beginning, and a lease stands for its VM.
 
       EXIT STATUS
-        0   done
-        1   the server refused; its reason is on stderr
-        2   there is no such VM, vCPU, image, pool or lease (any more)
-        64  the command line is wrong
-        65  a file is wrong
-        66  a file cannot be read
-        69  the server cannot be reached
-        73  a file cannot be created
-        74  stdout, or the file of an image, cannot be written
-        75  no VM of the pool was ready in time: try again
-        76  what answered does not speak vmpool's API
-        124 what --wait-for waits for did not come in time
+        0      done
+        1      the server refused; its reason is on stderr
+        2      there is no such VM, vCPU, image, pool, lease or context (any more)
+        64     the command line is wrong
+        65     a file is wrong
+        66     a file cannot be read
+        69     the server cannot be reached
+        73     a file cannot be created
+        74     stdout, or the file of an image, cannot be written
+        75     no VM of the pool was ready in time: try again
+        76     the answer is not one of vmpool's API
+        124    the state of --wait-for did not come in time
         128+n  signal n ended the program, such as 130 for Ctrl-C
       `vmpool run --help` lists those of a run, which are those of a console, too.
 

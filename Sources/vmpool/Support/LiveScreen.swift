@@ -52,17 +52,20 @@ struct LiveScreen {
     while arrivedSignal == nil {
       let rest = Int((ContinuousClock.now.duration(to: end) / .milliseconds(1)).rounded(.up))
       guard rest > 0 else { return false }
-      let hasKey = waitForInput(isTerminal, milliseconds: rest)
-      guard isTerminal, hasKey else { return false }
+      // In slices: a signal that comes just before the wait does not interrupt it.
+      guard waitForInput(Self.takesKeys, milliseconds: min(rest, 200)) else { continue }
       guard let keys = readInput(atMost: 64) else { return true }
       if keys.contains(UInt8(ascii: "q")) { return true }
     }
     return false
   }
 
+  /// Whether keys are read: a pipeline's first command leaves them to the last.
+  private static var takesKeys: Bool { isTerminal && StandardOutput.isTerminal }
+
   /// Runs the body while keys come as they are typed, and signals are noted.
   private func withKeys(_ body: () throws -> Void) throws {
-    if isTerminal && StandardOutput.isTerminal {
+    if Self.takesKeys {
       try withTerminal(.keys, body)
     } else {
       try notingSignals(body)

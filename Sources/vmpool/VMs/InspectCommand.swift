@@ -8,7 +8,7 @@ struct InspectCommand: ServerCommand {
     commandName: "inspect", abstract: "Print the documents of VMs, leases, pools or images as JSON.",
     discussion: """
       A name is a pool's or an image's, an id a VM's or a lease's; a unique beginning of an id will do. --type decides \
-      where a name is both, and makes a lease's id stand for the lease. With --format '{{.state}}' only members are \
+      where a name is both; --type vm makes a lease's id stand for its VM. With --format '{{.state}}' only members are \
       printed.
       """)
 

@@ -73,6 +73,8 @@ struct VMsCommand: ParsableCommand {
     func run(_ client: VMPoolClient) throws {
       let vm = try client.vmReference(vm)
       guard let waitFor else { return try show(client.vm(vm.id, fence: vm.fence), details) }
+      // --timeout is the wait's; its answer may take as long as any other.
+      client.timeout = max(client.timeout, .seconds(30))
       let document = try client.vm(
         vm.id, waitFor: waitFor.rawValue, timeoutMS: server.timeout.milliseconds, fence: vm.fence)
       try show(document, details)
