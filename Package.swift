@@ -34,6 +34,7 @@ let package = Package(
   products: [
     .executable(name: "vmpoold", targets: ["vmpoold"]),
     .executable(name: "vmpool", targets: ["vmpool"]),
+    .executable(name: "vmpool-bench", targets: ["vmpool-bench"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -96,6 +97,7 @@ let package = Package(
       ["CBareKVM", "MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "LinuxSupport", histogram, systemPackage]),
 
     // Executables: command line and wiring, nothing else.
+    module("CommandLineSupport", ["JSONCodec", argumentParser]),
     .executableTarget(
       name: "vmpoold",
       dependencies: [
@@ -107,10 +109,14 @@ let package = Package(
     .executableTarget(
       name: "vmpool",
       dependencies: [
-        "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "Benchmarks", "GuestImages", "VCPURuntime",
-        "Digests", "LinuxSupport", argumentParser,
-      ],
-      swiftSettings: strict),
+        "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "GuestImages", "Digests",
+        "LinuxSupport", argumentParser, systemPackage,
+      ], swiftSettings: strict),
+    .executableTarget(
+      name: "vmpool-bench",
+      dependencies: [
+        "CommandLineSupport", "Benchmarks", "VCPURuntime", "JSONCodec", "LinuxSupport", argumentParser,
+      ], swiftSettings: strict),
 
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
@@ -120,7 +126,9 @@ let package = Package(
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
     tests("APIModelTests", ["APIModel"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
-    tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
+    tests(
+      "CommandLineTests",
+      ["vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
@@ -155,7 +163,12 @@ let package = Package(
         "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),
-    tests("BenchmarksTests", ["TestRandomness", "Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
+    tests(
+      "BenchmarksTests",
+      [
+        "TestRandomness", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
+        argumentParser,
+      ]),
     tests("StructureTests", []),
   ]
 )

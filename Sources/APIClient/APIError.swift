@@ -4,9 +4,11 @@ import APIModel
 public enum APIError: Error, CustomStringConvertible {
   /// The server refused; it says why.
   case problem(Problem)
-  /// No answer came from the endpoint: it is not there, the connection broke, or the time was up.
-  case unreachable(endpoint: String, reason: String)
-  /// What came is not what the API promises, or cannot be sent; most likely this is no vmpool server.
+  /// No answer came from the endpoint: it is not there, the connection broke, or the time was up. `errno` is that of
+  /// connect(2), where connecting failed.
+  case unreachable(endpoint: String, reason: String, errno: Int32? = nil)
+  /// The answer is not what the API promises, most likely because no vmpool server gave it; or the request cannot be
+  /// sent.
   case protocolViolation(String)
 
   /// The error in a sentence.
@@ -14,7 +16,7 @@ public enum APIError: Error, CustomStringConvertible {
     switch self {
     case .problem(let problem):
       if let pointer = problem.pointer { "\(problem.detail) (at \(pointer))" } else { problem.detail }
-    case .unreachable(let endpoint, let reason): "\(endpoint) cannot be reached: \(reason)"
+    case .unreachable(let endpoint, let reason, _): "\(endpoint) cannot be reached: \(reason)"
     case .protocolViolation(let what): what
     }
   }

@@ -1,4 +1,5 @@
 import CCurl
+import Glibc
 
 /// One keep-alive HTTP/1.1 connection to an endpoint, over a libcurl easy handle. To be used by one thread at a time.
 @safe final class HTTPConnection {
@@ -148,12 +149,27 @@ import CCurl
     case CURLE_OK: break
     case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING:
       throw .protocolViolation("\(endpoint) does not speak HTTP: \(message(code))")
+    case CURLE_COULDNT_CONNECT:
+      let number = information(CURLINFO_OS_ERRNO)
+      throw .unreachable(
+        endpoint: endpoint.description, reason: number == 0 ? message(code) : text(ofError: number),
+        errno: number == 0 ? nil : Int32(number))
     default: throw .unreachable(endpoint: endpoint.description, reason: message(code))
     }
-    var status = 0
-    // Safe: libcurl writes one long where it is told to.
-    unsafe _ = ccurl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
-    return HTTPResponse(status: status, headers: answer.headers, body: answer.body)
+    return HTTPResponse(status: information(CURLINFO_RESPONSE_CODE), headers: answer.headers, body: answer.body)
+  }
+
+  /// A number that libcurl keeps about the last transfer; 0 where it knows none.
+  private func information(_ item: CURLINFO) -> Int {
+    var value = 0
+    // Safe: libcurl writes one long into the local.
+    unsafe _ = ccurl_get_long(handle, item, &value)
+    return value
+  }
+
+  private func text(ofError number: Int) -> String {
+    // Safe: the text is copied before another call could replace it; a client is used by one thread at a time.
+    unsafe String(cString: strerror(Int32(number)))
   }
 
   private func message(_ code: CURLcode) -> String {

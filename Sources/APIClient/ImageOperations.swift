@@ -7,9 +7,13 @@ extension VMPoolClient {
   /// `GET /v1/images/{image}`.
   public func image(_ name: String) throws(APIError) -> ImageDocument { try document("GET", imagePath(name)) }
 
-  /// `PUT /v1/images/{image}`: an image made of blobs that are there.
-  public func putImage(_ name: String, _ manifest: ImageManifestDocument) throws(APIError) -> ImageDocument {
-    try document("PUT", imagePath(name), body: try encoded(manifest))
+  /// `PUT /v1/images/{image}`: an image made of blobs that are there. `isReplaced` says whether the name had an image
+  /// before.
+  public func putImage(
+    _ name: String, _ manifest: ImageManifestDocument
+  ) throws(APIError) -> (image: ImageDocument, isReplaced: Bool) {
+    let response = try checked("PUT", imagePath(name), body: try encoded(manifest))
+    return (try decoded(response, "PUT \(imagePath(name))"), response.status == 200)
   }
 
   /// `DELETE /v1/images/{image}`.
@@ -17,6 +21,9 @@ extension VMPoolClient {
 
   /// `GET /v1/blobs`, every page.
   public func blobs() throws(APIError) -> [BlobDocument] { try allPages("/v1/blobs") }
+
+  /// `DELETE /v1/blobs/{digest}`; `/problems/blob-in-use` where an image is made of it.
+  public func deleteBlob(_ digest: String) throws(APIError) { _ = try checked("DELETE", blobPath(digest)) }
 
   /// `HEAD /v1/blobs/{digest}`: how many bytes of a blob are there; nil for all of them.
   public func missingOffset(ofBlob digest: String) throws(APIError) -> Int? {
@@ -48,5 +55,5 @@ extension VMPoolClient {
   private static let silence = Duration.seconds(300)
 
   private func imagePath(_ name: String) -> String { "/v1/images/\(RequestTarget.encoded(name))" }
-  private func blobPath(_ digest: String) -> String { "/v1/blobs/\(digest)" }
+  private func blobPath(_ digest: String) -> String { "/v1/blobs/\(RequestTarget.encoded(digest))" }
 }

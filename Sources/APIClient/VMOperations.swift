@@ -59,8 +59,8 @@ extension VMPoolClient {
   // MARK: - vCPUs
 
   /// `GET /v1/vms/{vm}/vcpus`.
-  public func vcpus(of vm: String) throws(APIError) -> [VCPUDocument] {
-    let page: Page<VCPUDocument> = try document("GET", vmPath(vm, "/vcpus"))
+  public func vcpus(of vm: String, fence: UInt64? = nil) throws(APIError) -> [VCPUDocument] {
+    let page: Page<VCPUDocument> = try document("GET", vmPath(vm, "/vcpus"), headers: .fence(fence))
     return page.items
   }
 
@@ -84,8 +84,10 @@ extension VMPoolClient {
   }
 
   /// `GET /v1/vms/{vm}/vcpus/{index}/registers`.
-  public func registers(ofVCPU index: Int, of vm: String) throws(APIError) -> RegistersDocument {
-    try document("GET", vmPath(vm, "/vcpus/\(index)/registers"))
+  public func registers(
+    ofVCPU index: Int, of vm: String, fence: UInt64? = nil
+  ) throws(APIError) -> RegistersDocument {
+    try document("GET", vmPath(vm, "/vcpus/\(index)/registers"), headers: .fence(fence))
   }
 
   private func kick<Answer: Decodable>(

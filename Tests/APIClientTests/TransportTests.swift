@@ -121,7 +121,7 @@ func withServer(
     server.stop()
     let client = try VMPoolClient(endpoint: Endpoint(server.endpoint))
     #expect { try client.host() } throws: { error in
-      guard case .unreachable(server.endpoint, let reason) = error as? APIError else { return false }
+      guard case .unreachable(server.endpoint, let reason, _) = error as? APIError else { return false }
       return !reason.isEmpty
     }
   }

@@ -15,17 +15,26 @@ import Testing
     ["vms", "delete", "a", "b"], ["kick", "vm-1", "--all"], ["kick", "vm-1", "--vcpu", "0", "--timeout-ms", "5"],
     ["registers", "vm-1", "--vcpu", "1"], ["console", "vm-1", "--from-now"], ["metrics", "--vcpus"],
     ["events"], ["events", "--pool", "demo", "--vm", "vm-1", "--json", "--since", "a-1"],
-    ["images", "spin"], ["host", "--timeout", "3"], ["host", "--timeout", "1h"],
+    ["images", "show", "spin"], ["blobs"], ["blobs", "prune", "--yes", "--partial"], ["blobs", "rm", "ab12"],
+    ["host", "--timeout", "3"], ["host", "--timeout", "1h"],
     ["vms", "show", "vm-1", "--wait-for", "stopped", "--timeout", "30s"],
     ["lease", "p"], ["lease", "p", "--ttl", "5m", "--wait", "2s", "--no-start", "--label", "a=b", "--label", "c="],
-    ["leases"], ["leases", "--pool", "p", "--json"], ["leases", "lease-1"], ["extend", "lease-1", "--ttl", "90"],
+    ["leases"], ["leases", "--pool", "p", "--json"], ["leases", "show", "lease-1"],
+    ["extend", "lease-1", "--ttl", "90"],
     ["release", "lease-1", "lease-2"], ["run", "p", "--input", "-", "--deadline", "250ms", "--wait", "0", "--json"],
     ["pools", "set", "p", "--image", "spin", "--ready", "1:3", "--max-vms", "9", "--deadline", "1m", "--paused"],
     ["pools", "patch", "p", "--no-paused"], ["pools", "patch", "p", "--max-vms", "none", "--deadline", "none"],
     ["pools", "patch", "p", "--probe-interval", "500ms"],
     ["pools", "patch", "p", "--refill-concurrency", "2", "--ready", "4", "--image", "echo"],
     ["pools", "apply", "-f", "x.yaml", "--prune", "--dry-run", "--yes"], ["pools", "apply", "--file", "-", "--json"],
-    ["pools", "delete", "p", "--force"],
+    ["pools", "delete", "p", "--force"], ["pools", "rm", "p", "-f"], ["pools", "get", "p", "--yaml"],
+    ["pools", "set", "p", "-f", "p.json"], ["pools", "edit", "p"],
+    ["ps"], ["ls", "-q"], ["ps", "-a"], ["ps", "--watch", "--interval", "1s"], ["rm", "5f0", "vm-1"],
+    ["vms", "rm", "x"],
+    ["logs", "-f", "vm-1"], ["logs", "--tail", "5", "x"], ["top", "--pool", "p", "-n", "2"], ["inspect", "x", "y"],
+    ["inspect", "x", "--type", "pool"], ["ps", "--format", "{{.id}} {{.state}}"], ["ps", "--format", "json"],
+    ["--context", "lab", "ps"], ["run", "p", "--reset-ok", "--append", "quiet"],
+    ["vms", "create", "--image", "i", "-q"],
   ])
   func understands(arguments: [String]) throws {
     let command = try VMPoolCommand.parseAsRoot(arguments)
@@ -41,7 +50,13 @@ import Testing
     ["nonsense"], ["host", "--timeout", "61m"], ["vms", "show", "vm-1", "--wait-for", "stopped", "--timeout", "11m"],
     ["vms", "show", "vm-1", "--wait-for", "gone"], ["lease"], ["lease", "p", "--ttl", "soon"],
     ["lease", "p", "--label", "a=1", "--label", "a=2"], ["lease", "p", "--label", "=b"], ["release"], ["run"],
-    ["leases", "lease-1", "--pool", "p"], ["run", "p", "--deadline", "-1s"], ["pools", "patch", "p"],
+    ["leases", "show"], ["ps", "--format", "{{id}}"], ["ps", "--json", "--format", "table"],
+    ["ps", "-a", "--state", "ready"],
+    ["run", "p", "--append", "a", "--command-line", "b"], ["--context", "a", "--server", "h:1", "ps"], ["inspect"],
+    ["pools", "set", "p", "--file", "x", "--vcpus", "1"], ["images", "push", "a/k.elf", "b/k.elf"],
+    ["images", "push", "-"],
+    ["images", "push", "-", "--name", "a", "--initramfs", "-"], ["ps", "--interval", "1ms"], ["top", "-n", "0"],
+    ["run", "p", "--deadline", "-1s"], ["pools", "patch", "p"],
     ["pools", "patch", "p", "--ready", "none"], ["pools", "set", "p", "--image", "spin", "--ready", "3:1"],
     ["pools", "apply"],
   ])
@@ -73,27 +88,17 @@ import Testing
 
   @Test(
     arguments: [
-      (StopDocument(reason: "exited", exitCode: 0, detail: nil), 0),
-      (StopDocument(reason: "exited", exitCode: 7, detail: nil), 7),
-      (StopDocument(reason: "exited", exitCode: 258, detail: nil), 2),
-      (StopDocument(reason: "halted", exitCode: nil, detail: nil), 0),
-      (StopDocument(reason: "powered_off", exitCode: nil, detail: nil), 0),
-      (StopDocument(reason: "reset", exitCode: nil, detail: nil), 0),
-      (StopDocument(reason: "crashed", exitCode: nil, detail: "triple fault"), 1),
-      (StopDocument(reason: "killed", exitCode: nil, detail: nil), 1),
-      (nil, 1),
-    ] as [(StopDocument?, Int32)])
-  func endsAConsoleAsTheGuestEnds(stop: StopDocument?, status: Int32) {
-    #expect(ConsoleCommand.exitCode(stop).rawValue == status)
-  }
-
-  @Test(
-    arguments: [
-      ("exited", 0, 0), ("exited", 7, 7), ("exited", 256, 0), ("halted", nil, 0),
-      ("powered_off", nil, 0), ("reset", nil, 0), ("deadline", nil, 124),
+      ("exited", 0, 0), ("exited", 7, 7), ("exited", 258, 2), ("halted", nil, 0),
+      ("powered_off", nil, 0), ("reset", nil, 123), ("deadline", nil, 124),
       ("crashed", nil, 125), ("killed", nil, 137), (nil, nil, 137),
     ] as [(String?, Int?, Int32)])
-  func endsARunAsTheGuestEnds(outcome: String?, code: Int?, status: Int32) {
-    #expect(RunCommand.exitCode(outcome, code).rawValue == status)
+  func endsAsTheGuestEnds(outcome: String?, code: Int?, status: Int32) {
+    #expect(GuestOutcome.exitCode(outcome, code).rawValue == status)
+  }
+
+  @Test func canTakeAResetForSuccess() throws {
+    let command = try #require(VMPoolCommand.parseAsRoot(["run", "p", "--reset-ok"]) as? RunCommand)
+    #expect(command.exitCode("reset", nil).rawValue == 0)
+    #expect(command.exitCode("crashed", nil).rawValue == 125)
   }
 }

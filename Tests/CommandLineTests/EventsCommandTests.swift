@@ -1,5 +1,6 @@
 import APIClient
 import APIModel
+import CommandLineSupport
 import Testing
 
 @testable import vmpool

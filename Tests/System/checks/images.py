@@ -1,10 +1,14 @@
 """Images: how their bytes come in, are kept, used and deleted."""
+import fcntl
 import hashlib
 import json
 import os
 import re
 import signal
 import socket
+import stat
+import struct
+import subprocess
 import time
 
 from testbed import processes
@@ -52,9 +56,6 @@ def interrupt(address, path, head, data):
 
 
 def unsent(plain):
-    import fcntl
-    import struct
-
     return struct.unpack("i", fcntl.ioctl(plain.fileno(), 0x5411, b"\0" * 4))[0]
 
 
@@ -255,7 +256,7 @@ def command_line():
         out = processes.scratch_directory("pull") / "out"
         vmpool("images", "pull", "disk", "-o", out)
         equal(out.read_bytes(), data, "what was pulled")
-        expect(digest(data) in vmpool("images", "disk"), "the details of an image")
+        expect(digest(data) in vmpool("images", "show", "disk"), "the details of an image")
         vmpool("images", "pull", "spin", status=1)
         vmpool("images", "rm", "seven", "seven-times", "disk")
         vmpool("images", "rm", "disk", status=2)
@@ -265,3 +266,116 @@ def command_line():
         equal((local.returncode, json.loads(local.stdout)["digest"]), (0, digest(EXIT7)), "inspect")
         local = processes.run([processes.BINARIES / "vmpool", "images", "inspect", extra])
         equal((local.returncode, "kind" in local.stderr), (1, True), f"inspect of what is none: {local.stderr}")
+
+
+FLAT_WORDS = ("--kind", "flat", "--mode", "long64_ring3")
+
+
+def client_of(daemon):
+    """Runs vmpool; what it printed, on stdout and on stderr."""
+
+    def vmpool(*words, status=0, **options):
+        options = {"text": True, **options}
+        result = processes.run([processes.BINARIES / "vmpool", *words, "--server", daemon.url], **options)
+        equal(result.returncode, status, f"the exit status of vmpool {words}: {result.stdout}{result.stderr}")
+        return result.stdout, result.stderr
+
+    return vmpool
+
+
+@check("vmpool images push names kernels by their versions, and never replaces one in silence")
+def names():
+    folder = processes.scratch_directory("names")
+    (folder / "other").mkdir()
+    kernels = [folder / f"vmlinuz-6.1.0-{number}-cloud-amd64" for number in (18, 25, 26)]
+    for number, kernel in enumerate(kernels):
+        kernel.write_bytes(bytes([0xB0, number, 0xE6, 0xF4]))
+    same = folder / "other" / kernels[0].name
+    same.write_bytes(EXIT7)
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        pushed = vmpool("images", "push", *kernels, *FLAT_WORDS, "-q")[0].split()
+        equal(pushed, [kernel.name.replace(".", "-") for kernel in kernels], "the names")
+        said = vmpool("images", "push", kernels[0], same, *FLAT_WORDS, status=64)[1]
+        expect("would both be called" in said and "--name" in said, said)
+        equal(vmpool("images", "push", kernels[0], *FLAT_WORDS, "--name", "other")[1], "", "what is said of a new one")
+        said = vmpool("images", "push", same, *FLAT_WORDS, "--name", "other")[1]
+        expect("other was there, and is replaced" in said, said)
+
+
+@check("vmpool images push takes stdin and pipes, and pull writes to stdout, pipes and devices")
+def streams():
+    folder = processes.scratch_directory("streams")
+    data = some_bytes(2 * MIB)
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        vmpool("images", "push", "-", "--name", "piped", *FLAT_WORDS, input=data, text=False)
+        server = f"{processes.BINARIES}/vmpool --server {daemon.url}"
+        script = f"{server} images push <(cat {file_of(data)}) --name process {' '.join(FLAT_WORDS)}"
+        result = processes.run(["bash", "-c", script])
+        equal(result.returncode, 0, f"process substitution: {result.stderr}")
+        result = processes.run(["bash", "-c", script.replace("--name process", "")])
+        equal((result.returncode, "--name" in result.stderr), (64, True), "a pipe without a name")
+        vmpool("images", "push", "-", *FLAT_WORDS, status=64)
+        vmpool("images", "push", folder, *FLAT_WORDS, "--name", "folder", status=66)
+        for name in ("piped", "process"):
+            out = vmpool("images", "pull", name, "-o", "-", text=False)[0]
+            equal(out, data, f"{name} on stdout")
+        result = processes.run(["bash", "-c", f"{server} images pull piped -o >(sha256sum >{folder}/sum; touch {folder}/done)"])
+        equal(result.returncode, 0, f"a pipe: {result.stderr}")
+        eventually("the pipe was read", (folder / "done").exists)
+        expect((folder / "sum").read_text().startswith(digest(data).removeprefix("sha256:")), "what the pipe got")
+
+        # A device stays what it is, and so does a symbolic link.
+        device = folder / "null"
+        if os.geteuid() == 0:
+            os.mknod(device, 0o20666, os.stat("/dev/null").st_rdev)
+            vmpool("images", "pull", "piped", "-o", device)
+            expect(stat.S_ISCHR(device.stat().st_mode), "the device was replaced by a file")
+        vmpool("images", "pull", "piped", "-o", "/dev/full", status=74)
+        target, link = folder / "target", folder / "link"
+        target.write_bytes(b"old")
+        link.symlink_to("target")
+        vmpool("images", "pull", "piped", "-o", link)
+        equal((link.is_symlink(), target.read_bytes()), (True, data), "what a link points to")
+        vmpool("images", "pull", "piped", "-o", folder / "none" / "file", status=74)
+        expect(not list(folder.glob("*.part")), "parts that are left")
+
+
+@check("vmpool blobs lists, deletes and prunes what no image uses")
+def blobs():
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        vmpool("images", "push", file_of(EXIT7, "seven"), *FLAT_WORDS)
+        unused = [some_bytes(1000, seed) for seed in range(3)]
+        for data in unused:
+            equal(curl("-T", file_of(data), f"{daemon.url}/v1/blobs/{digest(data)}")[0], 201, "uploading a blob")
+        listed = vmpool("blobs")[0]
+        expect(digest(EXIT7)[:19] in listed and "seven" in listed and len(listed.splitlines()) == 5, listed)
+        vmpool("blobs", "rm", digest(unused[0])[7:19])
+        vmpool("blobs", "rm", digest(unused[0]), status=2)
+        vmpool("blobs", "rm", digest(EXIT7), status=1)
+        shown = vmpool("blobs", "prune", "--dry-run")[0]
+        equal(len(shown.splitlines()), 3, "the blobs that would go, and a heading")
+        vmpool("blobs", "prune", status=64, stdin=subprocess.DEVNULL)
+        said = vmpool("blobs", "prune", "--yes")[1]
+        expect("deleted 2 blobs" in said, said)
+        equal(vmpool("blobs", "-q")[0], digest(EXIT7) + "\n", "the blobs that are left")
+        expect("every blob is used" in vmpool("blobs", "prune")[1], "pruning nothing")
+
+
+@check("--append adds words to the default command line of an image's kind, and to an image's own")
+def append():
+    # A Multiboot kernel that exits at once; its command line is kept all the same.
+    code = processes.scratch_directory("append") / "kernel"
+    magic, flags, base = 0x1BADB002, 1 << 16, 0x200000
+    header = struct.pack("<8I", magic, flags, -(magic + flags) & 0xFFFFFFFF, base, base, 0, 0, base + 32)
+    code.write_bytes(header + bytes.fromhex("b007e6f4"))
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        manifest = lambda *words: json.loads(vmpool("images", "push", code, *words, "--json")[0])["items"][0]["manifest"]
+        equal(manifest("--command-line", "a b")["command_line"], "a b", "--command-line")
+        equal(manifest("--append", "c")["command_line"], "c", "--append where the kind has no default")
+        vmpool("images", "push", code, "--append", "c", "--command-line", "d", status=64)
+        vmpool("pools", "set", "kernels", "--image", "kernel", "--ready", "1", "--memory", "4")
+        vmpool("run", "kernels", "--append", "d", "--wait", "20s", status=7)

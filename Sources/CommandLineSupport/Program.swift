@@ -1,0 +1,61 @@
+public import ArgumentParser
+import Glibc
+
+/// What every command-line program of the project does before and after its command.
+public enum Program {
+  /// The release that this program is part of.
+  public static let version = "0.1.0"
+
+  /// Parses the arguments, runs the command, and ends the process with its exit status.
+  ///
+  /// Every text goes out through ``StandardOutput``, help and version included: a stdout that cannot be written is exit
+  /// status 74 (EX_IOERR of sysexits.h). `explain` may add a line to a parser's error, or replace it.
+  public static func run(
+    _ root: any ParsableCommand.Type, explain: (_ error: any Error, _ message: String) -> String = { $1 }
+  ) -> Never {
+    StandardDescriptors.reserve()
+    do {
+      var command = try root.parseAsRoot()
+      try command.run()
+    } catch {
+      exit(end(root, error, explain))
+    }
+    exit(EXIT_SUCCESS)
+  }
+
+  private static func end(
+    _ root: any ParsableCommand.Type, _ error: any Error, _ explain: (any Error, String) -> String
+  ) -> Int32 {
+    if let failure = error as? Failure {
+      StandardError.complain(failure.message)
+      return failure.status.rawValue
+    }
+    let status = root.exitCode(for: error)
+    let text = root.fullMessage(for: error)
+    if text.isEmpty { return status.rawValue }
+    guard status == .success else {
+      StandardError.write(explain(error, text) + "\n")
+      return status.rawValue
+    }
+    do {
+      try StandardOutput.print(text)
+    } catch {
+      return root.exitCode(for: error).rawValue
+    }
+    return status.rawValue
+  }
+}
+
+/// Descriptors 0 to 2.
+enum StandardDescriptors {
+  /// Occupies those that are closed, so that no socket and no file gets their number, and a message never lands there.
+  ///
+  /// Each is opened the wrong way round: reading from a stdin that was closed fails, and so does writing to a stdout.
+  static func reserve() {
+    for (descriptor, mode) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY)]
+    where fcntl(descriptor, F_GETFD) < 0 {
+      // Safe: the string is a constant. The lowest free number is the one that was found closed.
+      _ = unsafe open("/dev/null", mode)
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import APIClient
+import ArgumentParser
+import CommandLineSupport
+
+struct ContextCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "context", abstract: "Give servers names, and choose the one that commands speak to.",
+    discussion: """
+      Names stand in ~/.config/vmpool/config.json, or where $VMPOOL_CONFIG says. The server of a command is that of \
+      --server, else --context, else $VMPOOL_SERVER, else $VMPOOL_CONTEXT, else the context in use, else \
+      http://127.0.0.1:8080.
+      """,
+    subcommands: [List.self, Set.self, Use.self, Remove.self], defaultSubcommand: List.self)
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "List the contexts; a star marks the one in use.", aliases: ["ls"])
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var quiet: QuietOptions
+
+    func run() throws {
+      let file = try ContextFile.read()
+      let items = file.contexts.sorted { $0.key < $1.key }.map {
+        ContextDocument(name: $0.key, server: $0.value.server, current: $0.key == file.current)
+      }
+      try output.show(list: items, of: "contexts", quiet: quiet.quiet) { items in
+        var table = Table([.init(""), .init("NAME"), .init("SERVER", mayShrink: true)])
+        for item in items { table.add([item.current ? "*" : " ", item.name, item.server]) }
+        return table
+      }
+    }
+  }
+
+  struct Set: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Give a server a name, or a name another server.",
+      discussion: "The first context that is set is in use from then on.")
+
+    @Argument(help: "The context's name.", completion: Completions.contexts)
+    var name: String
+
+    @Argument(help: ArgumentHelp("The server: http://host:port, host:port or unix:/path.", valueName: "endpoint"))
+    var server: String
+
+    func validate() throws {
+      if name.isEmpty || name.contains("/") || name.hasPrefix("-") {
+        throw ValidationError("\(name.debugDescription) is no name for a context.")
+      }
+      do { _ = try Endpoint(server) } catch { throw ValidationError("\(error).") }
+    }
+
+    func run() throws {
+      var file = try ContextFile.read()
+      file.contexts[name] = ContextFile.Context(server: server)
+      if file.current == nil { file.current = name }
+      try file.write()
+    }
+  }
+
+  struct Use: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Choose the context that commands use from now on.")
+
+    @Argument(help: "The context's name.", completion: Completions.contexts)
+    var name: String
+
+    func run() throws {
+      var file = try ContextFile.read()
+      guard file.contexts[name] != nil else { throw unknownContext(name, in: file) }
+      file.current = name
+      try file.write()
+    }
+  }
+
+  struct Remove: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "rm", abstract: "Forget contexts.")
+
+    @Argument(help: ArgumentHelp("The contexts' names.", valueName: "name"), completion: Completions.contexts)
+    var names: [String]
+
+    func run() throws {
+      var file = try ContextFile.read()
+      for name in names {
+        guard file.contexts.removeValue(forKey: name) != nil else { throw unknownContext(name, in: file) }
+        if file.current == name { file.current = nil }
+      }
+      try file.write()
+    }
+  }
+}
+
+/// What `vmpool context ls` shows of a context.
+private struct ContextDocument: Identified {
+  var name: String
+  var server: String
+  var current: Bool
+
+  var identity: String { name }
+}
+
+/// Reports that there is no such context; exit status 2.
+func unknownContext(_ name: String, in file: ContextFile) -> ExitCode {
+  let near = nearest(to: name, in: file.contexts.keys).map { "; did you mean \($0)?" }
+  StandardError.complain("there is no context \(name)" + (near ?? "; `vmpool context ls` lists them"))
+  return ExitCode(2)
+}

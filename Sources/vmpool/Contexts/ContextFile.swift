@@ -1,0 +1,68 @@
+import ArgumentParser
+import CommandLineSupport
+import Glibc
+import JSONCodec
+
+/// The user's servers by name: `~/.config/vmpool/config.json`.
+///
+///     {"current": "lab", "contexts": {"lab": {"server": "http://10.0.0.5:8080"}}}
+struct ContextFile: Codable, Equatable {
+  struct Context: Codable, Equatable { var server: String }
+
+  /// The name of the context that is used where the command line and the environment name no server.
+  var current: String?
+  var contexts: [String: Context] = [:]
+
+  /// Where the file is: $VMPOOL_CONFIG, else `vmpool/config.json` below $XDG_CONFIG_HOME, else below `~/.config`. nil
+  /// where there is no home directory.
+  static var path: String? {
+    if let path = environment("VMPOOL_CONFIG") { return path }
+    if let folder = environment("XDG_CONFIG_HOME") { return folder + "/vmpool/config.json" }
+    return environment("HOME").map { $0 + "/.config/vmpool/config.json" }
+  }
+
+  /// The file's contents; no contexts where there is no file. Throws where it cannot be read (66) or is wrong (65).
+  static func read() throws(ExitCode) -> ContextFile {
+    // Safe: the string is passed as a C string for the call.
+    guard let path, unsafe access(path, F_OK) == 0 || errno != ENOENT else { return ContextFile() }
+    let bytes = try contents(of: path)
+    do {
+      return try JSON.decode(ContextFile.self, from: bytes)
+    } catch {
+      StandardError.complain("\(path) is wrong: \(error)")
+      throw ExitCode(65)
+    }
+  }
+
+  /// Replaces the file in one step, and makes its folder.
+  func write() throws {
+    guard let path = Self.path else { throw ValidationError("There is no home directory; set VMPOOL_CONFIG.") }
+    let bytes = try JSON.encodePretty(self) + [0x0A]
+    Self.makeFolders(of: path)
+    let partial = path + ".new"
+    // Safe, here and below: strings live for their calls. Servers' names are nobody else's business.
+    let file = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    let isWritten = file >= 0 && writeAll(bytes, to: file)
+    let number = errno
+    if file >= 0 { close(file) }
+    guard isWritten, unsafe rename(partial, path) == 0 else {
+      StandardError.complain("\(path) cannot be written: \(errorText(isWritten ? errno : number))")
+      throw ExitCode(73)
+    }
+  }
+
+  private static func makeFolders(of path: String) {
+    for index in path.indices where path[index] == "/" && index > path.startIndex {
+      // Safe: the string lives for the call. Opening the file reports what goes wrong here.
+      _ = unsafe mkdir(String(path[..<index]), 0o700)
+    }
+  }
+}
+
+/// The value of an environment variable; nil where it is not set, or empty.
+func environment(_ name: String) -> String? {
+  // Safe: the program has one thread and changes no variable; the text is copied at once.
+  guard let value = unsafe getenv(name) else { return nil }
+  let text = unsafe String(cString: value)
+  return text.isEmpty ? nil : text
+}

@@ -1,0 +1,87 @@
+import ArgumentParser
+import CommandLineSupport
+import Digests
+import Glibc
+import GuestImages
+import LinuxSupport
+import SystemPackage
+
+/// A file of this machine with its digest.
+struct ImageFile {
+  let path: String
+  let file: ReadableFile
+  let digest: SHA256Digest
+  /// False for a pipe, a device or stdin, whose bytes were copied: they can be read once, and an image's digest has to
+  /// be known before it is sent.
+  let isRegular: Bool
+
+  /// Reads all of it; `-` is stdin. Reports a file that cannot be read, and throws exit status 66.
+  init(_ path: String) throws(ExitCode) {
+    self.path = path
+    do {
+      (file, isRegular) = try Self.open(path)
+      digest = try Self.digest(of: file)
+    } catch {
+      StandardError.complain("\(path == "-" ? "stdin" : path) cannot be read: \(error)")
+      throw ExitCode(66)
+    }
+  }
+
+  /// The file as a part of an image.
+  var part: ImagePart { ImagePart(FileBytes(file, identity: digest.description)) }
+
+  private static func open(_ path: String) throws(Errno) -> (ReadableFile, isRegular: Bool) {
+    if path == "-" { return try open(STDIN_FILENO) }
+    // Safe: the string lives for the call.
+    let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+    defer { close(descriptor) }
+    return try open(descriptor)
+  }
+
+  private static func open(_ descriptor: Int32) throws(Errno) -> (ReadableFile, isRegular: Bool) {
+    var status = stat()
+    // Safe: a local, filled by the call.
+    guard unsafe fstat(descriptor, &status) == 0 else { throw Errno(rawValue: errno) }
+    if status.st_mode & S_IFMT == S_IFDIR { throw .isDirectory }
+    if status.st_mode & S_IFMT != S_IFREG { return (try copy(of: descriptor), false) }
+    let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+    return (try ReadableFile(OwnedDescriptor(result: own < 0 ? -errno : own)), true)
+  }
+
+  /// What is left in a pipe or a device, in a file without a name, in $TMPDIR.
+  private static func copy(of descriptor: Int32) throws(Errno) -> ReadableFile {
+    // /var/tmp is for large files.
+    let (path, result) = openTemporaryFile(in: environment("TMPDIR") ?? "/var/tmp")
+    let copy = try OwnedDescriptor(result: result < 0 ? -errno : result)
+    // Safe: the string lives for the call.
+    _ = unsafe unlink(path)
+    while true {
+      // Safe: the buffer has room for as much as is asked for, and the count is what was filled.
+      var count = 0
+      let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 256 << 10) { buffer, filled in
+        count = unsafe read(descriptor, buffer.baseAddress, 256 << 10)
+        filled = max(0, count)
+      }
+      if count < 0 && errno == EINTR { continue }
+      guard count >= 0 else { throw Errno(rawValue: errno) }
+      if count == 0 { return try ReadableFile(copy) }
+      guard writeAll(bytes, to: copy.rawValue) else { throw Errno(rawValue: errno) }
+    }
+  }
+
+  private static func digest(of file: ReadableFile) throws(Errno) -> SHA256Digest {
+    var hasher = SHA256Hasher()
+    var buffer = [UInt8](repeating: 0, count: 256 << 10)
+    var offset: UInt64 = 0
+    while true {
+      var span = buffer.mutableSpan
+      // Safe: any bytes that are written are valid elements.
+      var target = unsafe span.mutableBytes
+      let count = try file.read(at: offset, into: &target)
+      if count == 0 { return hasher.digest() }
+      hasher.update(unsafe buffer.span.bytes.extracting(first: count))
+      offset += UInt64(count)
+    }
+  }
+}

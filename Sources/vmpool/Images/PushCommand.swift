@@ -1,0 +1,136 @@
+import APIClient
+import APIModel
+import ArgumentParser
+import CommandLineSupport
+import GuestImages
+
+extension ImagesCommand {
+  struct Push: DocumentCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "push", abstract: "Upload images.",
+      discussion: """
+        Bytes that the server has are not sent again, and an upload that was interrupted goes on where it was. An image \
+        gets its file's name, in lower case and without an ending such as .elf or .bin, unless --name gives another. An \
+        image that replaces another is reported on stderr. A pipe, or - for stdin, needs --name: \
+        `make-kernel | vmpool images push - --name kernel`.
+        Ends with 66 when a file cannot be read.
+        """)
+
+    @OptionGroup var server: ServerOptions
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var quiet: QuietOptions
+    @OptionGroup var image: ImageOptions
+
+    @Option(help: "The image's name.", completion: Completions.storedImages)
+    var name: String?
+
+    @Argument(
+      help: ArgumentHelp("The files: kernels, or other images' main parts; - for stdin.", valueName: "file"),
+      completion: .file())
+    var paths: [String]
+
+    func validate() throws {
+      guard paths.count == 1 || (name == nil && !image.isOfOneImage) else {
+        throw ValidationError("--name, --initramfs, --block and --entry are for one image; give one file.")
+      }
+      if name == nil && paths.contains("-") { throw ValidationError("stdin has no name; give --name.") }
+      guard image.inputs(paths).count(where: { $0 == "-" }) <= 1 else {
+        throw ValidationError("stdin can be read once; give - once.")
+      }
+      try Self.checkNames(paths)
+    }
+
+    /// Two files of one name would replace each other.
+    private static func checkNames(_ paths: [String]) throws {
+      let byName = Dictionary(grouping: paths, by: ImageName.of(path:))
+      guard let (name, same) = byName.sorted(by: { $0.key < $1.key }).first(where: { $0.value.count > 1 }) else {
+        return
+      }
+      throw ValidationError(
+        "\(same.joined(separator: " and ")) would both be called \(name); push them one by one with --name.")
+    }
+
+    func run(_ client: VMPoolClient) throws {
+      // Before anything is sent: a later file that cannot be read, or has no name, stops them all.
+      let files = try paths.map { path throws(ExitCode) in try ImageFile(path) }
+      for file in files where name == nil && !file.isRegular {
+        throw ValidationError("\(file.path) is a pipe, which has no name; give --name.")
+      }
+      var images: [ImageDocument] = []
+      for file in files { images.append(try push(file, client)) }
+      try output.show(list: images, of: "images", quiet: quiet.quiet, ImagesCommand.table)
+    }
+
+    private func push(_ file: ImageFile, _ client: VMPoolClient) throws -> ImageDocument {
+      let initramfs = try image.initramfs.map { path throws(ExitCode) in try ImageFile(path) }
+      let blocks = try image.blocks.map { (name: $0.name, file: try ImageFile($0.path)) }
+      let commandLine = try commandLine(of: file, initramfs: initramfs, blocks: blocks)
+      try upload(file, client)
+      if let initramfs { try upload(initramfs, client) }
+      for block in blocks { try upload(block.file, client) }
+      let digests = Dictionary(uniqueKeysWithValues: blocks.map { ($0.name, $0.file.digest.description) })
+      let name = name ?? ImageName.of(path: file.path)
+      let stored = try client.putImage(
+        name,
+        ImageManifestDocument(
+          kind: image.kind, kernel: file.digest.description, initramfs: initramfs?.digest.description,
+          commandLine: commandLine, block: digests.isEmpty ? nil : digests, mode: image.mode,
+          loadAddress: image.loadAddress, entry: image.entry))
+      if stored.isReplaced { StandardError.complain("\(name) was there, and is replaced") }
+      return stored.image
+    }
+
+    /// The image's own command line: with `--append`, the default of its kind and the words.
+    private func commandLine(
+      of file: ImageFile, initramfs: ImageFile?, blocks: [(name: String, file: ImageFile)]
+    ) throws -> String? {
+      guard let append = image.append else { return image.commandLine }
+      var kind = image.kind.flatMap { GuestKind(rawValue: $0) }
+      if kind == nil {
+        var parts = ImageParts(main: file.part, commandLine: nil, flat: try image.placement())
+        parts.initramfs = initramfs?.part
+        for block in blocks { parts.blocks[block.name] = block.file.part }
+        // The server says what is wrong with an image that is none.
+        kind = try? GuestImage(name: "image", parts).description.kind
+      }
+      return [kind?.defaultCommandLine, append].compactMap(\.self).joined(separator: " ")
+    }
+
+    private func upload(_ file: ImageFile, _ client: VMPoolClient) throws {
+      let (digest, size) = (file.digest.description, Int(clamping: file.file.size))
+      guard let start = try client.missingOffset(ofBlob: digest) else { return }
+      var offset = start < size ? start : 0
+      var progress = TransferLine(file.path, size: size)
+      defer { progress.clear() }
+      _ = try client.putBlob(digest, size: size, from: offset) { target in
+        guard let count = try? file.file.read(at: UInt64(offset), into: &target) else { return 0 }
+        offset += count
+        progress.show(offset)
+        return count
+      }
+    }
+  }
+}
+
+/// Names of images that are not given.
+enum ImageName {
+  /// Endings that say a file's format, and nothing of its name. What follows a dot otherwise, such as the version of
+  /// `vmlinuz-6.1.0-18-amd64`, is kept.
+  private static let endings: Set<String> = [
+    "elf", "elf32", "elf64", "bin", "img", "raw", "exe", "efi", "hvt", "spt", "kernel", "ko", "iso", "o", "out", "flat",
+    "gz", "xz", "zst", "bz2", "lz4",
+  ]
+
+  /// The name for a file's image: its last component in lower case, without known endings, other characters than
+  /// letters and digits as dashes.
+  static func of(path: String) -> String {
+    var stem = path.split(separator: "/").last ?? path[...]
+    while let dot = stem.lastIndex(of: "."), dot > stem.startIndex,
+      endings.contains(stem[stem.index(after: dot)...].lowercased())
+    {
+      stem = stem[..<dot]
+    }
+    let text = String(stem.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }.prefix(63))
+    return text.first?.isLetter == true ? text : String(("image-" + text).prefix(63))
+  }
+}

@@ -1,0 +1,107 @@
+import APIClient
+import APIModel
+import ArgumentParser
+import CommandLineSupport
+import ServerConfiguration
+
+extension PoolsCommand {
+  struct Apply: DocumentCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "apply", abstract: "Make the server's pools those of a file.",
+      discussion: """
+        The file has the form of the server's configuration file (`vmpoold check-config` checks it):
+
+          pools:
+            build:
+              image: hello
+              ready: {min: 2, max: 4}
+              max_vms: 16
+
+        Shows first what will change, and asks. A pool that another client changes in between is left as it is, and the \
+        exit status is 1; so is one that the server's own file declares. Ends with 65 when the file is wrong.
+        """)
+
+    @OptionGroup var server: ServerOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(
+      name: [.short, .customLong("file")], help: ArgumentHelp("The file, or - for stdin.", valueName: "file"),
+      completion: .file(extensions: ["yaml", "yml"]))
+    var file: String
+
+    @Flag(help: "Delete the pools that the file does not declare, except those of the server's own file.")
+    var prune = false
+
+    @Flag(help: "Show what would change, and change nothing.")
+    var dryRun = false
+
+    @Flag(name: .shortAndLong, help: "Do not ask.")
+    var yes = false
+
+    func run(_ client: VMPoolClient) throws {
+      let wanted = try declarations()
+      let plan = PoolPlan(wanted, present: try present(wanted, client), prune: prune)
+      if output.json || !plan.steps.isEmpty { try show(PlanDocument(pools: plan.steps)) { _ in plan.text } }
+      if plan.steps.contains(where: { $0.action == .refuse }) { throw ExitCode(1) }
+      if plan.isEmpty || dryRun { return }
+      try ask()
+      try carryOut(plan, client)
+    }
+
+    private func declarations() throws -> [PoolDeclaration] {
+      do throws(ConfigurationError) {
+        return try ConfigurationFile(path: file == "-" ? "/dev/stdin" : file).pools
+      } catch {
+        for line in error.lines { StandardError.complain(line) }
+        if case .cannotRead = error { throw ExitCode(66) }
+        throw ExitCode(65)
+      }
+    }
+
+    /// The server's pools that the plan depends on.
+    private func present(_ wanted: [PoolDeclaration], _ client: VMPoolClient) throws -> [PoolPlan.Present] {
+      try client.pools().filter { pool in prune || wanted.contains { $0.name == pool.name } }.compactMap { pool in
+        do {
+          return try client.taggedPool(pool.name)
+        } catch APIError.problem(let problem) where problem.status == 404 {
+          // Deleted since it was listed.
+          return nil
+        }
+      }
+    }
+
+    private func ask() throws {
+      if yes { return }
+      guard isTerminal else { throw ValidationError("There is no terminal to ask on; give --yes or --dry-run.") }
+      guard confirms("Change the pools?") else {
+        StandardError.complain("nothing was changed")
+        throw ExitCode(1)
+      }
+    }
+
+    private func carryOut(_ plan: PoolPlan, _ client: VMPoolClient) throws {
+      let steps = Dictionary(uniqueKeysWithValues: plan.steps.map { ($0.name, $0) })
+      let failure = try forEach(plan.steps.map(\.name), client) { name in
+        guard let step = steps[name] else { return }
+        do {
+          try carryOut(step, client)
+        } catch APIError.problem(let problem) where problem.type == "/problems/precondition-failed" {
+          throw Failure(
+            "The pool \(name) was changed by another client meanwhile, and is left as it is; apply again.", status: 1)
+        }
+      }
+      if let failure { throw failure }
+    }
+
+    private func carryOut(_ step: PoolPlan.Step, _ client: VMPoolClient) throws(APIError) {
+      switch step.action {
+      case .keep, .refuse: break
+      case .create, .change:
+        if let settings = step.settings { _ = try client.putPool(step.name, settings.document, if: step.condition) }
+      case .delete: if let rest = try client.deletePool(step.name, if: step.condition) { reportLeases(of: rest) }
+      }
+    }
+  }
+
+  private struct PlanDocument: Encodable { var pools: [PoolPlan.Step] }
+}

@@ -1,0 +1,184 @@
+import APIClient
+import APIModel
+import CommandLineSupport
+import ServerConfiguration
+
+/// A pool's declaration with every default filled in, so that two of them can be compared.
+struct PoolSettings: Equatable {
+  var image: String
+  var vcpus = 1
+  /// nil is the server's default, which depends on the image.
+  var memoryMiB: Int?
+  var ready = ReadyRange(1)
+  var maxVMs: Int?
+  var deadlineMS: Int?
+  var refillConcurrency: Int?
+  var paused = false
+  var probeIntervalMS: Int?
+
+  init(_ pool: PoolDocument) {
+    image = pool.image
+    vcpus = pool.vcpus
+    memoryMiB = pool.memoryMiB
+    ready = pool.ready
+    maxVMs = pool.maxVMs
+    deadlineMS = pool.deadlineMS
+    refillConcurrency = pool.refill.concurrency
+    paused = pool.paused
+    probeIntervalMS = pool.probeIntervalMS
+  }
+
+  init(_ pool: PoolDeclaration) {
+    image = pool.image
+    vcpus = pool.vcpus ?? vcpus
+    memoryMiB = pool.memoryMiB
+    ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ready
+    maxVMs = pool.maxVMs
+    deadlineMS = pool.deadlineMS
+    refillConcurrency = pool.refillConcurrency
+    paused = pool.paused ?? paused
+    probeIntervalMS = pool.probeIntervalMS
+  }
+
+  private init(image: String) { self.image = image }
+
+  /// The members that differ from their defaults, and image and ready.
+  var notable: [(name: String, value: String)] {
+    let standard = PoolSettings(image: image)
+    return zip(members, standard.members).compactMap { own, other in
+      own.value == other.value && !["image", "ready"].contains(own.name) ? nil : own
+    }
+  }
+
+  var document: DeclarePoolDocument {
+    DeclarePoolDocument(
+      image: image, vcpus: vcpus, memoryMiB: memoryMiB, ready: ready, maxVMs: maxVMs, deadlineMS: deadlineMS,
+      refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
+      probeIntervalMS: probeIntervalMS)
+  }
+
+  /// The declaration as a configuration file: what `vmpool pools apply` and the server read.
+  func yaml(name: String) -> String {
+    let isLeftOut = { (member: (name: String, value: String)) in
+      ["none", "default"].contains(member.value) || member == ("paused", "false")
+    }
+    let lines = members.filter { !isLeftOut($0) }.map { member in
+      // The one member of a member.
+      member.name == "refill.concurrency"
+        ? "    refill: {concurrency: \(member.value)}" : "    \(member.name): \(member.value)"
+    }
+    return (["pools:", "  \(name):"] + lines).joined(separator: "\n")
+  }
+
+  /// Each member as a configuration file writes it.
+  var members: [(name: String, value: String)] {
+    func orNone(_ number: Int?) -> String { number.map { "\($0)" } ?? "none" }
+    return [
+      ("image", image), ("vcpus", "\(vcpus)"), ("memory_mib", memoryMiB.map { "\($0)" } ?? "default"),
+      ("ready", ready.min == ready.max ? "\(ready.min)" : "{min: \(ready.min), max: \(ready.max)}"),
+      ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
+      ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
+      ("probe_interval_ms", orNone(probeIntervalMS)),
+    ]
+  }
+}
+
+/// The steps that make a server's pools those of a file.
+struct PoolPlan {
+  /// A pool as the server has it, and the ETag of its declaration.
+  typealias Present = (pool: PoolDocument, tag: String?)
+
+  enum Action: String, Encodable {
+    case create, change, keep, delete
+    /// The server's own configuration file says otherwise.
+    case refuse
+  }
+
+  /// A member that changes; `from` is nil where the pool is new.
+  struct Change: Encodable, Equatable {
+    var member: String
+    var from: String?
+    var to: String
+  }
+
+  struct Step {
+    var name: String
+    var action: Action
+    var changes: [Change] = []
+    /// The declaration to send.
+    var settings: PoolSettings?
+    var condition = VMPoolClient.PoolCondition.none
+    /// Leases that a deletion waits for.
+    var leased = 0
+  }
+
+  /// In the order of the file; then the deletions, by name.
+  let steps: [Step]
+
+  /// `present` are the server's pools. `prune` deletes those of them that neither the file nor the server's own declares.
+  init(_ wanted: [PoolDeclaration], present: [Present], prune: Bool) {
+    // One that is being deleted counts as gone: should it still be in the way, the server will say so.
+    let present = present.filter { !$0.pool.status.draining }
+    let byName = Dictionary(present.map { ($0.pool.name, $0) }) { first, _ in first }
+    let names = Set(wanted.map(\.name))
+    let surplus = present.filter { prune && $0.pool.source == "api" && !names.contains($0.pool.name) }
+    steps =
+      wanted.map { Self.step($0.name, PoolSettings($0), byName[$0.name]) }
+      + surplus.sorted { $0.pool.name < $1.pool.name }.map {
+        Step(
+          name: $0.pool.name, action: .delete, condition: Self.condition($0.tag), leased: $0.pool.status.leased)
+      }
+  }
+
+  private static func step(_ name: String, _ wanted: PoolSettings, _ present: Present?) -> Step {
+    guard let present else {
+      let changes = wanted.notable.map { Change(member: $0.name, from: nil, to: $0.value) }
+      return Step(name: name, action: .create, changes: changes, settings: wanted, condition: .absent)
+    }
+    let changes = zip(PoolSettings(present.pool).members, wanted.members).compactMap { old, new in
+      // A file that leaves the memory to the server changes none.
+      old.value == new.value || new.value == "default" ? nil : Change(member: new.name, from: old.value, to: new.value)
+    }
+    if changes.isEmpty { return Step(name: name, action: .keep) }
+    return Step(
+      name: name, action: present.pool.source == "file" ? .refuse : .change, changes: changes, settings: wanted,
+      condition: condition(present.tag))
+  }
+
+  private static func condition(_ tag: String?) -> VMPoolClient.PoolCondition {
+    tag.map { .unchanged(since: $0) } ?? .none
+  }
+
+  /// Whether every pool is as the file says.
+  var isEmpty: Bool { steps.allSatisfy { $0.action == .keep } }
+
+  /// A line for each pool, and one for each member that changes.
+  var text: String {
+    steps.flatMap { [$0.heading] + $0.changes.map(\.line) }.map(printable).joined(separator: "\n")
+  }
+}
+
+extension PoolPlan.Step: Encodable {
+  fileprivate var heading: String {
+    switch action {
+    case .create: "+ \(name): new"
+    case .change: "~ \(name): changed"
+    case .keep: "= \(name): unchanged"
+    case .delete: "- \(name): deleted" + (leased > 0 ? ", when its leases have ended: there are \(leased)" : "")
+    case .refuse: "! \(name): declared in the server's configuration file; change it there"
+    }
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var members = encoder.container(keyedBy: CodingKeys.self)
+    try members.encode(name, forKey: .name)
+    try members.encode(action, forKey: .action)
+    try members.encode(changes, forKey: .changes)
+  }
+
+  private enum CodingKeys: CodingKey { case name, action, changes }
+}
+
+extension PoolPlan.Change {
+  fileprivate var line: String { "    \(member): " + (from.map { "\($0) → " } ?? "") + to }
+}

@@ -1,0 +1,88 @@
+import APIClient
+import APIModel
+import Glibc
+
+/// The server's problems and the transport's failures, in the words of the command line.
+enum Advice {
+  /// What happened, and what to do next with this program.
+  static func text(_ error: APIError) -> String {
+    switch error {
+    case .problem(let problem): text(problem)
+    case .unreachable(let endpoint, let reason, let number): unreachable(endpoint, reason, number)
+    case .protocolViolation(let text): text
+    }
+  }
+
+  // MARK: - Problems
+
+  private static func text(_ problem: Problem) -> String {
+    let detail = withoutHTTP(problem.detail)
+    guard let option = problem.pointer.flatMap(option(of:)), !detail.contains(option) else { return detail }
+    return "\(option): \(detail)"
+  }
+
+  /// The sentence with the advice that speaks HTTP replaced by this program's commands.
+  ///
+  /// The server writes for its API's clients: `There is no pool x; GET /v1/pools lists them.`
+  static func withoutHTTP(_ detail: String) -> String {
+    var text = detail
+    for (phrase, command) in [
+      ("GET /v1/vms lists", "`vmpool vms` lists"), ("GET /v1/pools lists", "`vmpool pools` lists"),
+      ("GET /v1/images lists", "`vmpool images` lists"), ("GET /v1/leases lists", "`vmpool leases` lists"),
+      ("GET /v1/blobs lists", "`vmpool blobs` lists"), ("(wait_ms)", "(--wait)"),
+      (" is not as If-Match says", " was changed meanwhile"), ("GET it and try again", "Try again"),
+    ] {
+      text = text.replacing(phrase, with: command)
+    }
+    // What is left of that kind helps nobody who types commands.
+    return text.replacing(/[;,.] (GET|PUT|POST|PATCH|DELETE)( it)?( at)? \/[^ ]*[^.]*/, with: "")
+  }
+
+  /// The option that gives the member at a pointer (RFC 6901), where there is one.
+  static func option(of pointer: String) -> String? {
+    let parts = pointer.split(separator: "/").map(String.init)
+    guard let member = parts.first == "flat" ? parts.dropFirst().first : parts.first else { return nil }
+    return switch member {
+    case "memory_mib": "--memory"
+    case "code": "--flat"
+    case "labels": "--label"
+    case "environment": "--env"
+    case "refill": "--refill-concurrency"
+    case "input", "input_base64": "--input"
+    case "image", "vcpus", "ready", "max_vms", "deadline_ms", "probe_interval_ms", "paused", "ttl_ms", "wait_ms",
+      "timeout_ms", "command_line", "mode", "load_address", "entry", "kind", "initramfs", "block":
+      "--" + member.replacing(/_ms$/, with: "").replacing("_", with: "-")
+    default: nil
+    }
+  }
+
+  // MARK: - The transport
+
+  private static func unreachable(_ endpoint: String, _ reason: String, _ number: Int32?) -> String {
+    let socket = endpoint.hasPrefix("unix:") ? String(endpoint.dropFirst("unix:".count)) : nil
+    let advice: String? =
+      switch (number, socket) {
+      case (EACCES, let socket?): permission(socket)
+      case (ENOENT, _?): "there is no such socket; start vmpoold, or name its socket with --server"
+      case (ECONNREFUSED, _?): "the socket is there, but no server listens on it; start vmpoold"
+      case (ECONNREFUSED, nil): "nothing listens there; start vmpoold, or name another server with --server"
+      default: nil
+      }
+    return "\(endpoint) cannot be reached: \(advice ?? reason)"
+  }
+
+  /// Who may use a socket that this user may not.
+  private static func permission(_ socket: String) -> String {
+    var status = stat()
+    // Safe, here and below: the structure is a local, and the group's name is copied at once; there is one thread.
+    guard unsafe stat(socket, &status) == 0 else {
+      return "permission denied: this user may not look into the socket's folder"
+    }
+    guard let group = unsafe getgrgid(status.st_gid), let name = unsafe group.pointee.gr_name,
+      status.st_gid != 0, status.st_mode & S_IWGRP != 0
+    else { return "permission denied: only the socket's owner may use it; try sudo" }
+    let text = unsafe String(cString: name)
+    return "permission denied: the socket is for members of the group \(text); "
+      + "`sudo usermod -aG \(text) $USER`, then log in again"
+  }
+}

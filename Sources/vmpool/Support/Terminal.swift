@@ -1,0 +1,101 @@
+import CommandLineSupport
+import Glibc
+import Synchronization
+
+/// Whether stdin is a terminal.
+var isTerminal: Bool { isatty(STDIN_FILENO) == 1 }
+
+/// The signal that came during ``notingSignals(_:)``: SIGINT, SIGTERM, SIGHUP or SIGPIPE; nil for none.
+var arrivedSignal: Int32? {
+  let number = interruption.load(ordering: .relaxed)
+  return number == 0 ? nil : number
+}
+
+/// The signal handler sets it, the polling loops read it: nothing else passes between them, so no order is needed.
+private let interruption = Atomic<Int32>(0)
+
+private func noteSignal(_ number: Int32) { interruption.store(number, ordering: .relaxed) }
+
+/// Runs the body while signals that would end the program only set ``arrivedSignal``.
+func notingSignals<Result>(_ body: () throws -> Result) rethrows -> Result {
+  // The first use initialises it, which must not happen in the handler.
+  interruption.store(0, ordering: .relaxed)
+  // One that the parent had ignored stays so, as nohup(1) and shells' background jobs need it.
+  let signals = [SIGINT, SIGTERM, SIGHUP, SIGPIPE].filter { !isIgnored($0) }
+  for number in signals { _ = signal(number, noteSignal) }
+  defer { for number in signals { _ = signal(number, SIG_DFL) } }
+  return try body()
+}
+
+/// Whether the process ignores a signal.
+private func isIgnored(_ number: Int32) -> Bool {
+  var action = sigaction()
+  // Safe: the call fills the structure, a local. SIG_IGN is the address 1 in place of a function's.
+  guard unsafe sigaction(number, nil, &action) == 0 else { return false }
+  return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+}
+
+/// How a terminal passes keys on.
+enum TerminalMode {
+  /// Every key as it is typed, Ctrl-C included, without an echo; output as it is.
+  case raw
+  /// Every key as it is typed, without an echo; Ctrl-C is a signal as ever.
+  case keys
+}
+
+/// Runs the body with the terminal in that mode, and restores it afterwards, also when the body throws. Signals are
+/// noted meanwhile.
+func withTerminal<Result>(_ mode: TerminalMode, _ body: () throws -> Result) throws -> Result {
+  var before = termios()
+  // Safe, here and below: the structures are this function's own, and filled before they are used.
+  guard unsafe tcgetattr(STDIN_FILENO, &before) == 0 else { return try notingSignals(body) }
+  return try notingSignals {
+    var changed = before
+    switch mode {
+    case .raw: unsafe cfmakeraw(&changed)
+    case .keys: changed.c_lflag &= ~tcflag_t(ICANON | ECHO)
+    }
+    _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &changed)
+    defer { _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) }
+    return try body()
+  }
+}
+
+extension StandardOutput {
+  /// The terminal's width in characters; nil where stdout is no terminal.
+  static var width: Int? { isTerminal ? size.map { Int($0.ws_col) } : nil }
+
+  /// The terminal's height in lines; 24 where it does not say.
+  static var height: Int { size.map { Int($0.ws_row) } ?? 24 }
+
+  private static var size: winsize? {
+    var size = winsize()
+    // Safe: the kernel fills the structure, which is a local.
+    guard unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+      return nil
+    }
+    return size
+  }
+}
+
+/// Asks a question on stderr. True for yes.
+func confirms(_ question: String) -> Bool {
+  StandardError.write("\(question) [y/N] ")
+  return ["y", "yes"].contains(readLine()?.lowercased())
+}
+
+/// Waits until there is input, if `wanted`, or the time is over. True when there is input, or its end.
+func waitForInput(_ wanted: Bool, milliseconds: Int) -> Bool {
+  var request = pollfd(fd: wanted ? STDIN_FILENO : -1, events: Int16(POLLIN), revents: 0)
+  // Safe: one structure is given, and one is announced. A signal only ends the wait early.
+  return unsafe poll(&request, 1, Int32(clamping: milliseconds)) > 0
+}
+
+/// What stdin has now, up to `limit` bytes; nil at its end, or when it cannot be read.
+func readInput(atMost limit: Int) -> [UInt8]? {
+  // Safe: the buffer has room for `limit` bytes, and the count is what was filled.
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+    count = unsafe max(0, read(STDIN_FILENO, buffer.baseAddress, limit))
+  }
+  return bytes.isEmpty ? nil : bytes
+}

@@ -1,0 +1,87 @@
+import APIClient
+import APIModel
+import Testing
+
+@testable import vmpool
+
+@Suite struct AdviceTests {
+  @Test(arguments: [
+    ("There is no VM vm-1; GET /v1/vms lists them.", "There is no VM vm-1; `vmpool vms` lists them."),
+    ("There is no pool p; GET /v1/pools lists them.", "There is no pool p; `vmpool pools` lists them."),
+    ("There is no lease l; GET /v1/leases lists them.", "There is no lease l; `vmpool leases` lists them."),
+    ("There is no image i; GET /v1/images lists them.", "There is no image i; `vmpool images` lists them."),
+    ("There is no blob sha256:0; PUT it at /v1/blobs/sha256:0 first.", "There is no blob sha256:0."),
+    (
+      "None was ready; try again, wait longer (wait_ms), or less.",
+      "None was ready; try again, wait longer (--wait), or less."
+    ),
+    (
+      "The pool p is not as If-Match says: it is \"2\". GET it and try again.",
+      "The pool p was changed meanwhile: it is \"2\". Try again."
+    ), ("The VM is paused; resume it first.", "The VM is paused; resume it first."),
+  ])
+  func speaksOfCommandsAndNotOfHTTP(detail: String, text: String) {
+    #expect(Advice.withoutHTTP(detail) == text)
+  }
+
+  @Test(
+    arguments: [
+      ("/memory_mib", "--memory"), ("/vcpus", "--vcpus"), ("/ready/min", "--ready"), ("/max_vms", "--max-vms"),
+      ("/flat/code", "--flat"), ("/flat/load_address", "--load-address"), ("/ttl_ms", "--ttl"),
+      ("/environment", "--env"),
+      ("/refill/concurrency", "--refill-concurrency"), ("/block/disk", "--block"), ("/status", nil), ("", nil),
+    ] as [(String, String?)])
+  func namesTheOption(pointer: String, option: String?) {
+    #expect(Advice.option(of: pointer) == option)
+    let problem = Problem(type: "t", title: "t", status: 400, detail: "It is wrong.", pointer: pointer)
+    #expect(Advice.text(.problem(problem)) == (option.map { $0 + ": " } ?? "") + "It is wrong.")
+  }
+
+  @Test(arguments: [
+    ("shw", "show"), ("lst", "list"), ("sotp", "stop"), ("pusch", "push"), ("inspekt", "inspect"), ("stoop", "stop"),
+  ])
+  func findsWhatWasMeant(word: String, command: String) {
+    let words = ["show", "list", "stop", "start", "push", "pull", "inspect", "rm"]
+    #expect(nearest(to: word, in: words) == command)
+  }
+
+  @Test(arguments: ["frobnicate", "x", "abcd"]) func suggestsNothingFarFetched(word: String) {
+    #expect(nearest(to: word, in: ["show", "list", "stop", "inspect"]) == nil)
+  }
+
+  @Test func measuresDistances() {
+    for (a, b, distance) in [
+      ("", "", 0), ("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3),
+    ] {
+      #expect(editDistance(a, b) == distance)
+      #expect(editDistance(b, a) == distance)
+    }
+  }
+
+  private static let superfluous = "Error: Unexpected argument 'x'\nUsage: vmpool"
+
+  @Test(
+    arguments: [
+      (["stop", "vm-1"], "`vmpool vms stop`"), (["vms", "stp"], "`vmpool vms stop`"),
+      (["pools", "lst"], "`vmpool pools list`"),
+      (["--server", "h:1", "imags"], "`vmpool images`"), (["lease", "ls"], nil),
+      (["frobnicate"], "`vmpool --help` lists"),
+      (["images", "frobnicate"], "`vmpool images --help` lists"),
+    ] as [([String], String?)])
+  func explainsUnknownCommands(arguments: [String], hint: String?) {
+    let text = UsageHints.explain(Self.superfluous, arguments: arguments)
+    if let hint {
+      #expect(text.contains("There is no command") && text.contains(hint), "\(text)")
+    } else {
+      #expect(text == Self.superfluous)
+    }
+  }
+
+  @Test func explainsValuesThatBeginWithADash() {
+    let error = "Error: Missing value for '--command-line <text>'\nUsage: vmpool"
+    let text = UsageHints.explain(error, arguments: ["run", "p", "--command-line", "-x"])
+    #expect(
+      text.contains("--command-line=-VALUE") && text.hasPrefix(error.prefix(20)) && text.hasSuffix("Usage: vmpool"))
+    #expect(UsageHints.explain(error, arguments: ["run", "p", "--command-line"]) == error)
+  }
+}
