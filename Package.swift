@@ -100,7 +100,7 @@ let package = Package(
       name: "vmpoold",
       dependencies: [
         "ManagementAPI", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration", "MachineRuntime",
-        "VCPURuntime",
+        "VCPURuntime", "Metrics",
         "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
@@ -120,6 +120,7 @@ let package = Package(
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
+    tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),

@@ -32,6 +32,7 @@ GROUPS = [
     "metrics",
     "prometheus",
     "stopping",
+    "log",
     "systemd",
     "refusals",
     "exhaustion",
@@ -40,6 +41,7 @@ GROUPS = [
     "images",
     "linux",
     "configuration",
+    "limits",
 ]
 
 

@@ -39,7 +39,7 @@ class Daemon:
         def probe():
             status = self.process.poll()
             expect(status is None, lambda: f"vmpoold exited with {status} instead of starting: {self.log}")
-            found = re.findall(r"listening on (\S+)", self.log)
+            found = re.findall(r'listening on ([^\s"]+)', self.log)
             return found if len(found) >= count else None
 
         return [parsed(text) for text in eventually("vmpoold listens", probe)]
