@@ -38,7 +38,8 @@ extension Fleet {
       states["creating"] = look.book.map { $0.creating + $0.creatingOutdated } ?? 0
       states["quarantined"] = look.book?.quarantined ?? 0
       return PoolMetrics(
-        pool: look.book?.name, target: look.book?.specification.ready.upperBound, vms: states,
+        pool: look.book?.name, target: look.book?.specification.ready.upperBound,
+        maxVMs: look.book?.specification.maxVMs, vms: states,
         leased: look.book?.leased ?? 0, waiting: look.book?.queue.count ?? 0,
         refillFailures: look.book?.backoff.failures ?? 0, counts: counts, measurements: look.measurements)
     }

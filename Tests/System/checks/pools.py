@@ -25,7 +25,7 @@ def demo():
         client = daemon.client()
         becomes(2, "ready VMs", lambda: ready(client, "demo"))
         pool = client.get("/v1/pools").json["items"][0]
-        wanted = ("demo", "spin", 1, 2, {"min": 2, "max": 2})
+        wanted = ("demo", "hello", 1, 2, {"min": 2, "max": 2})
         equal(tuple(pool[name] for name in ("name", "image", "vcpus", "memory_mib", "ready")), wanted, "the pool")
         daemon.expect_idle(client, "ready VMs")
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+import uuid
 
 from testbed import processes
 from testbed.checks import Failure, becomes, equal, eventually, expect
@@ -65,6 +66,14 @@ class Daemon:
         client = Client(address or self.address, timeout)
         self.clients.append(client)
         return client
+
+    def log_so_far(self):
+        """The log, complete up to now: lines are written a few milliseconds after they are made, in order."""
+        mark = f"/mark-{uuid.uuid4()}"
+        with Client(self.address) as client:
+            client.get(mark)
+        eventually("the log is written", lambda: mark in self.log)
+        return self.log
 
     def __enter__(self):
         return self
