@@ -61,7 +61,10 @@ let package = Package(
     module("JSONCodec", ["CJansson"]),
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
-    module("APIModel", []),
+    .target(
+      name: "APIModel",
+      // A link to VERSION: both programs carry the version that stands there.
+      resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),

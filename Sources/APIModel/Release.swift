@@ -1,10 +1,11 @@
-/// What this build is.
+/// The release that this build is of.
 public enum Release {
-  /// The version that `GET /v1/host`, `vmpool_build_info` and `vmpoold --version` tell.
-  public static let version = "0.1.0"
+  /// The version that both programs, `GET /v1/host` and `vmpool_build_info` give: what the file VERSION at the top says.
+  public static let version = String(
+    decoding: PackageResources.VERSION.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
 
-  /// The compiler's version, as far as a program can tell.
-  static let compiler: String = {
+  /// The compiler's version, as far as a program can know it.
+  public static let compiler: String = {
     #if compiler(>=6.4)
       "6.4 or newer"
     #elseif compiler(>=6.3)

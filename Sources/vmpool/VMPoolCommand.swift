@@ -1,3 +1,4 @@
+import APIModel
 import ArgumentParser
 
 /// The command-line client.
@@ -25,7 +26,7 @@ struct VMPoolCommand: ParsableCommand {
       COMPLETION
         vmpool --generate-completion-script bash|zsh|fish
       """,
-    version: "0.1.0",
+    version: Release.version,
     subcommands: [
       HostCommand.self, ImagesCommand.self, PoolsCommand.self, VMsCommand.self, VCPUsCommand.self, KickCommand.self,
       RegistersCommand.self, ConsoleCommand.self, EventsCommand.self, LeaseCommand.self, LeasesCommand.self,

@@ -210,7 +210,7 @@ struct Daemon {
     }
   }
 
-  /// What operators want to find in the log. On whichever thread it happens.
+  /// Logs what operators look for. Called on any thread, also under the fleet's lock.
   private static func log(_ event: FleetEvent, _ logger: Logger) {
     switch event {
     case .note(let pool, .failing(let detail)):

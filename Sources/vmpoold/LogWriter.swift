@@ -8,8 +8,8 @@ import SystemPackage
 
 /// The log. Its callers leave whole lines in a bounded buffer, and one thread writes them to a descriptor.
 ///
-/// A caller copies its line and never waits, whatever becomes of the descriptor. While the descriptor takes nothing (a
-/// pipe that is not read, a stopped terminal), the buffer fills; further lines are dropped and counted. The thread
+/// A caller copies its line and never waits for the descriptor. While the descriptor takes nothing (a pipe that is not
+/// read, a stopped terminal), the buffer fills; further lines are dropped and counted. The thread
 /// gathers lines for a few milliseconds and writes them together, so a request under load pays for no system call.
 /// A process that is killed loses the lines of those milliseconds.
 final class LogWriter: Sendable {
