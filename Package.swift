@@ -62,7 +62,10 @@ let package = Package(
     module("JSONCodec", ["CJansson"]),
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
-    module("APIModel", []),
+    .target(
+      name: "APIModel",
+      // A link to VERSION: both programs carry the version that stands there.
+      resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
@@ -102,7 +105,7 @@ let package = Package(
       name: "vmpoold",
       dependencies: [
         "ManagementAPI", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration", "MachineRuntime",
-        "VCPURuntime",
+        "VCPURuntime", "Metrics",
         "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
@@ -115,7 +118,7 @@ let package = Package(
     .executableTarget(
       name: "vmpool-bench",
       dependencies: [
-        "CommandLineSupport", "Benchmarks", "VCPURuntime", "JSONCodec", "LinuxSupport", argumentParser,
+        "CommandLineSupport", "APIModel", "Benchmarks", "VCPURuntime", "JSONCodec", "LinuxSupport", argumentParser,
       ], swiftSettings: strict),
 
     // Beside the tests: what they need of C.
@@ -129,6 +132,7 @@ let package = Package(
     tests(
       "CommandLineTests",
       ["vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", argumentParser]),
+    tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),

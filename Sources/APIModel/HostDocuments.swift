@@ -14,11 +14,13 @@ public struct HostDocument: Codable, Sendable, Equatable {
   public var ring0Emulated: Bool
   /// The most one request, or all of them together, may ask for.
   public var limits: LimitsDocument
+  /// The limits that control groups set the server.
+  public var controlGroup: ControlGroupDocument
 
   /// A host.
   public init(
     version: String, kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, kickMechanism: String,
-    ring0Emulated: Bool, limits: LimitsDocument
+    ring0Emulated: Bool, limits: LimitsDocument, controlGroup: ControlGroupDocument
   ) {
     self.version = version
     self.kvmAPIVersion = kvmAPIVersion
@@ -27,6 +29,7 @@ public struct HostDocument: Codable, Sendable, Equatable {
     self.kickMechanism = kickMechanism
     self.ring0Emulated = ring0Emulated
     self.limits = limits
+    self.controlGroup = controlGroup
   }
 
   enum CodingKeys: String, CodingKey {
@@ -36,13 +39,40 @@ public struct HostDocument: Codable, Sendable, Equatable {
     case kickMechanism = "kick_mechanism"
     case ring0Emulated = "ring0_emulated"
     case limits
+    case controlGroup = "control_group"
   }
 }
 
-/// What one request may ask for.
+/// The limits of the server's control groups, the lowest on the way up to the root; nil where there is none.
+public struct ControlGroupDocument: Codable, Sendable, Equatable {
+  /// Bytes of memory.
+  public var memoryBytes: Int?
+  /// Tasks, threads included.
+  public var tasks: Int?
+  /// Processors' worth of time.
+  public var processors: Double?
+
+  /// Limits.
+  public init(memoryBytes: Int? = nil, tasks: Int? = nil, processors: Double? = nil) {
+    self.memoryBytes = memoryBytes
+    self.tasks = tasks
+    self.processors = processors
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case memoryBytes = "memory_bytes"
+    case tasks, processors
+  }
+}
+
+/// What one request, or all of them together, may ask for.
 public struct LimitsDocument: Codable, Sendable, Equatable {
   /// The server keeps no more VMs than this.
   public var maxVMs: Int
+  /// Guest memory that all VMs together may have, in MiB.
+  public var maxMemoryMiB: Int
+  /// vCPUs that all VMs together may have: each needs a thread.
+  public var maxVCPUs: Int
   /// vCPUs a VM may have.
   public var maxVCPUsPerVM: Int
   /// Guest memory a VM may have, in MiB.
@@ -58,10 +88,12 @@ public struct LimitsDocument: Codable, Sendable, Equatable {
 
   /// Limits.
   public init(
-    maxVMs: Int, maxVCPUsPerVM: Int, maxMemoryMiBPerVM: Int, maxBodyBytes: Int, maxPools: Int, maxBlobBytes: Int,
-    maxBlobsBytes: Int
+    maxVMs: Int, maxMemoryMiB: Int, maxVCPUs: Int, maxVCPUsPerVM: Int, maxMemoryMiBPerVM: Int, maxBodyBytes: Int,
+    maxPools: Int, maxBlobBytes: Int, maxBlobsBytes: Int
   ) {
     self.maxVMs = maxVMs
+    self.maxMemoryMiB = maxMemoryMiB
+    self.maxVCPUs = maxVCPUs
     self.maxVCPUsPerVM = maxVCPUsPerVM
     self.maxMemoryMiBPerVM = maxMemoryMiBPerVM
     self.maxBodyBytes = maxBodyBytes
@@ -72,6 +104,8 @@ public struct LimitsDocument: Codable, Sendable, Equatable {
 
   enum CodingKeys: String, CodingKey {
     case maxVMs = "max_vms"
+    case maxMemoryMiB = "max_memory_mib"
+    case maxVCPUs = "max_vcpus"
     case maxVCPUsPerVM = "max_vcpus_per_vm"
     case maxMemoryMiBPerVM = "max_memory_mib_per_vm"
     case maxBodyBytes = "max_body_bytes"

@@ -93,7 +93,7 @@ public struct ImageSegmentDocument: Codable, Sendable, Equatable {
 public struct ImageManifestDocument: Codable, Sendable, Equatable {
   /// What it is said to be; recognised by its bytes when null.
   public var kind: String?
-  /// The digest of the kernel, or of whatever the image consists of in the first place.
+  /// The digest of the kernel, or of the image's main part.
   public var kernel: String
   /// The digest of a Linux guest's initramfs, or of a Multiboot guest's first module.
   public var initramfs: String?

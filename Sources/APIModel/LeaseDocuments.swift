@@ -8,7 +8,7 @@ public struct LeaseDocument: Codable, Sendable, Equatable {
   public var vm: String
   /// Grows with every hand-over. Present it as `Lease-Fence`, and nothing is done to a VM that is no longer yours.
   public var fence: UInt64
-  /// As given by whoever asked for it.
+  /// As the client gave them.
   public var labels: [String: String]
   /// RFC 3339, UTC.
   public var grantedAt: String

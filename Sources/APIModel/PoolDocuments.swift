@@ -103,7 +103,7 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
   public var ready: Int
   /// Those of them that are of an older declaration, and will be replaced.
   public var outdated: Int
-  /// VMs that somebody has a lease of.
+  /// VMs that clients have leased.
   public var leased: Int
   /// VMs being made right now.
   public var creating: Int

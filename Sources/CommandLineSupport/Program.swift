@@ -3,9 +3,6 @@ import Glibc
 
 /// What every command-line program of the project does before and after its command.
 public enum Program {
-  /// The release that this program is part of.
-  public static let version = "0.1.0"
-
   /// Parses the arguments, runs the command, and ends the process with its exit status.
   ///
   /// Every text goes out through ``StandardOutput``, help and version included: a stdout that cannot be written is exit

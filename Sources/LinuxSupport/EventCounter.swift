@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import SystemPackage
 
-/// A counter that whoever has its descriptor is told of: eventfd(2).
+/// A counter whose descriptor becomes readable when it is raised: eventfd(2).
 public struct EventCounter: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
 

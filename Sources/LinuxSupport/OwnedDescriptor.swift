@@ -8,7 +8,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   /// The number; valid while this value lives.
   public let rawValue: Int32
 
-  /// Takes over `rawValue`, which nobody else may close.
+  /// Takes over `rawValue`, which no other owner may close.
   public init(owning rawValue: Int32) { self.rawValue = rawValue }
 
   /// Takes over what a shim returned: a descriptor, or a negated errno, which is thrown.

@@ -30,7 +30,7 @@ public final class ReadableFile: Sendable {
   public func read(at offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Int {
     var done = 0
     while done < target.byteCount {
-      // Safe: the kernel writes inside the span, which nobody else uses meanwhile.
+      // Safe: the kernel writes inside the span, which is the caller's alone.
       let result = unsafe target.withUnsafeMutableBytes { buffer in
         unsafe pread(
           descriptor.rawValue, buffer.baseAddress?.advanced(by: done), buffer.count - done,

@@ -1,5 +1,6 @@
 import HTTPServer
 import LinuxSupport
+import Metrics
 import PoolManager
 import Synchronization
 
@@ -21,6 +22,8 @@ public final class APIHandler: HTTPHandler {
     public var controlNS: UInt64
     /// Called with the record of every request and the template of its path (nil: no such path), on any thread.
     public var accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)?
+    /// The families that `/metrics` has beside those of the API: the program's own. On any thread.
+    public var programMetrics: @Sendable () -> [MetricFamily] = { [] }
 
     /// A configuration.
     public init(

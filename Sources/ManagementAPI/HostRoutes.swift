@@ -2,6 +2,7 @@ import APIModel
 import Foundation
 import HTTPServer
 import KVM
+import LinuxSupport
 import PoolManager
 
 /// What the host and its KVM say of themselves.
@@ -14,21 +15,27 @@ public struct HostFacts: Sendable {
   public var cpu: String
   /// Whether ring-0 guest code is emulated in software.
   public var ring0Emulated: Bool
+  /// The limits of the server's control groups.
+  public var controlGroup: ControlGroupLimits
 
   /// Facts made by hand, as tests do.
-  public init(kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, ring0Emulated: Bool) {
+  public init(
+    kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, ring0Emulated: Bool,
+    controlGroup: ControlGroupLimits = ControlGroupLimits()
+  ) {
     self.kvmAPIVersion = kvmAPIVersion
     self.capabilities = capabilities
     self.cpu = cpu
     self.ring0Emulated = ring0Emulated
+    self.controlGroup = controlGroup
   }
 
-  /// What `system` and /proc/cpuinfo say.
-  public init(_ system: KVMSystem) {
+  /// What `system` and /proc/cpuinfo say, and the limits of the server's control groups.
+  public init(_ system: KVMSystem, controlGroup: ControlGroupLimits) {
     self.init(
       kvmAPIVersion: system.apiVersion,
       capabilities: Dictionary(uniqueKeysWithValues: system.capabilities.map { ($0.key.rawValue, $0.value) }),
-      cpu: Self.processorName, ring0Emulated: KVMSystem.emulatesRing0)
+      cpu: Self.processorName, ring0Emulated: KVMSystem.emulatesRing0, controlGroup: controlGroup)
   }
 
   private static var processorName: String {
@@ -50,13 +57,17 @@ enum HostRoutes {
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let host = api.configuration.host
     let limits = LimitsDocument(
-      maxVMs: api.fleet.limits.vms, maxVCPUsPerVM: FleetLimits.vcpusPerVM,
+      maxVMs: api.fleet.limits.vms, maxMemoryMiB: api.fleet.limits.memoryMiB, maxVCPUs: api.fleet.limits.threads,
+      maxVCPUsPerVM: FleetLimits.vcpusPerVM,
       maxMemoryMiBPerVM: FleetLimits.memoryMiBPerVM, maxBodyBytes: api.configuration.bodyLimit,
       maxPools: api.fleet.limits.pools, maxBlobBytes: api.images.blobs.limits.blobBytes,
       maxBlobsBytes: api.images.blobs.limits.totalBytes)
     let document = HostDocument(
       version: Release.version, kvmAPIVersion: host.kvmAPIVersion, capabilities: host.capabilities, cpu: host.cpu,
-      kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits)
+      kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits,
+      controlGroup: ControlGroupDocument(
+        memoryBytes: host.controlGroup.memoryBytes, tasks: host.controlGroup.tasks,
+        processors: host.controlGroup.processors))
     return try .json(document)
   }
 }

@@ -14,7 +14,7 @@ enum MetricsRoutes {
       PoolFamilies.families(api.fleet.metrics) + ImageFamilies.families(api.images) + [
         api.requestMetrics.family, BuildFamily.family,
       ]
-        + ProcessMetrics.collect()
+        + api.configuration.programMetrics() + ProcessMetrics.collect()
     }
   }
 

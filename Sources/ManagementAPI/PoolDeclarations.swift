@@ -180,10 +180,10 @@ public final class PoolDeclarations: Sendable {
     try enter(name, declaration, .api, revision: revision)
   }
 
-  /// Declares the pool `demo`, two VMs that spin, as a client would: it is there until somebody deletes it.
+  /// Declares the pool `demo`, two VMs that print a greeting, as a client would: it is there until a client deletes it.
   public func declareDemonstration() throws(DeclarationError) {
     do throws(APIProblem) {
-      _ = try put("demo", Condition(), by: .server) { _ in DeclarePoolDocument(image: "spin", ready: ReadyRange(2)) }
+      _ = try put("demo", Condition(), by: .server) { _ in DeclarePoolDocument(image: "hello", ready: ReadyRange(2)) }
     } catch {
       throw DeclarationError(pool: "demo", detail: error.detail)
     }

@@ -1,3 +1,4 @@
+import APIModel
 import Metrics
 import PoolManager
 import VCPURuntime
@@ -24,7 +25,10 @@ enum PoolFamilies {
         "vmpool_pool_target", "VMs that the pool ought to keep ready.",
         pools.compactMap { pool in pool.target.map { sample([label(pool)], UInt64($0)) } }),
       gauge(
-        "vmpool_pool_leased", "VMs of the pool that somebody has a lease of.",
+        "vmpool_pool_max_vms", "VMs that the pool may have, where it has such a limit.",
+        pools.compactMap { pool in pool.maxVMs.map { sample([label(pool)], UInt64($0)) } }),
+      gauge(
+        "vmpool_pool_leased", "VMs of the pool that a client has a lease of.",
         declared(pools).map { sample([label($0)], UInt64($0.leased)) }),
       gauge(
         "vmpool_pool_waiting", "Clients waiting for a lease of the pool.",

@@ -1,5 +1,5 @@
 extension Exposition {
-  /// What is wrong with `families` by the rules of both formats, a line each: mistakes of whoever put them together,
+  /// What is wrong with `families` by the rules of both formats, a line each: mistakes of the code that made them,
   /// which tests look for. Names and labels are checked, and that no series appears twice.
   public static func violations(in families: [MetricFamily]) -> [String] {
     var found: [String] = []

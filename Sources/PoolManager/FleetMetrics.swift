@@ -45,7 +45,8 @@ extension Fleet {
       states[Self.quarantinedState, default: 0] += 0
       states["creating"] = pool.map { $0.creating + $0.creatingOutdated } ?? 0
       return PoolMetrics(
-        pool: pool?.name, target: pool?.specification.ready.upperBound, vms: states, leased: pool?.leased ?? 0,
+        pool: pool?.name, target: pool?.specification.ready.upperBound,
+        maxVMs: pool?.specification.maxVMs, vms: states, leased: pool?.leased ?? 0,
         waiting: pool?.queue.count ?? 0, refillFailures: pool?.backoff.failures ?? 0, counts: counts,
         measurements: sample.measurements)
     }

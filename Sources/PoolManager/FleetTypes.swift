@@ -12,6 +12,8 @@ public struct FleetLimits: Sendable, Equatable {
   public var descriptors: Int
   /// Memory mappings of all VMs together.
   public var mappings: Int
+  /// Threads of all VMs together, one a vCPU.
+  public var threads: Int
   /// VMs being made for pools at the same time.
   public var creations: Int
   /// Clients waiting for a lease of one pool.
@@ -24,7 +26,7 @@ public struct FleetLimits: Sendable, Equatable {
   /// At most `vms` VMs and `pools` pools; what is left out is not limited, or as the server's defaults are.
   public init(
     vms: Int = 4096, pools: Int = 100, memoryMiB: Int = .max, descriptors: Int = .max, mappings: Int = .max,
-    creations: Int = 1, waiters: Int = 1024, leaseNS: UInt64 = 86_400_000_000_000,
+    threads: Int = .max, creations: Int = 1, waiters: Int = 1024, leaseNS: UInt64 = 86_400_000_000_000,
     retirementNS: UInt64 = 5_000_000_000
   ) {
     self.vms = vms
@@ -32,6 +34,7 @@ public struct FleetLimits: Sendable, Equatable {
     self.memoryMiB = memoryMiB
     self.descriptors = descriptors
     self.mappings = mappings
+    self.threads = threads
     self.creations = creations
     self.waiters = waiters
     self.leaseNS = leaseNS

@@ -6,21 +6,24 @@ public struct Footprint: Sendable, Equatable {
   public var descriptors: Int
   /// Memory mappings.
   public var mappings: Int
+  /// Threads.
+  public var threads: Int
 
   /// A VM of so many vCPUs and so much memory: a descriptor for the VM, one for its serial port's interrupt and two for
   /// each vCPU; a mapping for the memory, and for each vCPU those of its shared page, its thread's stack and the stack's
-  /// guard.
+  /// guard; a thread for each vCPU.
   public init(vcpus: Int, memoryMiB: Int) {
     self.memoryMiB = memoryMiB
     descriptors = 2 + 2 * vcpus
     mappings = 1 + 3 * vcpus
+    threads = vcpus
   }
 }
 
 /// Which limit stands in the way of one more VM.
 public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
   /// What is limited.
-  public enum Resource: Sendable, Equatable, CaseIterable { case vms, memory, descriptors, mappings }
+  public enum Resource: Sendable, Equatable, CaseIterable { case vms, memory, descriptors, mappings, threads }
 
   /// What is limited.
   public let resource: Resource
@@ -39,6 +42,9 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
         + "LimitNOFILE= in its unit)"
     case .mappings:
       "the server may use \(limit) memory mappings for VMs: delete some, or raise the sysctl vm.max_map_count"
+    case .threads:
+      "the server's VMs may have \(limit) vCPUs in all, a thread each: delete some, or raise the limit on tasks "
+        + "(pids.max of the control group, TasksMax= in its unit, --pids-limit of the container)"
     }
   }
 }
@@ -50,6 +56,7 @@ struct HostBudget: Sendable, Equatable {
   private(set) var memoryMiB = 0
   private(set) var descriptors = 0
   private(set) var mappings = 0
+  private(set) var threads = 0
 
   init(limits: FleetLimits) { self.limits = limits }
 
@@ -65,6 +72,9 @@ struct HostBudget: Sendable, Equatable {
     if mappings + footprint.mappings > limits.mappings {
       return BudgetRefusal(resource: .mappings, limit: limits.mappings)
     }
+    if threads + footprint.threads > limits.threads {
+      return BudgetRefusal(resource: .threads, limit: limits.threads)
+    }
     return nil
   }
 
@@ -73,6 +83,7 @@ struct HostBudget: Sendable, Equatable {
     memoryMiB += footprint.memoryMiB
     descriptors += footprint.descriptors
     mappings += footprint.mappings
+    threads += footprint.threads
   }
 
   mutating func remove(_ footprint: Footprint) {
@@ -80,5 +91,6 @@ struct HostBudget: Sendable, Equatable {
     memoryMiB -= footprint.memoryMiB
     descriptors -= footprint.descriptors
     mappings -= footprint.mappings
+    threads -= footprint.threads
   }
 }

@@ -34,6 +34,8 @@ public struct PoolMetrics: Sendable {
   public let pool: String?
   /// How many VMs it ought to keep ready; nil for VMs created by hand.
   public let target: Int?
+  /// The most VMs it may have; nil for no limit but the server's.
+  public let maxVMs: Int?
   /// VMs by state; `creating`, `quarantined` and, handed over but not started, `taken` among them.
   public let vms: [String: Int]
   /// VMs that are under a lease.

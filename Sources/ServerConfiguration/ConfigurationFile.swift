@@ -1,6 +1,6 @@
 import SystemPackage
 
-/// The daemon's configuration file, YAML, all members optional:
+/// The daemon's configuration file, YAML:
 ///
 ///     pools:
 ///       build:
@@ -14,10 +14,13 @@ import SystemPackage
 ///         paused: false
 ///         probe_interval_ms: 1000
 ///
-/// Only a pool's `image` cannot be left out.
+/// Only `pools` and a pool's `image` cannot be left out. A file that declares no pools says so: `pools: {}`. An empty
+/// file, or one that ends after `pools:`, was more likely cut off, and would end every pool that the file had declared.
 public struct ConfigurationFile: Sendable, Equatable {
   /// The most bytes that a file may have.
   public static let sizeLimit = 1 << 20
+
+  private static let noPools = "write pools: {} if there are to be none"
 
   /// In the order of the file.
   public var pools: [PoolDeclaration] = []
@@ -32,16 +35,22 @@ public struct ConfigurationFile: Sendable, Equatable {
     var mistakes = Mistakes()
     if bytes.count > Self.sizeLimit {
       mistakes.add(.init(line: 1, column: 1), "the file has more than \(Self.sizeLimit) bytes; make it smaller")
-    } else if let root = YAMLDocument.root(of: bytes, &mistakes) {
+    } else if let root = YAMLDocument.root(of: bytes, &mistakes), !root.isNull {
       readRoot(root, &mistakes)
+    } else if mistakes.all.isEmpty {
+      mistakes.add(.init(line: 1, column: 1), "the file is empty; \(Self.noPools)")
     }
     guard mistakes.all.isEmpty else { throw .mistakes(path: path, mistakes.sorted) }
   }
 
   private mutating func readRoot(_ root: YAMLNode, _ mistakes: inout Mistakes) {
-    guard !root.isNull, let root = MappingReader(root, at: "the file", known: ["pools"], &mistakes) else { return }
-    // Nothing is what remains when the last pool is commented out.
-    guard let pools = root.value("pools"), !pools.isNull else { return }
+    guard let file = MappingReader(root, at: "the file", known: ["pools"], &mistakes) else { return }
+    guard let pools = file.value("pools") else {
+      // A misspelt name was reported already.
+      if mistakes.all.isEmpty { mistakes.add(root.position, "the file has no pools; \(Self.noPools)") }
+      return
+    }
+    guard !pools.isNull else { return mistakes.add(pools.position, "pools is nothing; \(Self.noPools)") }
     guard let declarations = MappingReader(pools, at: "pools", &mistakes) else { return }
     for (name, key, value) in declarations.all {
       if !ResourceName.isValid(name) {

@@ -1,3 +1,4 @@
+import APIModel
 import ArgumentParser
 import Benchmarks
 import CommandLineSupport
@@ -40,7 +41,7 @@ struct BenchOptions: ParsableArguments {
     let progress = ProgressLine(of: benchmark)
     let report: BenchmarkReport
     do throws(BenchmarkError) {
-      report = try benchmark.run(version: Program.version) { progress.show($0) }
+      report = try benchmark.run(version: Release.version) { progress.show($0) }
     } catch {
       progress.clear()
       StandardError.complain("\(error)")

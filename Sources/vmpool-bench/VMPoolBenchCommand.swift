@@ -1,3 +1,4 @@
+import APIModel
 import ArgumentParser
 import CommandLineSupport
 
@@ -23,7 +24,7 @@ struct VMPoolBenchCommand: ParsableCommand {
         74  stdout cannot be written
       `vmpool-bench compare --help` lists those of a comparison.
       """,
-    version: Program.version,
+    version: Release.version,
     subcommands: [BenchKickCommand.self, BenchExitsCommand.self, BenchCreateCommand.self, BenchCompareCommand.self])
 
   static func main() { Program.run(Self.self) }

@@ -1,3 +1,4 @@
+import APIModel
 import ArgumentParser
 import CommandLineSupport
 
@@ -30,7 +31,7 @@ struct VMPoolCommand: ParsableCommand {
         vmpool --generate-completion-script bash|zsh|fish
       `make install` puts the scripts where the shells look. They complete names of VMs, leases, pools and images.
       """,
-    version: Program.version,
+    version: Release.version,
     groupedSubcommands: [
       CommandGroup(
         name: "VMs",

@@ -1,4 +1,3 @@
-import APIModel
 import BlobStore
 import Glibc
 import HTTPServer
@@ -10,6 +9,7 @@ import ManagementAPI
 import PoolManager
 import ServerConfiguration
 import StateStore
+import SystemPackage
 import VCPURuntime
 
 /// The server's life: everything put together, in order, and taken apart again.
@@ -22,24 +22,30 @@ struct Daemon {
   func run() throws(StartupError) {
     ProcessSetup.prepareSignals()
     ProcessMemory.keep()
-    let log = LogWriter(format: options.logFormat, level: options.logLevel)
-    LoggingSystem.bootstrap { _ in LineLogHandler(writer: log) }
-    let logger = Logger(label: "vmpoold")
     let systemd = Systemd.takeOver()
+    let (log, signals) = try startThreads()
+    LoggingSystem.bootstrap { [level = options.logLevel] _ in LineLogHandler(writer: log, level: level) }
+    // A log that is not read keeps the process no longer than this.
+    defer { _ = log.flush(forNS: 500_000_000) }
+    let logger = Logger(label: "vmpoold")
+    let report = StartReport(logger: logger)
 
     let addresses = try listenAddresses(inherited: systemd.listeners)
     let system = try openKVM()
     let mechanism = try mechanism(on: system)
-    let file = try readConfiguration()
-    let state = try openState(logger)
     if let failure = DescriptorLimit.raise() {
       logger.warning("the limit on descriptors could not be raised", metadata: ["error": "\(failure)"])
     }
+    let hostLimits = HostLimits.current
+    let limits = limits(hostLimits)
+    let host = HostFacts(system, controlGroup: hostLimits.group)
+    let file = try readConfiguration()
+    let state = try openState(logger)
 
     let journal = StateJournal(state)
     let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
     let fleet = Fleet(
-      factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: limits(), journal: journal,
+      factory: KVMMachineFactory(system: system), mechanism: mechanism, limits: limits, journal: journal,
       firstFence: UInt64(state.recovered.highestFence) + 1
     ) { event in
       events.publish(event)
@@ -50,24 +56,55 @@ struct Daemon {
     recoverImages(images, state, logger)
     let pools = PoolDeclarations(
       fleet: fleet, images: images, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
-    try declarePools(pools, file, state, logger)
+    recoverPools(pools, state, logger)
+    let configured = ConfiguredPools(path: options.config, pools: pools, systemd: systemd, logger: logger)
+    if let file { configured.declare(file) }
+    let hasDemonstration = file == nil ? try declareDemonstration(pools, state) : false
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
-      host: HostFacts(system), hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
+      host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
+    let programMetrics = ProgramMetrics(
+      log: log, configuredPools: configured, leasesLostAtStart: state.recovered.lostLeases.count,
+      starts: state.recovered.epoch)
+    configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
-    for address in server.boundAddresses { logger.info("listening on \(address)") }
-    systemd.notify("READY=1")
+    try watchConfiguration(configured)
+    report.host(host, mechanism)
+    report.state(options.stateDir, state.recovered)
+    report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
+    report.listening(server.boundAddresses, hasDemonstration: hasDemonstration)
+    systemd.notify("READY=1\nSTATUS=serving")
+    Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, logger)
 
     let upkeep = StateUpkeep(state, blobs, logger)
-    let signal = waitForEnd(pools, logger)
+    let signal = signals.wait()
+    configured.end()
     upkeep.end()
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
     state.close()
     blobs.close()
+  }
+
+  /// The threads that must be there before anything can block: one writes the log, one ends the process.
+  private func startThreads() throws(StartupError) -> (LogWriter, EndSignals) {
+    do throws(Errno) {
+      let signals = try EndSignals()
+      return (try LogWriter(format: options.logFormat, level: options.logLevel), signals)
+    } catch {
+      throw .noThread(error)
+    }
+  }
+
+  private func watchConfiguration(_ pools: ConfiguredPools) throws(StartupError) {
+    do throws(Errno) {
+      try pools.readAgainAtSIGHUP()
+    } catch {
+      throw .noThread(error)
+    }
   }
 
   // MARK: Pieces
@@ -106,16 +143,13 @@ struct Daemon {
   private func openState(_ logger: Logger) throws(StartupError) -> StateDatabase {
     if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
     do throws(StateStoreError) {
-      let state = try StateDatabase.open(directory: options.stateDir, sync: options.stateSync) { report in
+      return try StateDatabase.open(directory: options.stateDir, sync: options.stateSync) { report in
         switch report {
         case .failing(let error, let failures):
           logger.error("the state cannot be written", metadata: ["error": "\(error)", "failures": "\(failures)"])
         case .recovered: logger.notice("the state can be written again")
         }
       }
-      let lost = state.recovered.lostLeases.count
-      if lost > 0 { logger.notice("leases were lost with the server that held them", metadata: ["leases": "\(lost)"]) }
-      return state
     } catch {
       throw .stateDirectory("\(error)")
     }
@@ -144,18 +178,15 @@ struct Daemon {
     }
   }
 
-  private func limits() -> FleetLimits {
-    let host = HostLimits.current
-    return FleetLimits(
+  private func limits(_ host: HostLimits) -> FleetLimits {
+    FleetLimits(
       vms: options.maxVMs, memoryMiB: options.maxMemoryMiB ?? host.memoryMiB,
       descriptors: max(1, host.descriptors - max(0, options.maxConnections - 1024)),
-      mappings: host.mappings, creations: options.refillConcurrency)
+      mappings: host.mappings, threads: host.threads, creations: options.refillConcurrency)
   }
 
-  /// The pools there were when the server ended last; on a first start, the demonstration.
-  private func declarePools(
-    _ pools: PoolDeclarations, _ file: ConfigurationFile?, _ state: StateDatabase, _ logger: Logger
-  ) throws(StartupError) {
+  /// The pools there were when the server ended last.
+  private func recoverPools(_ pools: PoolDeclarations, _ state: StateDatabase, _ logger: Logger) {
     for pool in state.recovered.pools {
       do throws(DeclarationError) {
         try pools.recover(pool.name, document: pool.document, revision: UInt64(pool.revision))
@@ -164,55 +195,30 @@ struct Daemon {
         logger.error("a pool cannot be brought back", metadata: ["error": "\(error)"])
       }
     }
-    if let file { return load(file, into: pools, logger) }
-    guard !options.noDemoPool, state.recovered.epoch == 1 else { return }
+  }
+
+  /// Declares the demonstration on a first start. Returns whether there is one.
+  private func declareDemonstration(_ pools: PoolDeclarations, _ state: StateDatabase) throws(StartupError) -> Bool {
+    guard !options.noDemoPool else { return false }
+    guard state.recovered.epoch == 1 else { return state.recovered.pools.contains { $0.name == "demo" } }
     do throws(DeclarationError) {
       try pools.declareDemonstration()
+      return true
     } catch {
       throw .unavailable("\(error)")
     }
   }
 
-  // MARK: The configuration file
-
   private func readConfiguration() throws(StartupError) -> ConfigurationFile? {
-    guard let path = options.config else { return nil }
     do throws(ConfigurationError) {
-      return try ConfigurationFile(path: path)
+      return try ConfiguredPools.read(options.config)
     } catch {
-      let text = error.lines.joined(separator: "\nvmpoold: ")
-      if case .cannotRead = error { throw StartupError(exitStatus: 66, message: text) }
-      throw StartupError(exitStatus: 65, message: text)
+      if case .cannotRead = error { throw StartupError(exitStatus: 66, messages: error.lines) }
+      throw StartupError(exitStatus: 65, messages: error.lines)
     }
   }
 
-  private func load(_ file: ConfigurationFile, into pools: PoolDeclarations, _ logger: Logger) {
-    for error in pools.load(file: file.pools.map { ($0.name, DeclarePoolDocument($0)) }) {
-      logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])
-    }
-  }
-
-  /// Waits for a signal that ends the server; SIGHUP reads the configuration file again.
-  private func waitForEnd(_ pools: PoolDeclarations, _ logger: Logger) -> Int32 {
-    while true {
-      let signal = waitForSignal(ProcessSetup.endSignals + [SIGHUP])
-      guard signal == SIGHUP else { return signal }
-      do throws(StartupError) {
-        guard let file = try readConfiguration() else {
-          logger.notice("SIGHUP: there is no configuration file to read again")
-          continue
-        }
-        load(file, into: pools, logger)
-        logger.notice("the configuration file was read again", metadata: ["pools": "\(file.pools.count)"])
-      } catch {
-        logger.error(
-          "the configuration file is not as it must be; what was read before holds",
-          metadata: ["error": "\(error.message)"])
-      }
-    }
-  }
-
-  /// What operators want to find in the log. On whichever thread it happens.
+  /// Logs what operators look for. Called on any thread, also under the fleet's lock.
   private static func log(_ event: FleetEvent, _ logger: Logger) {
     switch event {
     case .note(let pool, .failing(let detail)):
@@ -257,15 +263,5 @@ struct Daemon {
     } catch {
       throw .cannotListen("\(error)")
     }
-  }
-}
-
-extension DeclarePoolDocument {
-  fileprivate init(_ pool: PoolDeclaration) {
-    self.init(
-      image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
-      ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
-      deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
-      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS)
   }
 }

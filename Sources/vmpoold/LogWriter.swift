@@ -1,31 +1,69 @@
+import Dispatch
 import Glibc
 import HTTPServer
+import LinuxSupport
 import Logging
-import ManagementAPI
+import Synchronization
+import SystemPackage
 
-/// How a log line looks.
-enum LogFormat: String, CaseIterable {
-  /// `2025-01-31T12:00:00.000Z info message key=value`.
-  case text
-  /// One JSON object.
-  case json
-}
+/// The log. Its callers leave whole lines in a bounded buffer, and one thread writes them to a descriptor.
+///
+/// A caller copies its line and never waits for the descriptor. While the descriptor takes nothing (a pipe that is not
+/// read, a stopped terminal), the buffer fills; further lines are dropped and counted. The thread
+/// gathers lines for a few milliseconds and writes them together, so a request under load pays for no system call.
+/// A process that is killed loses the lines of those milliseconds.
+final class LogWriter: Sendable {
+  /// Bytes that may wait to be written, beyond which lines are dropped.
+  static let capacity = 1 << 20
+  /// POSIX keeps a write of at most PIPE_BUF bytes in one piece beside the writes of other processes.
+  private static let batchBytes = 4096
+  private static let gathering = DispatchTimeInterval.milliseconds(10)
 
-/// Writes log lines to standard error, one write(2) each, so that lines of several threads do not mix.
-struct LogWriter: Sendable {
-  let format: LogFormat
-  let level: Logger.Level
+  private struct Buffer {
+    /// Whole lines, the oldest first.
+    var lines: [UInt8] = []
+    /// Bytes that the thread has taken and not yet written.
+    var inWriting = 0
+    /// Lines dropped so far, and how many of them the log has reported.
+    var dropped: UInt64 = 0
+    var reported: UInt64 = 0
+    /// The thread sleeps until `work` is signalled.
+    var isIdle = false
+    /// `flush` sleeps until `empty` is signalled.
+    var isFlushing = false
+  }
+
+  private let format: LogFormat
+  private let level: Logger.Level
+  private let descriptor: Int32
+  /// A leaf lock, held for a copy of some hundred bytes.
+  private let buffer = Mutex(Buffer())
+  private let work = DispatchSemaphore(value: 0)
+  private let empty = DispatchSemaphore(value: 0)
+
+  /// A log of what is at least `level`, written to `descriptor`, which stays the caller's. The thread lives as long as
+  /// the process. Throws EAGAIN where there is no room for a thread.
+  init(format: LogFormat, level: Logger.Level, descriptor: Int32 = 2) throws(Errno) {
+    self.format = format
+    self.level = level
+    self.descriptor = descriptor
+    // Never joined: it ends with the process.
+    _ = try JoinableThread(stackBytes: 256 << 10, name: "log") { self.writeForEver() }
+  }
 
   func isEnabled(_ level: Logger.Level) -> Bool { level >= self.level }
 
-  /// One event.
+  /// Lines that were dropped since the start.
+  var dropped: UInt64 { buffer.withLock { $0.dropped } }
+
+  /// Logs one event.
   func write(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) {
     var line = LogLine(format, level.rawValue, message)
     for (name, value) in fields { line.add(name, value) }
-    line.write()
+    append(line.ended())
   }
 
-  /// One request.
+  /// Logs one request.
   func write(_ record: HTTPAccessRecord, route: String?) {
     var line = LogLine(format, Logger.Level.info.rawValue, "request")
     line.add("method", record.method)
@@ -37,134 +75,120 @@ struct LogWriter: Sendable {
     line.add("request_id", record.requestID)
     line.add("peer", record.peer)
     if record.aborted { line.add("aborted", "true") }
-    line.write()
+    append(line.ended())
   }
-}
 
-/// A log line being put together. What is not fit for a line is escaped: names and values may come from clients.
-struct LogLine {
-  private let format: LogFormat
-  private(set) var bytes: [UInt8] = []
-
-  init(_ format: LogFormat, _ level: String, _ message: String) {
-    self.format = format
-    bytes.reserveCapacity(320)
-    var now = timespec()
-    // Safe: a local structure; the clock always exists.
-    unsafe clock_gettime(CLOCK_REALTIME, &now)
-    let time = RFC3339.text(milliseconds: Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000)
-    switch format {
-    // Piece by piece, here and below: a request waits for its line, and putting strings together costs more than all
-    // the rest of it.
-    case .text:
-      put(time)
-      put(" ")
-      put(level)
-      put(" ")
-      put(message.escapedControls)
-    case .json:
-      put("{\"time\":\"")
-      put(time)
-      put("\",\"level\":\"")
-      put(level)
-      put("\",\"message\":")
-      putQuoted(message)
+  /// Waits until all lines are written, for `nanoseconds` at most. Returns false when the time was up. One caller at a
+  /// time.
+  func flush(forNS nanoseconds: Int) -> Bool {
+    let isEmpty = buffer.withLock { buffer in
+      guard !buffer.lines.isEmpty || buffer.inWriting > 0 else { return true }
+      buffer.isFlushing = true
+      return false
     }
-  }
-
-  mutating func add(_ name: String, _ value: String) {
-    putName(name)
-    if format == .json || value.isEmpty || !value.utf8.allSatisfy(Self.isPlain) {
-      putQuoted(value)
-    } else {
-      put(value)
+    if isEmpty { return true }
+    // Cuts the gathering short.
+    work.signal()
+    if empty.wait(timeout: .now() + .nanoseconds(nanoseconds)) == .success { return true }
+    let isLate = buffer.withLock { buffer in
+      defer { buffer.isFlushing = false }
+      return !buffer.isFlushing
     }
+    // The thread has ended the flush meanwhile, and its signal is due.
+    if isLate { empty.wait() }
+    return isLate
   }
 
-  mutating func add(_ name: String, number: UInt64) {
-    putName(name)
-    put(number, digits: 1)
-  }
-
-  /// A number with three decimals.
-  mutating func add(_ name: String, thousandths: UInt64) {
-    let (whole, rest) = thousandths.quotientAndRemainder(dividingBy: 1000)
-    putName(name)
-    put(whole, digits: 1)
-    put(".")
-    put(rest, digits: 3)
-  }
-
-  /// Ends the line and sends it off.
-  consuming func write() {
-    if format == .json { put("}") }
-    bytes.append(0x0A)
-    writeBytes(to: 2, bytes)
-  }
-
-  private mutating func putName(_ name: String) {
-    switch format {
-    case .text:
-      put(" ")
-      put(name)
-      put("=")
-    case .json:
-      put(",")
-      putQuoted(name)
-      put(":")
+  private func append(_ line: [UInt8]) {
+    let wakes = buffer.withLock { buffer in
+      guard buffer.lines.count + buffer.inWriting + line.count <= Self.capacity else {
+        buffer.dropped += 1
+        return false
+      }
+      buffer.lines += line
+      let wakes = buffer.isIdle
+      buffer.isIdle = false
+      return wakes
     }
+    if wakes { work.signal() }
   }
 
-  private mutating func put(_ text: String) { bytes += text.utf8 }
+  // MARK: The thread
 
-  /// In decimal, with zeros in front where there are fewer digits.
-  private mutating func put(_ number: UInt64, digits: Int) {
-    let start = bytes.count
-    var rest = number
-    repeat {
-      bytes.append(0x30 + UInt8(rest % 10))
-      rest /= 10
-    } while rest > 0 || bytes.count - start < digits
-    bytes[start...].reverse()
-  }
-
-  /// A JSON string, which serves in both formats.
-  private mutating func putQuoted(_ text: String) {
-    bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
-      case 0..<0x20, 0x7F: put(byte.asUnicodeEscape)
-      default: bytes.append(byte)
+  private func writeForEver() {
+    while true {
+      let (lines, dropped, isFlushed) = take()
+      if isFlushed { empty.signal() }
+      if let lines {
+        write(lines)
+        if dropped > 0 { report(dropped) }
+        buffer.withLock { $0.inWriting = 0 }
+      } else {
+        work.wait()
+        // Flushing signals this, too.
+        _ = work.wait(timeout: .now() + Self.gathering)
       }
     }
-    bytes.append(UInt8(ascii: "\""))
   }
 
-  private static func isPlain(_ byte: UInt8) -> Bool {
-    byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "=") && byte != UInt8(ascii: "\\")
+  /// The lines that wait, nil where there are none; the drops that the log has not reported; whether to end a flush.
+  private func take() -> (lines: [UInt8]?, dropped: UInt64, isFlushed: Bool) {
+    buffer.withLock { buffer in
+      guard !buffer.lines.isEmpty else {
+        let isFlushed = buffer.isFlushing
+        buffer.isFlushing = false
+        buffer.isIdle = true
+        return (nil, 0, isFlushed)
+      }
+      var lines: [UInt8] = []
+      swap(&lines, &buffer.lines)
+      buffer.inWriting = lines.count
+      let dropped = buffer.dropped - buffer.reported
+      buffer.reported = buffer.dropped
+      return (lines, dropped, false)
+    }
   }
-}
 
-extension UInt8 {
-  fileprivate var asUnicodeEscape: String { (self < 16 ? "\\u000" : "\\u00") + String(self, radix: 16) }
-}
-
-extension String {
-  fileprivate var escapedControls: String {
-    guard utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return self }
-    return unicodeScalars.map { scalar in
-      scalar.value < 0x20 || scalar.value == 0x7F ? UInt8(scalar.value).asUnicodeEscape : String(scalar)
-    }.joined()
+  private func report(_ dropped: UInt64) {
+    var line = LogLine(format, Logger.Level.warning.rawValue, "log lines were dropped: the log was not read in time")
+    line.add("lines", number: dropped)
+    write(line.ended())
   }
-}
 
-/// Writes a line with one write(2). What cannot be written is lost: there is nowhere to say so.
-func writeLine(to descriptor: Int32, _ text: String) { writeBytes(to: descriptor, Array(text.utf8) + [0x0A]) }
+  /// Writes whole lines, in batches of as many as fit.
+  private func write(_ lines: [UInt8]) {
+    var start = 0
+    while start < lines.count {
+      let limit = min(start + Self.batchBytes, lines.count)
+      let last = lines[start..<limit].lastIndex(of: 0x0A) ?? lines[limit...].firstIndex(of: 0x0A)
+      let end = last.map { $0 + 1 } ?? lines.count
+      if !put(lines[start..<end]) {
+        let lost = lines[start..<end].count { $0 == 0x0A }
+        buffer.withLock { $0.dropped += UInt64(lost) }
+      }
+      start = end
+    }
+  }
 
-private func writeBytes(to descriptor: Int32, _ bytes: [UInt8]) {
-  // Safe: the buffer is the whole array.
-  while unsafe write(descriptor, bytes, bytes.count) < 0, errno == EINTR {}
+  /// Waits as long as the descriptor needs. Returns false where it cannot be written: a full disk, a closed pipe.
+  private func put(_ bytes: ArraySlice<UInt8>) -> Bool {
+    var rest = bytes
+    while !rest.isEmpty {
+      // Safe: the buffer is the whole slice, and lives for the call.
+      let written = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if written >= 0 {
+        rest = rest.dropFirst(written)
+      } else if errno == EAGAIN {
+        // Another program made the terminal or pipe that they share non-blocking.
+        var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        // Safe: one local structure, as the count says.
+        _ = unsafe poll(&ready, 1, -1)
+      } else if errno != EINTR {
+        return false
+      }
+    }
+    return true
+  }
 }
 
 /// swift-log's way to the writer.
@@ -173,9 +197,9 @@ struct LineLogHandler: LogHandler {
   var logLevel: Logger.Level
   var metadata: Logger.Metadata = [:]
 
-  init(writer: LogWriter) {
+  init(writer: LogWriter, level: Logger.Level) {
     self.writer = writer
-    logLevel = writer.level
+    logLevel = level
   }
 
   subscript(metadataKey key: String) -> Logger.Metadata.Value? {

@@ -4,13 +4,10 @@ import SystemPackage
 
 /// What concerns the process as a whole.
 enum ProcessSetup {
-  /// The signals that end the server, in an orderly way.
-  static let endSignals = [SIGTERM, SIGINT]
-
   /// Blocks what is waited for, what kicks, and what would end the process when its terminal goes. Before any thread
   /// exists: threads inherit the mask.
   static func prepareSignals() {
-    blockSignals(endSignals + [SIGHUP, SIGUSR1])
+    blockSignals(EndSignals.signals + [SIGHUP, SIGUSR1])
     // A client that goes away must not end the server.
     signal(SIGPIPE, SIG_IGN)
   }
@@ -30,4 +27,13 @@ enum ProcessSetup {
       throw .stateDirectory("the state directory \(path) cannot be written: \(Errno(rawValue: errno))")
     }
   }
+}
+
+/// Writes a line with one write(2), and waits for that. For programs that end with it; the log has `LogWriter`.
+func writeLine(to descriptor: Int32, _ text: String) { writeBytes(to: descriptor, Array(text.utf8) + [0x0A]) }
+
+/// Writes whole lines likewise. What cannot be written is lost: there is nowhere to say so.
+func writeBytes(to descriptor: Int32, _ bytes: [UInt8]) {
+  // Safe: the buffer is the whole array.
+  while unsafe write(descriptor, bytes, bytes.count) < 0, errno == EINTR {}
 }

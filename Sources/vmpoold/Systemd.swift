@@ -1,24 +1,38 @@
 import Glibc
 import HTTPServer
+import LinuxSupport
 
-/// The service manager, if there is one: the sockets it hands over, and what it is told (sd_listen_fds(3),
-/// sd_notify(3)).
+/// The service manager, if there is one: the sockets it hands over, and the messages it is sent (sd_listen_fds(3),
+/// sd_notify(3), sd_watchdog_enabled(3)).
+///
+/// libsystemd is not used. Its sd_notify waits without end for a manager that does not read, and the library loads six
+/// others (libgcrypt, liblzma, libzstd and so on) into a process that takes hostile input. The protocol is stable by
+/// promise, and sd_notify(3) recommends implementing it.
 struct Systemd: Sendable {
   /// Sockets that the service manager made.
   let listeners: [ListenAddress]
+  /// The manager ends a server that has not sent `WATCHDOG=1` for so long; nil where it does not watch.
+  let watchdogUS: UInt64?
   private let notifySocket: String?
 
-  /// Reads the environment, and takes it away from whatever this process starts. Before any thread exists.
+  private static let variables = [
+    "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+  ]
+
+  /// Reads the environment, and removes the variables, so that no child process inherits them. Before any thread exists.
   static func takeOver() -> Systemd {
-    let count = variable("LISTEN_PID") == String(getpid()) ? variable("LISTEN_FDS").flatMap { Int32($0) } ?? 0 : 0
+    let own = String(getpid())
+    let count = variable("LISTEN_PID") == own ? variable("LISTEN_FDS").flatMap { Int32($0) } ?? 0 : 0
+    let isWatched = (variable("WATCHDOG_PID") ?? own) == own
+    let watchdog = isWatched ? variable("WATCHDOG_USEC").flatMap { UInt64($0) } : nil
     let socket = variable("NOTIFY_SOCKET")
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
+    for name in variables {
       // Safe: no other thread reads the environment yet.
       unsafe unsetenv(name)
     }
     // The first descriptor handed over is 3.
     let listeners = (0..<max(0, min(count, 1024))).map { ListenAddress.inherited(fd: 3 + $0) }
-    return Systemd(listeners: listeners, notifySocket: socket)
+    return Systemd(listeners: listeners, watchdogUS: watchdog == 0 ? nil : watchdog, notifySocket: socket)
   }
 
   private static func variable(_ name: String) -> String? {
@@ -26,12 +40,16 @@ struct Systemd: Sendable {
     unsafe getenv(name).map { unsafe String(cString: $0) }
   }
 
-  /// Tells the service manager, such as `READY=1`. One that does not listen is none of the server's business.
+  /// Sends the service manager `state`: assignments such as `READY=1`, one a line. Waits a second at most. A manager
+  /// that does not listen is not the server's concern, and gets no second attempt.
   func notify(_ state: String) {
     guard let notifySocket, let first = notifySocket.utf8.first, first == 0x2F || first == 0x40 else { return }
     let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return }
     defer { close(descriptor) }
+    var patience = timeval(tv_sec: 1, tv_usec: 0)
+    // Safe: a local of the size given.
+    unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     var path = Array(notifySocket.utf8)
     // An abstract address begins with NUL where it is written with @.
     if first == 0x40 { path[0] = 0 }
@@ -47,6 +65,11 @@ struct Systemd: Sendable {
         unsafe sendto(descriptor, message, message.count, Int32(MSG_NOSIGNAL), pointer, length)
       }
     }
+  }
+
+  /// Announces that the configuration is being read again. `notify("READY=1")` ends that.
+  func notifyReloading() {
+    notify("RELOADING=1\nMONOTONIC_USEC=\(MonotonicClock.now() / 1000)\nSTATUS=reading the configuration file")
   }
 
   /// The numeric address that a socket is bound to; nil where it has none.

@@ -1,8 +1,12 @@
+import APIModel
 import ArgumentParser
+import Foundation
 import HTTPServer
+import LinuxSupport
 import Logging
 import ManagementAPI
 import StateStore
+import SystemPackage
 import VCPURuntime
 
 /// The command line.
@@ -15,7 +19,8 @@ struct Vmpoold: ParsableCommand {
       Without options it listens on 127.0.0.1:8080 and keeps one pool, demo, of two ready VMs. SIGTERM and SIGINT \
       drain it: it takes no new work, stops every VM and exits 0; a second signal ends it at once.
 
-      Exit status: 0 after a drain, 64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \
+      Exit status: 0 after a drain, 1 when the drain took too long, 128 and the signal's number after a second one, \
+      64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \
       read, 69 where KVM cannot be used, 71 when an address cannot be \
       listened on, 73 when the state directory cannot be used.
       """,
@@ -64,7 +69,9 @@ struct Vmpoold: ParsableCommand {
 
   @Option(
     name: .customLong("max-memory-mib"),
-    help: "The most guest memory of all VMs together, in MiB. (default: four fifths of the host's)")
+    help: """
+      The most guest memory of all VMs together, in MiB. (default: four fifths of what the control group or the host has)
+      """)
   var maxMemoryMiB: Int?
 
   @Option(
@@ -120,8 +127,41 @@ struct Vmpoold: ParsableCommand {
     do throws(StartupError) {
       try Daemon(self).run()
     } catch {
-      writeLine(to: 2, "vmpoold: \(error.message)")
+      for message in error.messages { Self.say(message, logFormat) }
       throw ExitCode(error.exitStatus)
+    }
+  }
+
+  /// Runs what the command line asks for. What is wrong with the command line is said as the log would say it.
+  static func main() {
+    do throws(Errno) {
+      try StandardDescriptors.openClosed()
+    } catch {
+      // Nothing can be said: what is written now could land in any file.
+      _exit(71)
+    }
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      let status = exitCode(for: error)
+      let message = message(for: error)
+      guard wantsJSON(CommandLine.arguments), !status.isSuccess, !message.isEmpty else { exit(withError: error) }
+      say(message, .json)
+      exit(withError: status)
+    }
+  }
+
+  /// Whether these words ask for a log in JSON. Read apart from the parser, which has failed.
+  static func wantsJSON(_ words: [String]) -> Bool {
+    words.contains("--log-format=json") || zip(words, words.dropFirst()).contains { $0 == ("--log-format", "json") }
+  }
+
+  /// Says why the server does not start: as a line for people, or as an entry of the log.
+  private static func say(_ message: String, _ format: LogFormat) {
+    switch format {
+    case .text: writeLine(to: 2, "vmpoold: " + message)
+    case .json: writeBytes(to: 2, LogLine(.json, Logger.Level.critical.rawValue, message).ended())
     }
   }
 }
@@ -140,11 +180,17 @@ extension Logger.Level: @retroactive ExpressibleByArgument {}
 /// Why the server does not start, with the exit status that says so (sysexits.h).
 struct StartupError: Error {
   let exitStatus: Int32
-  /// One line: what happened, and what to do next.
-  let message: String
+  /// A line each: what happened, and what to do next.
+  let messages: [String]
 
-  static func usage(_ message: String) -> StartupError { StartupError(exitStatus: 64, message: message) }
-  static func unavailable(_ message: String) -> StartupError { StartupError(exitStatus: 69, message: message) }
-  static func cannotListen(_ message: String) -> StartupError { StartupError(exitStatus: 71, message: message) }
-  static func stateDirectory(_ message: String) -> StartupError { StartupError(exitStatus: 73, message: message) }
+  static func usage(_ message: String) -> StartupError { StartupError(exitStatus: 64, messages: [message]) }
+  static func unavailable(_ message: String) -> StartupError { StartupError(exitStatus: 69, messages: [message]) }
+  static func cannotListen(_ message: String) -> StartupError { StartupError(exitStatus: 71, messages: [message]) }
+  static func stateDirectory(_ message: String) -> StartupError { StartupError(exitStatus: 73, messages: [message]) }
+
+  static func noThread(_ error: Errno) -> StartupError {
+    StartupError(
+      exitStatus: 71,
+      messages: ["no thread could be started: \(error); raise the limit on tasks (TasksMax=, pids.max, ulimit -u)"])
+  }
 }

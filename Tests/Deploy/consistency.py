@@ -34,8 +34,12 @@ def alerts():
             yield f"{name}: severity is none of {sorted(SEVERITIES)}"
         if not notes.get("summary"):
             yield f"{name}: no summary"
-        if not notes.get("description", "").endswith(f"docs/runbook.md#{name.lower()}"):
-            yield f"{name}: the description does not end with docs/runbook.md#{name.lower()}"
+        if not notes.get("description"):
+            yield f"{name}: no description"
+        if not notes.get("runbook_url", "").endswith(f"/runbook.md#{name.lower()}"):
+            yield f"{name}: runbook_url does not end with /runbook.md#{name.lower()}"
+        if "job=" in rule["expr"]:
+            yield f"{name}: it depends on the name of a job"
         if name not in headings:
             yield f"{name}: no section in docs/runbook.md"
         if name not in fires:
@@ -48,12 +52,13 @@ def alerts():
 
 
 def runbook():
-    """Every link within the runbook leads to a heading."""
+    """Every link within the runbook, and into it, leads to a heading."""
     text = (ROOT / "docs/runbook.md").read_text()
     anchors = {
         re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
     }
-    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+    outside = re.findall(r"\]\(runbook\.md#([^)]+)\)", (ROOT / "docs/metrics.md").read_text())
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text) + outside:
         if anchor not in anchors:
             yield f"docs/runbook.md: #{anchor} leads nowhere"
 
@@ -125,6 +130,58 @@ def compose():
                 yield f"vmpoold: Prometheus's name for it, {host}, is no service or not allowed"
 
 
+UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def in_mib(text):
+    """A size such as 1Gi (Kubernetes) or 4g (Docker) in MiB."""
+    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", str(text)).groups()
+    return int(number) * UNITS[unit] / (1 << 20) if unit else int(number) / (1 << 20)
+
+
+def option(words, name):
+    """The number that an option of vmpoold has among these words."""
+    found = [int(word.split("=")[1]) for word in words if word.startswith(f"{name}=")]
+    return found[0] if len(found) == 1 else None
+
+
+def limits():
+    """What the server may use is within what its container or service may."""
+    server = load(ROOT / "deploy/docker/compose.yaml")["services"]["vmpoold"]
+    pod = load(KUBERNETES / "daemonset.yaml")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    resources = container["resources"]
+    cases = {
+        "compose.yaml": (server["command"], in_mib(server["mem_limit"])),
+        "daemonset.yaml": (container["args"], in_mib(resources["limits"]["memory"])),
+    }
+    for name, (words, memory) in cases.items():
+        guests = option(words, "--max-memory-mib")
+        if guests is None or guests > memory / 5 * 4:
+            yield f"{name}: --max-memory-mib is {guests}, and the memory limit is {memory:.0f} MiB"
+        if option(words, "--max-blobs-mib") is None:
+            yield f"{name}: no --max-blobs-mib"
+    if server.get("memswap_limit") != server["mem_limit"]:
+        yield "compose.yaml: guests would be swapped: memswap_limit is not mem_limit"
+    if not server.get("pids_limit"):
+        yield "compose.yaml: no pids_limit"
+    if resources["limits"]["memory"] != resources["requests"]["memory"]:
+        yield "daemonset.yaml: memory is promised that was not asked for"
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    volume, blobs = in_mib(volumes["state"]["emptyDir"]["sizeLimit"]), option(container["args"], "--max-blobs-mib")
+    if blobs is not None and blobs * 2 > volume:
+        yield f"daemonset.yaml: blobs of {blobs} MiB and a volume of {volume:.0f} MiB"
+    if (option(container["args"], "--max-image-mib") or 1024) > (blobs or 16384):
+        yield "daemonset.yaml: one image may be larger than all together"
+    for kind in ("requests", "limits"):
+        if in_mib(resources[kind].get("ephemeral-storage", 0)) < volume:
+            yield f"daemonset.yaml: ephemeral-storage in {kind} is less than the volume"
+    unit = (ROOT / "deploy/systemd/vmpoold.service").read_text()
+    for setting in ("MemoryMax=", "TasksMax=", "LimitNOFILE=", "WatchdogSec="):
+        if not re.search(f"^{setting}", unit, re.M):
+            yield f"vmpoold.service: no {setting}"
+
+
 def kustomization():
     """The kustomization lists every manifest, and all of them lie in its namespace."""
     listed = load(KUBERNETES / "kustomization.yaml")
@@ -138,7 +195,9 @@ def kustomization():
             yield f"{name}: namespace {place}"
 
 
-CHECKS = {check.__name__: check for check in (alerts, runbook, scrape, grafana, compose, kustomization)}
+CHECKS = {
+    check.__name__: check for check in (alerts, runbook, scrape, grafana, compose, limits, kustomization)
+}
 
 
 def main(arguments):

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Holds every PromQL expression under deploy/ and in the runbook to what a server exposes.
 
-    dashboard_metrics.py METRICS_FILE...     text expositions (0.0.4 or OpenMetrics) of a server, taken together
+    dashboard_metrics.py                     the metrics are those that docs/metrics.md lists
+    dashboard_metrics.py METRICS_FILE...     the metrics are those of a server, whose text expositions (0.0.4 or
+                                             OpenMetrics) are taken together; docs/metrics.md must list the same ones
     dashboard_metrics.py --as-rules          print the expressions as a rule file, for promtool to parse
 
 Each metric that an expression names must be there, and each label it selects by must be on it. Exits with 1 and names
@@ -92,6 +94,54 @@ def selected(expression):
             yield name, set(re.findall(rf"({NAME})\s*[=!]", labels or ""))
 
 
+def documented():
+    """The families that docs/metrics.md lists: type and labels by name."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([\w, ]*)\|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    return {name: (kind, set(filter(None, labels.replace(" ", "").split(",")))) for name, kind, labels in rows}
+
+
+def documented_series():
+    """The series of the documented families, each with its labels."""
+    return {
+        family + suffix: labels | ({"le"} if suffix == "_bucket" else set())
+        for family, (kind, labels) in documented().items()
+        for suffix in (SUFFIXES["histogram"] if kind == "histogram" else [""])
+    }
+
+
+def exposed_families(texts):
+    """The type and the labels of each family that a server exposes; labels are None where there was no sample."""
+    types = {}
+    for line in "\n".join(texts).splitlines():
+        words = line.split()
+        if words[:2] == ["#", "TYPE"]:
+            # OpenMetrics leaves the suffix out.
+            counter = words[3] == "counter" and not words[2].endswith("_total")
+            types[words[2] + ("_total" if counter else "")] = words[3]
+    series = exposed(texts)
+    found = {}
+    for family, kind in types.items():
+        seen = [series.get(family + suffix) for suffix in (SUFFIXES["histogram"] if kind == "histogram" else [""])]
+        seen = [labels for labels in seen if labels is not None]
+        found[family] = (kind, set().union(*seen) - {"le"} if seen else None)
+    return found
+
+
+def undocumented(texts):
+    """Where docs/metrics.md and a server differ."""
+    wanted, found = documented(), exposed_families(texts)
+    for name in sorted(wanted.keys() - found.keys()):
+        yield f"docs/metrics.md: {name} is no metric of the server"
+    for name in sorted(found.keys() - wanted.keys()):
+        yield f"docs/metrics.md: {name} is missing"
+    for name in sorted(wanted.keys() & found.keys()):
+        kind, labels = found[name]
+        if wanted[name][0] != kind:
+            yield f"docs/metrics.md: {name} is a {kind}, not a {wanted[name][0]}"
+        if labels is not None and labels != wanted[name][1]:
+            yield f"docs/metrics.md: {name} has the labels {sorted(labels)}, not {sorted(wanted[name][1])}"
+
+
 def exposed(texts):
     """The series names a server exposes, each with the labels seen on it (None where there was no sample)."""
     names = {}
@@ -134,14 +184,15 @@ def main(arguments):
     if arguments == ["--as-rules"]:
         print(as_rules())
         return 0
-    if not arguments or arguments[0].startswith("-"):
+    if arguments and arguments[0].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
-    names = exposed([pathlib.Path(path).read_text() for path in arguments])
+    texts = [pathlib.Path(path).read_text() for path in arguments]
+    names = exposed(texts) if texts else documented_series()
     if not names:
-        print("no metric in " + " ".join(arguments), file=sys.stderr)
+        print("no metric in " + (" ".join(arguments) or "docs/metrics.md"), file=sys.stderr)
         return 2
-    problems = sorted(set(missing(names)))
+    problems = sorted(set(missing(names))) + (list(undocumented(texts)) if texts else [])
     print("\n".join(problems) if problems else f"every metric is there, {len(list(expressions()))} expressions")
     return 1 if problems else 0
 

@@ -172,6 +172,7 @@ import Testing
   @Test(arguments: [
     (FleetLimits(vms: 2), BudgetRefusal.Resource.vms), (FleetLimits(memoryMiB: 5), .memory),
     (FleetLimits(descriptors: 8), .descriptors), (FleetLimits(mappings: 11), .mappings),
+    (FleetLimits(threads: 2), .threads),
   ])
   func theHostsLimitsAreNamedAndRespected(limits: FleetLimits, resource: BudgetRefusal.Resource) throws {
     let host = LedgerHost(limits)

@@ -38,11 +38,29 @@ struct ConfigurationFileTests {
     #expect(pools[1] == spare)
   }
 
-  @Test(arguments: [
-    "", "# nothing\n", "---\n", "{}", "~", "pools:", "pools: {}", "pools: null\n...\n", "\u{FEFF}pools:\n",
-  ])
-  func nothingIsAConfiguration(text: String) throws {
+  @Test(arguments: ["pools: {}", "pools: {}\n...\n", "# none\n---\npools: {}\n", "\u{FEFF}pools: {}\n"])
+  func noPoolsAreDeclaredByName(text: String) throws {
     #expect(try pools(text).isEmpty)
+  }
+
+  /// A file that was cut off, or emptied, must not end every pool.
+  @Test(arguments: [
+    "", "\n", "# nothing\n", "---\n", "{}", "~", "null", "pools:", "pools:\n  # build: {image: hello}\n",
+    "pools: null\n...\n", "pools: ~", "\u{FEFF}pools:\n", "\u{FEFF}",
+  ])
+  func nothingIsAMistake(text: String) throws {
+    let error = #expect(throws: ConfigurationError.self) { try pools(text) }
+    #expect(error?.lines.count == 1)
+    #expect(error?.lines.first?.hasSuffix("write pools: {} if there are to be none") == true, "\(error?.lines ?? [])")
+  }
+
+  /// What is left of a file that was cut off declares pools as they stand in it, or is a mistake; it never declares none.
+  @Test func aFileCutOffNeverDeclaresNothing() throws {
+    let text = "pools:\n  build:\n    image: hello\n    ready: {min: 2, max: 4}\n  spare: {image: spin}\n"
+    for length in 0..<text.utf8.count {
+      let kept = try? ConfigurationFile(parsing: Array(text.utf8.prefix(length)), path: "f")
+      #expect(kept?.pools.isEmpty != true, "the first \(length) bytes declare no pools")
+    }
   }
 
   @Test func limitsBelongToTheRange() throws {

@@ -28,7 +28,8 @@ struct FileTests {
   @Test func theTopLevelHoldsWhatItSays() throws {
     let expected = [
       "Package.swift", "Makefile", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
-      "LICENSE", ".swift-format", ".ci/run", "Sources", "Tests", "openapi/vmpool.yaml", "deploy", "docs/runbook.md",
+      "LICENSE", "RELEASING.md", "VERSION", ".swift-version", "Tests/README.md", "docs/metrics.md", ".swift-format",
+      ".ci/run", "Sources", "Tests", "openapi/vmpool.yaml", "deploy", "docs/runbook.md",
     ]
     for name in expected {
       #expect(FileManager.default.fileExists(atPath: Repository.root.appending(path: name).path), "\(name) is missing")

@@ -1,9 +1,15 @@
 """The configuration file: vmpoold check-config, --config and SIGHUP."""
+import json
+import os
+import pathlib
 import signal
+import subprocess
+import time
 
 from testbed import problems, processes
 from testbed.checks import becomes, check, equal, eventually, expect
 from testbed.daemon import Daemon, refusal
+from testbed.exposition import Exposition
 from testbed.pools import declare, filled, lease, path, release, status
 
 
@@ -115,6 +121,68 @@ def reload():
         becomes({"mine": ("spin", 1, "api")}, "the pools of an empty file", lambda: declarations(client))
 
 
+def reload_metrics(client):
+    """Whether the last reading was successful, and when one last was."""
+    exposition = Exposition.of(client)
+    return (exposition.total("vmpool_config_last_reload_successful"),
+            exposition.total("vmpool_config_last_reload_success_timestamp_seconds"))
+
+
+@check("the metrics say whether and when the file was read, and each mistake is an entry of its own")
+def told():
+    with Daemon() as daemon:
+        expect("vmpool_config" not in daemon.client().get("/metrics").text, "metrics of a file without one")
+    file = File(FIRST)
+    with Daemon("--config", file.path, "--log-format", "json") as daemon:
+        client = daemon.client()
+        successful, first = reload_metrics(client)
+        equal(successful, 1, "the start")
+        expect(abs(first - time.time()) < 600, lambda: f"the time of the start: {first}")
+        file.change(daemon, "pools:\n  build: {image: spin, redy: 2, vcpu: 1}\n", "what was read before holds")
+        equal(reload_metrics(client), (0, first), "after a mistake")
+        entries = [json.loads(line) for line in daemon.log.splitlines()]
+        mistakes = [entry["error"] for entry in entries if entry["message"] == "a mistake in the configuration file"]
+        equal([text.split(":")[1:3] for text in mistakes], [["2", "24"], ["2", "33"]], f"the entries: {mistakes}")
+        file.change(daemon, FIRST)
+        successful, second = reload_metrics(client)
+        expect(successful == 1 and second > first, lambda: f"after it was mended: {successful}, {first}, {second}")
+
+
+@check("a file that cannot be read to its end holds up neither requests nor the end")
+def stuck():
+    directory = processes.scratch_directory("configuration")
+    path = directory / "vmpoold.yaml"
+    path.write_text(FIRST)
+    with Daemon("--config", path) as daemon:
+        # As a disk that hangs: nothing is ever written to this pipe.
+        path.unlink()
+        os.mkfifo(path)
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually("the pipe is being read", lambda: opened(daemon, path))
+        equal(daemon.client().get("/readyz").status, 200, "a request meanwhile")
+        equal(daemon.stop(), 0, "the exit status")
+
+
+@check("SIGTERM ends a server that hangs in its start")
+def stuck_start():
+    path = processes.scratch_directory("configuration") / "vmpoold.yaml"
+    os.mkfifo(path)
+    process = processes.start([processes.BINARIES / "vmpoold", "--listen", "127.0.0.1:0", "--config", path],
+                              stderr=subprocess.DEVNULL)
+    wchan = lambda: pathlib.Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
+    eventually("it opens the pipe", lambda: wchan() == "257")
+    process.send_signal(signal.SIGTERM)
+    equal(process.wait(20), 1, "the exit status")
+
+
+def opened(daemon, path):
+    """Whether a thread of the server sits in openat."""
+    for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("configuration"):
+            return (task / "syscall").read_text().split()[0] == "257"
+    return False
+
+
 @check("a file that is wrong or gone when it is read again changes nothing, and the log says where")
 def broken():
     file = File(FIRST)
@@ -123,8 +191,11 @@ def broken():
         filled(client, "build")
         before = declarations(client)
         line = "what was read before holds"
-        for text in ("pools:\n  build: {image: spin, redy: 2}\n", "pools: [", "\t", "pools:\n  build: {ready: 2}\n"):
+        empty = ("", "# build: {image: hello}\n", "pools:\n", "pools: null\n", "{}\n")
+        for text in ("pools:\n  build: {image: spin, redy: 2}\n", "pools: [", "\t", "pools:\n  build: {ready: 2}\n",
+                     *empty):
             file.change(daemon, text, line)
+            equal(reload_metrics(client)[0], 0, f"the metric after {text!r}")
             equal(declarations(client), before, f"the pools after {text!r}")
         expect(f"{file.path}:2:24" in daemon.log, "the log does not say where")
         file.path.unlink()
@@ -135,6 +206,8 @@ def broken():
         # An image that does not exist is found out when the pool is declared; the others are.
         file.change(daemon, "pools:\n  build: {image: nosuch}\n  brief: {image: echo, ready: 1}\n")
         expect("nosuch" in daemon.log, "the log does not name the image")
+        expect("was read again pools=1 refused=1" in daemon.log, "the log does not count the refused pool")
+        equal(reload_metrics(client)[0], 0, "the metric while a pool is refused")
         equal(declarations(client)["brief"], ("echo", 1, "file"), "the other pool")
 
 
@@ -163,3 +236,9 @@ def refused():
     equal((code, said.count(str(file.path))), (65, 3), f"the exit status, and the mistakes: {said}")
     code, said = refusal("--listen", "127.0.0.1:0", "--config", "/nonexistent")
     equal(code, 66, f"the exit status without a file: {said}")
+    code, said = refusal("--listen", "127.0.0.1:0", "--config", file.path, "--log-format", "json")
+    entries = [json.loads(line) for line in said.splitlines()]
+    equal([entry["level"] for entry in entries[-3:]], ["critical"] * 3, f"the entries of the mistakes: {said}")
+    empty = File("")
+    code, said = refusal("--listen", "127.0.0.1:0", "--config", empty.path)
+    expect(code == 65 and "pools: {}" in said, lambda: f"an empty file: {code} {said}")

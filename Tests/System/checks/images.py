@@ -242,7 +242,7 @@ def command_line():
         main, extra = file_of(EXIT7, "Seven Times.bin"), file_of(data, "disk.img")
         flat = ["--kind", "flat", "--mode", "long64_ring3"]
         expect("seven-times" in vmpool("images", "push", main, *flat), "the name")
-        puts = lambda: len(re.findall(r"method=PUT path=/v1/blobs", daemon.log))
+        puts = lambda: len(re.findall(r"method=PUT path=/v1/blobs", daemon.log_so_far()))
         equal(puts(), 1, "uploads")
         pushed = json.loads(vmpool("images", "push", main, *flat, "--name", "seven", "--json"))
         equal((pushed["items"][0]["name"], puts()), ("seven", 1), "what the server has is not sent again")

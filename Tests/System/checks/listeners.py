@@ -4,7 +4,7 @@ import socket
 import stat
 
 from testbed import processes
-from testbed.checks import Skipped, check, equal, expect
+from testbed.checks import Skipped, check, equal, eventually, expect
 from testbed.daemon import Daemon, refusal
 
 
@@ -20,7 +20,7 @@ def several():
             equal(client.post(f"/v1/vms/{made}/kick").status, 200, f"a kick from {address}")
         mode = stat.S_IMODE(os.stat(path).st_mode)
         equal(mode & 0o007, 0, "what others may do with the socket")
-        expect("peer=unix" in daemon.log, "the log does not say who came through the unix socket")
+        eventually("the log says who came through the unix socket", lambda: "peer=unix" in daemon.log)
     expect(not os.path.exists(path), "the socket is left behind")
     if len(listen) == 2:
         raise Skipped("there is no ::1 here; the unix socket and IPv4 passed")

@@ -71,9 +71,11 @@ def parsers():
                 expect(family.documentation and family.type != "unknown", lambda: f"{family.name} says too little")
 
 
-@check("every metric that dashboard, alerts and runbook name is there")
+@check("every metric that dashboard, alerts and runbook name is there, and docs/metrics.md lists them all")
 def deployed():
-    with Daemon() as daemon:
+    file = processes.scratch_directory("configuration") / "vmpoold.yaml"
+    file.write_text("pools: {limited: {image: hello, ready: 1, max_vms: 2}}\n")
+    with Daemon("--config", file) as daemon:
         busy(daemon)
         directory = processes.scratch_directory("metrics")
         files = []

@@ -25,7 +25,7 @@ def demo():
         client = daemon.client()
         becomes(2, "ready VMs", lambda: ready(client, "demo"))
         pool = client.get("/v1/pools").json["items"][0]
-        wanted = ("demo", "spin", 1, 2, {"min": 2, "max": 2})
+        wanted = ("demo", "hello", 1, 2, {"min": 2, "max": 2})
         equal(tuple(pool[name] for name in ("name", "image", "vcpus", "memory_mib", "ready")), wanted, "the pool")
         daemon.expect_idle(client, "ready VMs")
 
@@ -330,7 +330,7 @@ def backoff():
             expect(attempts <= now["failures"] + 2, lambda: f"{attempts} attempts in so short a time")
         becomes("ok", "the state of the refill", lambda: refill()["state"], 40)
         filled(client, "poor")
-        expect("VMs can be made again" in daemon.log, "the recovery is not in the log")
+        eventually("the recovery is in the log", lambda: "VMs can be made again" in daemon.log)
         return f"{attempts} attempts"
 
 

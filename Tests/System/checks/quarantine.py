@@ -1,6 +1,6 @@
 """VMs that cannot be taken apart in time."""
 from testbed import problems
-from testbed.checks import becomes, check, equal, expect
+from testbed.checks import becomes, check, equal, eventually, expect
 from testbed.daemon import Daemon
 from testbed.held import held, threads, vcpu_thread
 from testbed.pools import declare, filled, lease, path, status
@@ -20,7 +20,7 @@ def released():
             equal(client.delete(path(first)).status, 204, "releasing the lease")
             problems.expect_problem(client.get(f"/v1/vms/{first['vm']}"), "vm-not-found", "the VM that was given back")
             becomes((0, 1), "VMs being taken apart, and quarantined", lambda: counts(client, "retiring", "quarantined"))
-            expect(f"vm={first['vm']}" in daemon.log, lambda: f"the log does not name it: {daemon.log}")
+            eventually("the log names it", lambda: f"vm={first['vm']}" in daemon.log)
             equal(metric(client, 'vmpool_vms{pool="p",state="quarantined"}'), 1, "the metric")
             # What is ready is leased; for another VM there is no room beside the one that is stuck.
             second = lease(client, "p", start=False)

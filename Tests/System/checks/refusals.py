@@ -1,7 +1,9 @@
 """What keeps the server from starting, and what it says then: one line, and what to do."""
 import os
 
-from testbed import processes
+import yaml
+
+from testbed import problems, processes
 from testbed.checks import Skipped, check, equal, expect
 from testbed.daemon import Daemon, refusal
 
@@ -59,6 +61,17 @@ def options():
     expect(status == 0 and "--listen" in text and "--max-vms" in text, f"--help: {status} {text}")
     status, text = refusal("--version")
     expect(status == 0 and text, f"--version: {status} {text}")
+
+
+@check("the problems that these tests know are those of the document that the server serves")
+def known_problems():
+    with Daemon("--no-demo-pool") as daemon:
+        document = yaml.safe_load(daemon.client().get("/openapi.yaml").text)
+    members = document["components"]["schemas"]["Problem"]["properties"]
+    kinds = {kind.removeprefix("/problems/") for kind in members["type"]["enum"]}
+    equal(kinds ^ set(problems.STATUS), set(), "kinds that only one of the two has")
+    equal(set(members) ^ problems.MEMBERS, set(), "members that only one of the two has")
+    return f"{len(kinds)} kinds"
 
 
 @check("a state directory that cannot be used: 73")

@@ -32,6 +32,7 @@ GROUPS = [
     "metrics",
     "prometheus",
     "stopping",
+    "log",
     "systemd",
     "refusals",
     "exhaustion",
@@ -45,21 +46,27 @@ GROUPS = [
     "images",
     "linux",
     "configuration",
+    "limits",
 ]
 
 
 def main(arguments):
     binaries, *wanted = arguments
-    unknown = set(wanted) - set(GROUPS)
+    # GROUP, or GROUP:TEXT for those of its checks whose names contain the text.
+    wanted = [word.partition(":")[::2] for word in wanted]
+    unknown = {group for group, _ in wanted} - set(GROUPS)
     if unknown:
         print(f"run: no group {', '.join(sorted(unknown))}; there are {' '.join(GROUPS)}", file=sys.stderr)
         return 64
     processes.BINARIES = pathlib.Path(binaries)
     began = time.monotonic()
     with processes.housekeeping():
-        for group in wanted or GROUPS:
+        for group, text in wanted or [(group, "") for group in GROUPS]:
             module = importlib.import_module(f"checks.{group}")
-            checks.run(module, group)
+            checks.run(module, group, text)
+    if not checks.passed + checks.failed + checks.skipped:
+        print(f"run: no check has such a name", file=sys.stderr)
+        return 64
     checks.run_one("nothing is left running", processes.expect_none_left)
     # Once more, at the end, where a long log is read first, and which is left of one that is cut.
     for report in checks.failed:

@@ -24,9 +24,10 @@ def check(name):
     return mark
 
 
-def run(module, group):
+def run(module, group, text=""):
+    """Runs the checks of a group whose names contain the text."""
     for function in list(vars(module).values()):
-        if hasattr(function, "check_name") and function.__module__ == module.__name__:
+        if hasattr(function, "check_name") and function.__module__ == module.__name__ and text in function.check_name:
             run_one(f"{group}: {function.check_name}", function)
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+import uuid
 
 from testbed import processes
 from testbed.checks import Failure, becomes, equal, eventually, expect
@@ -39,7 +40,7 @@ class Daemon:
         def probe():
             status = self.process.poll()
             expect(status is None, lambda: f"vmpoold exited with {status} instead of starting: {self.log}")
-            found = re.findall(r"listening on (\S+)", self.log)
+            found = re.findall(r'listening on ([^\s"]+)', self.log)
             return found if len(found) >= count else None
 
         return [parsed(text) for text in eventually("vmpoold listens", probe)]
@@ -65,6 +66,14 @@ class Daemon:
         client = Client(address or self.address, timeout)
         self.clients.append(client)
         return client
+
+    def log_so_far(self):
+        """The log, complete up to now: lines are written a few milliseconds after they are made, in order."""
+        mark = f"/mark-{uuid.uuid4()}"
+        with Client(self.address) as client:
+            client.get(mark)
+        eventually("the log is written", lambda: mark in self.log)
+        return self.log
 
     def __enter__(self):
         return self

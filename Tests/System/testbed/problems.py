@@ -1,4 +1,8 @@
-"""Problem documents (RFC 9457), as the server promises them."""
+"""Problem documents (RFC 9457), as the server promises them.
+
+The table is the tests' own, so that a status that changes is noticed. A check in `refusals` compares its kinds and members
+with those of the document that the server serves.
+"""
 from testbed.checks import equal, expect
 
 STATUS = {
@@ -10,6 +14,7 @@ STATUS = {
     "unknown-host": 403,
     "route-not-found": 404,
     "image-not-found": 404,
+    "blob-not-found": 404,
     "vm-not-found": 404,
     "vcpu-not-found": 404,
     "pool-not-found": 404,
@@ -20,6 +25,10 @@ STATUS = {
     "stale-fence": 409,
     "pool-draining": 409,
     "declared-in-file": 409,
+    "builtin-image": 409,
+    "image-in-use": 409,
+    "blob-in-use": 409,
+    "upload-in-progress": 409,
     "idempotency-key-in-use": 409,
     "lease-released": 410,
     "lease-expired": 410,
@@ -27,14 +36,19 @@ STATUS = {
     "precondition-failed": 412,
     "payload-too-large": 413,
     "unsupported-media-type": 415,
+    "wrong-offset": 416,
     "idempotency-key-reused": 422,
+    "digest-mismatch": 422,
+    "invalid-image": 422,
     "pool-exhausted": 429,
+    "internal-error": 500,
     "draining": 503,
     "server-busy": 503,
     "resources-exhausted": 503,
     "storage-failed": 503,
     "kick-timeout": 504,
     "vm-quarantined": 504,
+    "insufficient-storage": 507,
 }
 MEMBERS = {"type", "title", "status", "detail", "request_id", "pointer", "state", "waiting"}
 

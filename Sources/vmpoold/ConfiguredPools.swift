@@ -1,0 +1,119 @@
+import APIModel
+import Glibc
+import LinuxSupport
+import Logging
+import ManagementAPI
+import Metrics
+import ServerConfiguration
+import Synchronization
+import SystemPackage
+
+/// The pools of the configuration file: declared at the start, and anew at each SIGHUP.
+///
+/// A thread of its own waits for the signal and reads the file, since a file may lie on a disk that hangs, or be a pipe
+/// that nothing is written to. Signals that end the server are served meanwhile.
+final class ConfiguredPools: Sendable {
+  private struct State {
+    var isEnding = false
+    /// What the last reading came to; nil where there is no file.
+    var isSuccessful: Bool?
+    /// Seconds since 1970.
+    var succeededAt: Double?
+  }
+
+  private let path: String?
+  private let pools: PoolDeclarations
+  private let systemd: Systemd
+  private let logger: Logger
+  /// Held while pools are declared, so that `end` waits for that. The locks of `pools` are taken under it.
+  private let state = Mutex(State())
+
+  /// The pools of the file at `path`, nil for no file.
+  init(path: String?, pools: PoolDeclarations, systemd: Systemd, logger: Logger) {
+    self.path = path
+    self.pools = pools
+    self.systemd = systemd
+    self.logger = logger
+  }
+
+  /// Reads the file; nil where there is none.
+  static func read(_ path: String?) throws(ConfigurationError) -> ConfigurationFile? {
+    guard let path else { return nil }
+    return try ConfigurationFile(path: path)
+  }
+
+  /// Declares the pools of `file`, and logs each that is refused. Returns how many were declared and refused; nil where
+  /// the server ends.
+  @discardableResult
+  func declare(_ file: ConfigurationFile) -> (applied: Int, refused: Int)? {
+    state.withLock { state in
+      guard !state.isEnding else { return nil }
+      let errors = pools.load(file: file.pools.map { ($0.name, DeclarePoolDocument($0)) })
+      for error in errors {
+        logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])
+      }
+      state.isSuccessful = errors.isEmpty
+      if errors.isEmpty { state.succeededAt = Double(WallClock.now() / 1_000_000) / 1000 }
+      return (file.pools.count - errors.count, errors.count)
+    }
+  }
+
+  /// Starts the thread that reads the file again at each SIGHUP, which must be blocked in all threads.
+  func readAgainAtSIGHUP() throws(Errno) {
+    // Never joined: it ends with the process.
+    _ = try JoinableThread(stackBytes: 512 << 10, name: "configuration") {
+      while true {
+        _ = waitForSignal([SIGHUP])
+        self.readAgain()
+      }
+    }
+  }
+
+  /// From now on no pool is declared.
+  func end() { state.withLock { $0.isEnding = true } }
+
+  private func readAgain() {
+    systemd.notifyReloading()
+    var status = "there is no configuration file to read again"
+    defer { systemd.notify("READY=1\nSTATUS=" + status) }
+    do throws(ConfigurationError) {
+      guard let file = try Self.read(path) else { return logger.notice("SIGHUP: \(status)") }
+      guard let result = declare(file) else { return }
+      status = "the configuration file was read again: \(result.applied) pools, \(result.refused) refused"
+      logger.log(
+        level: result.refused > 0 ? .warning : .notice, "the configuration file was read again",
+        metadata: ["pools": "\(result.applied)", "refused": "\(result.refused)"])
+    } catch {
+      status = "the configuration file is wrong; what was read before holds"
+      state.withLock { $0.isSuccessful = false }
+      for line in error.lines { logger.error("a mistake in the configuration file", metadata: ["error": "\(line)"]) }
+      logger.error("\(status)", metadata: ["mistakes": "\(error.lines.count)"])
+    }
+  }
+
+  /// What `/metrics` says of the file; nothing where there is none.
+  var families: [MetricFamily] {
+    let state = state.withLock { $0 }
+    guard let isSuccessful = state.isSuccessful else { return [] }
+    return [
+      MetricFamily(
+        name: "vmpool_config_last_reload_successful",
+        help: "Whether all of the configuration file was applied when it was last read: 1 or 0.", kind: .gauge,
+        samples: [MetricSample(value: .integer(isSuccessful ? 1 : 0))]),
+      MetricFamily(
+        name: "vmpool_config_last_reload_success_timestamp_seconds",
+        help: "When all of the configuration file was last applied, in seconds since 1970; 0 for never.", kind: .gauge,
+        unit: "seconds", samples: [MetricSample(value: .number(state.succeededAt ?? 0))]),
+    ]
+  }
+}
+
+extension DeclarePoolDocument {
+  fileprivate init(_ pool: PoolDeclaration) {
+    self.init(
+      image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
+      ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
+      deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
+      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS)
+  }
+}

@@ -1,0 +1,27 @@
+import Metrics
+
+/// What the program itself adds to `/metrics`.
+struct ProgramMetrics: Sendable {
+  let log: LogWriter
+  let configuredPools: ConfiguredPools
+  /// Leases that were open when the last server on this state ended.
+  let leasesLostAtStart: Int
+  /// How often this state has been opened; 1 where it is kept in memory.
+  let starts: Int
+
+  var families: [MetricFamily] {
+    [
+      MetricFamily(
+        name: "vmpool_log_lines_dropped_total",
+        help: "Log lines that were dropped, because the log was not read in time or could not be written.",
+        kind: .counter, samples: [MetricSample(value: .integer(log.dropped))]),
+      MetricFamily(
+        name: "vmpool_starts_total", help: "Servers that have started on this state directory.", kind: .counter,
+        samples: [MetricSample(value: .integer(UInt64(clamping: starts)))]),
+      MetricFamily(
+        name: "vmpool_start_lost_leases",
+        help: "Leases that were open when the last server on this state directory ended, and are lost.", kind: .gauge,
+        samples: [MetricSample(value: .integer(UInt64(clamping: leasesLostAtStart)))]),
+    ] + configuredPools.families
+  }
+}
