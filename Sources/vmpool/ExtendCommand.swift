@@ -22,6 +22,8 @@ struct ExtendCommand: DocumentCommand {
   var shorten = false
 
   func run(_ client: VMPoolClient) throws {
-    try show(client.extendLease(lease, ttlMS: ttl?.milliseconds, shorten: shorten ? true : nil)) { LeasesCommand.table([$0]).text }
+    try show(client.extendLease(lease, ttlMS: ttl?.milliseconds, shorten: shorten ? true : nil)) {
+      LeasesCommand.table([$0]).text
+    }
   }
 }
