@@ -3,7 +3,7 @@ import JSONCodec
 
 /// Where a client is in the stream of events.
 public struct EventPosition: Sendable, Equatable {
-  /// The last event it has seen, or has been told of; nil: the stream begins now.
+  /// The id of the last event that it has seen; nil lets the stream begin now.
   public var lastEventID: String?
   /// How soon to come back after the connection broke.
   public var retry: Duration = .seconds(1)

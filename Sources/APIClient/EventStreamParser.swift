@@ -22,7 +22,7 @@ struct EventStreamParser {
   private(set) var lastEventID: String
   /// How soon the server wants to be asked again; nil unless it said so.
   private(set) var retryMS: Int?
-  /// A line or an event is larger than anybody would make it.
+  /// Whether a line or an event was larger than 1 MiB, more than any that the server makes.
   private(set) var isTooLarge = false
 
   private static let limit = 1 << 20
@@ -69,7 +69,7 @@ struct EventStreamParser {
     case "retry":
       let isNumber = !value.isEmpty && value.allSatisfy { (0x30...0x39).contains($0) }
       if isNumber, let milliseconds = Int(String(decoding: value, as: UTF8.self)) { retryMS = milliseconds }
-    // Comments, which begin with the colon, and whatever is not known.
+    // Comments, which begin with the colon, and unknown fields are ignored.
     default: break
     }
     return nil

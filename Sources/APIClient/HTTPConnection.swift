@@ -19,7 +19,7 @@ import Glibc
   }
 
   deinit {
-    // Safe: nobody else has the handle, and no transfer is under way.
+    // Safe: this object alone has the handle, and no transfer is under way.
     unsafe curl_easy_cleanup(handle)
   }
 
@@ -48,7 +48,7 @@ import Glibc
     let answer = Answer()
     let code = withoutActuallyEscaping(body) { body in
       answer.sink = Answer.Sink(type: type, take: body)
-      // Nobody calls it after the transfer.
+      // libcurl does not call it after the transfer.
       defer { answer.sink?.take = { _ in false } }
       return perform(headers, sendsBody: false, answer)
     }
@@ -74,7 +74,7 @@ import Glibc
     let answer = Answer()
     let code = withoutActuallyEscaping(read) { read in
       let source = Source(read)
-      // Nobody calls it after the transfer.
+      // libcurl does not call it after the transfer.
       defer { source.read = { _ in 0 } }
       return withExtendedLifetime(source) {
         unsafe source.attach(to: handle)
@@ -84,7 +84,7 @@ import Glibc
     return try response(code, answer)
   }
 
-  /// A request without its method and its body; a timeout of nil is none.
+  /// A request without its method and its body; a timeout of nil is no limit.
   private func prepare(method: String, target: String, headers: [HTTPField], timeout: Duration?) throws(APIError) {
     for text in [method, target] + headers.flatMap({ [$0.name, $0.value] }) {
       // What libcurl would pass through, or cut short.

@@ -16,7 +16,7 @@ extension VMPoolClient {
     try allPages("/v1/leases", query: .optional("pool", pool))
   }
 
-  /// `GET /v1/leases/{lease}`. One that has ended is a problem with status 410, whose type tells how.
+  /// `GET /v1/leases/{lease}`. One that has ended is a problem with status 410, whose type says how it ended.
   public func lease(_ id: String) throws(APIError) -> LeaseDocument { try document("GET", leasePath(id)) }
 
   /// `PATCH /v1/leases/{lease}`: lets it last for `ttlMS` from now, or as long as it may; the server's own default when

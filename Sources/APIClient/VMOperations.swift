@@ -22,7 +22,7 @@ extension VMPoolClient {
   }
 
   /// `GET /v1/vms/{vm}?wait_for=…`: the VM when it is in that state, when it has stopped, or after `timeoutMS`, 0 to
-  /// 600 000; its `state` tells which.
+  /// 600 000; its `state` says which.
   public func vm(
     _ id: String, waitFor state: String, timeoutMS: Int, fence: UInt64? = nil
   ) throws(APIError) -> VMDocument {

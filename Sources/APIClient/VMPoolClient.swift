@@ -23,7 +23,7 @@ public final class VMPoolClient {
     connection = try HTTPConnection(endpoint: endpoint)
   }
 
-  /// Sends any request and returns the answer, whatever its status. `path` goes on the wire as it is, `query` is
+  /// Sends any request and returns the answer with any status. `path` goes on the wire as it is, `query` is
   /// percent-encoded; a body of nil sends none. No header field is added but `Host`, `Accept` and `Content-Length`.
   public func send(
     _ method: String, _ path: String, query: [HTTPField] = [], headers: [HTTPField] = [], body: [UInt8]? = nil

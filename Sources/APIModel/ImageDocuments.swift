@@ -93,11 +93,11 @@ public struct ImageSegmentDocument: Codable, Sendable, Equatable {
 public struct ImageManifestDocument: Codable, Sendable, Equatable {
   /// What it is said to be; recognised by its bytes when null.
   public var kind: String?
-  /// The digest of the kernel, or of the image's main part.
+  /// The digest of the image's main part, such as a kernel.
   public var kernel: String
   /// The digest of a Linux guest's initramfs, or of a Multiboot guest's first module.
   public var initramfs: String?
-  /// What the guest is told, where its kind has such a thing.
+  /// The guest's command line, if its kind has one.
   public var commandLine: String?
   /// The digests of block devices' contents, by the names that the guest knows them by.
   public var block: [String: String]?

@@ -8,7 +8,7 @@ public struct LeaseDocument: Codable, Sendable, Equatable {
   public var vm: String
   /// Grows with every hand-over. Present it as `Lease-Fence`, and nothing is done to a VM that is no longer yours.
   public var fence: UInt64
-  /// As the client gave them.
+  /// The labels of the request that it answers.
   public var labels: [String: String]
   /// RFC 3339, UTC.
   public var grantedAt: String
@@ -50,9 +50,9 @@ public struct LeaseRequestDocument: Codable, Sendable, Equatable {
   public var start: Bool?
   /// At most 16, whose names and values have at most 64 and 256 bytes.
   public var labels: [String: String]?
-  /// What the guest is told instead of the image's own command line.
+  /// The guest's command line; the image's own when nil.
   public var commandLine: String?
-  /// Variables that the guest is told of, by name.
+  /// The guest's environment, by name.
   public var environment: [String: String]?
 
   /// A request; nil stands for the default.
@@ -106,9 +106,9 @@ public struct RunRequestDocument: Codable, Sendable, Equatable {
   public var deadlineMS: Int?
   /// How long to wait for a VM where none is ready, 0 to 600 000; 0 when absent.
   public var waitMS: Int?
-  /// What the guest is told instead of the image's own command line.
+  /// The guest's command line; the image's own when nil.
   public var commandLine: String?
-  /// Variables that the guest is told of, by name.
+  /// The guest's environment, by name.
   public var environment: [String: String]?
 
   /// A request; nil stands for the default.

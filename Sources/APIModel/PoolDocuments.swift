@@ -78,7 +78,7 @@ public struct ReadyRange: Codable, Sendable, Equatable {
     do {
       members = try decoder.container(keyedBy: CodingKeys.self)
     } catch {
-      // Not an object: what is wrong with it as a number is what is told.
+      // Not an object: the error is that of a number.
       self.init(try decoder.singleValueContainer().decode(Int.self))
       return
     }
@@ -103,7 +103,7 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
   public var ready: Int
   /// Those of them that are of an older declaration, and will be replaced.
   public var outdated: Int
-  /// VMs that clients have leased.
+  /// VMs under a lease.
   public var leased: Int
   /// VMs being made right now.
   public var creating: Int

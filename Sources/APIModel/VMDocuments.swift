@@ -84,9 +84,9 @@ public struct CreateVMDocument: Codable, Sendable, Equatable {
   public var start: Bool?
   /// Stop it (as `deadline`) when it has run for so long; null for never. Counted from start.
   public var deadlineMS: Int?
-  /// What the guest is told instead of the image's own command line.
+  /// The guest's command line; the image's own when nil.
   public var commandLine: String?
-  /// Variables that the guest is told of, by name.
+  /// The guest's environment, by name.
   public var environment: [String: String]?
 
   /// A request; nil stands for the default.

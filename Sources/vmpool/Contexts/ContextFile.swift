@@ -40,7 +40,7 @@ struct ContextFile: Codable, Equatable {
     let bytes = try JSON.encodePretty(self) + [0x0A]
     Self.makeFolders(of: path)
     let partial = path + ".new"
-    // Safe, here and below: strings live for their calls. Servers' names are nobody else's business.
+    // Safe, here and below: strings live for their calls. Only the user may read the servers' names.
     let file = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     let isWritten = file >= 0 && writeAll(bytes, to: file)
     let number = errno

@@ -62,7 +62,7 @@ struct ImageOptions: ParsableArguments {
   /// Every file that the image is made of, `paths` included.
   func inputs(_ paths: [String]) -> [String] { paths + [initramfs].compactMap(\.self) + blocks.map(\.path) }
 
-  /// Where raw machine code is put and starts; nil where the image is none.
+  /// Where raw machine code is put and starts; nil for an image of another kind.
   func placement() throws -> FlatPlacement? {
     guard let text = mode else { return nil }
     guard let mode = FlatMode(rawValue: text) else {

@@ -78,7 +78,7 @@ extension ImagesCommand {
       }
     }
 
-    /// The file that a path leads to, symbolic links followed; the path itself where there is none yet.
+    /// The file that a path leads to, symbolic links followed; the path itself where no file stands there yet.
     private static func target(of path: String) -> String {
       // Safe: the result is the C library's, copied and freed here.
       guard let resolved = unsafe realpath(path, nil) else { return path }

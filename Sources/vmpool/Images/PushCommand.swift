@@ -90,7 +90,7 @@ extension ImagesCommand {
         var parts = ImageParts(main: file.part, commandLine: nil, flat: try image.placement())
         parts.initramfs = initramfs?.part
         for block in blocks { parts.blocks[block.name] = block.file.part }
-        // The server says what is wrong with an image that is none.
+        // A file that is no image goes on to the server, which says what is wrong with it.
         kind = try? GuestImage(name: "image", parts).description.kind
       }
       return [kind?.defaultCommandLine, append].compactMap(\.self).joined(separator: " ")

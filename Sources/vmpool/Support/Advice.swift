@@ -34,7 +34,7 @@ enum Advice {
     ] {
       text = text.replacing(phrase, with: command)
     }
-    // What is left of that kind helps nobody who types commands.
+    // Other advice on requests does not help a user who types commands.
     return text.replacing(/[;,.] (GET|PUT|POST|PATCH|DELETE)( it)?( at)? \/[^ ]*[^.]*/, with: "")
   }
 

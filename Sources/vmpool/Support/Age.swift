@@ -3,17 +3,17 @@ import Glibc
 
 /// Instants of the server's documents, for people.
 enum Age {
-  /// How long ago an instant of a document was, such as `3m`; the text itself where it is none.
+  /// How long ago an instant of a document was, such as `3m`; the text itself where it cannot be read.
   static func since(_ text: String, now: Int = Int(time(nil))) -> String {
     seconds(of: text).map { humanised(age: now - $0) } ?? text
   }
 
-  /// How long it is until an instant of a document, such as `59s`; the text itself where it is none.
+  /// How long it is until an instant of a document, such as `59s`; the text itself where it cannot be read.
   static func until(_ text: String, now: Int = Int(time(nil))) -> String {
     seconds(of: text).map { humanised(age: $0 - now) } ?? text
   }
 
-  /// Seconds since 1970 of an instant in UTC (RFC 3339), fractions dropped; nil where it is none.
+  /// Seconds since 1970 of an instant in UTC (RFC 3339), without its fraction; nil where it cannot be read.
   static func seconds(of text: String) -> Int? {
     // 2025-01-31T12:00:00.000Z
     guard let match = text.wholeMatch(of: /(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?Z/),

@@ -10,7 +10,7 @@ struct LiveScreen {
 
   /// Shows what `frame` returns, again and again. `q` on a terminal ends it; a signal throws exit status 128 + number.
   ///
-  /// `frame` gets the terminal's width in characters; nil where there is none. Where stdout is no terminal, a text that
+  /// `frame` gets the terminal's width in characters; nil where stdout is no terminal, and then a text that
   /// is the same as the last is not printed again.
   func run(_ frame: (_ width: Int?) throws -> String) throws {
     try withKeys {

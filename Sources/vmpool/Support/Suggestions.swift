@@ -49,7 +49,7 @@ enum UsageHints {
     }?.0
   }
 
-  /// The first word that should be a command and is none, and what to say about it.
+  /// The first word that stands where a command should, but is not one, and what to say about it.
   private static func unknownCommand(_ arguments: [String]) -> (text: String, suggestion: String)? {
     var (node, path): (any ParsableCommand.Type, [String]) = (VMPoolCommand.self, ["vmpool"])
     var words = arguments[...]

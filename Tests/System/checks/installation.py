@@ -77,8 +77,19 @@ def bare():
         node = root / "dev" / device
         node.parent.mkdir(exist_ok=True)
         os.mknod(node, 0o20666, os.stat(f"/dev/{device}").st_rdev)
-    for folder in ("tmp", "proc", "sys"):
-        (root / folder).mkdir(exist_ok=True)
+    for folder in ("tmp", "var/tmp", "proc", "sys"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    # Swift reads the command line from there.
+    if processes.run(["mount", "-t", "proc", "proc", root / "proc"]).returncode != 0:
+        raise Skipped("/proc cannot be mounted here")
+    try:
+        return run_in(root) + f", {len(needed)} libraries"
+    finally:
+        processes.run(["umount", root / "proc"])
+
+
+def run_in(root):
+    """Runs the installed programs in a root, the server and a guest among them."""
     environment = {"PATH": "/usr/bin", "HOME": "/tmp"}
     inside = lambda *words, **options: processes.run(["/usr/sbin/chroot", root, *words], env=environment, **options)
     for program in PROGRAMS:
@@ -97,7 +108,7 @@ def bare():
     finally:
         server.terminate()
         server.wait(20)
-    return f"{len(needed)} libraries"
+    return f"{len(PROGRAMS)} programs"
 
 
 def libraries(program):
