@@ -1,5 +1,6 @@
 import APIModel
 import Foundation
+import HTTPServer
 import KVM
 import LinuxSupport
 import PoolManager
@@ -50,10 +51,10 @@ public struct HostFacts: Sendable {
 /// `/v1/host`.
 enum HostRoutes {
   static let routes = [
-    Route(method: .get, template: "/v1/host", operationID: "getHost", handler: get)
+    Route(method: .get, template: "/v1/host", operationID: "getHost", operation: get)
   ]
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let host = api.configuration.host
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxMemoryMiB: api.fleet.limits.memoryMiB, maxVCPUs: api.fleet.limits.threads,
@@ -67,6 +68,6 @@ enum HostRoutes {
       controlGroup: ControlGroupDocument(
         memoryBytes: host.controlGroup.memoryBytes, tasks: host.controlGroup.tasks,
         processors: host.controlGroup.processors))
-    return .now(try .json(document))
+    return try .json(document)
   }
 }

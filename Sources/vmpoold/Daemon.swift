@@ -39,7 +39,7 @@ struct Daemon {
     let limits = limits(hostLimits)
     let host = HostFacts(system, controlGroup: hostLimits.group)
     let file = try readConfiguration()
-    let state = try openState()
+    let state = try openState(logger)
 
     let journal = StateJournal(state)
     let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
@@ -63,9 +63,7 @@ struct Daemon {
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let programMetrics = ProgramMetrics(
-      log: log, configuredPools: configured, leasesLostAtStart: state.recovered.lostLeases.count,
-      starts: state.recovered.epoch)
+    let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state)
     configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
@@ -139,10 +137,16 @@ struct Daemon {
     }
   }
 
-  private func openState() throws(StartupError) -> StateDatabase {
+  private func openState(_ logger: Logger) throws(StartupError) -> StateDatabase {
     if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
     do throws(StateStoreError) {
-      return try StateDatabase.open(directory: options.stateDir, sync: options.stateSync)
+      return try StateDatabase.open(directory: options.stateDir, sync: options.stateSync) { report in
+        switch report {
+        case .failing(let error, let failures):
+          logger.error("the state cannot be written", metadata: ["error": "\(error)", "failures": "\(failures)"])
+        case .recovered: logger.notice("the state can be written again")
+        }
+      }
     } catch {
       throw .stateDirectory("\(error)")
     }

@@ -42,6 +42,7 @@ GROUPS = [
     "linux",
     "configuration",
     "limits",
+    "documents",
 ]
 
 

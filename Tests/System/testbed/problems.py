@@ -43,6 +43,7 @@ STATUS = {
     "pool-exhausted": 429,
     "internal-error": 500,
     "draining": 503,
+    "server-busy": 503,
     "resources-exhausted": 503,
     "storage-failed": 503,
     "kick-timeout": 504,
