@@ -118,7 +118,7 @@ extension PoolDeclaration {
 }
 
 extension PoolDeclaration.Ready {
-  private static let range = 0...4096
+  private static let range = 0...1000
 
   fileprivate init?(_ node: YAMLNode, _ path: String, _ mistakes: inout Mistakes) {
     guard case .mapping = node.content else {

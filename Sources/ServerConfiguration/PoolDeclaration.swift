@@ -2,9 +2,9 @@
 public struct PoolDeclaration: Sendable, Equatable {
   /// How many VMs are kept ready.
   public struct Ready: Sendable, Equatable {
-    /// 0 to 4096.
+    /// 0 to 1000.
     public var min: Int
-    /// `min` to 4096.
+    /// `min` to 1000.
     public var max: Int
   }
 

@@ -24,7 +24,7 @@ final class LogWriter: Sendable {
     var lines: [UInt8] = []
     /// Bytes that the thread has taken and not yet written.
     var inWriting = 0
-    /// Lines dropped so far, and how many of them the log has reported.
+    /// Lines dropped so far, and how many of them need no more report.
     var dropped: UInt64 = 0
     var reported: UInt64 = 0
     /// The thread sleeps until `work` is signalled.
@@ -134,7 +134,7 @@ final class LogWriter: Sendable {
   /// The lines that wait, nil where there are none; the drops that the log has not reported; whether to end a flush.
   private func take() -> (lines: [UInt8]?, dropped: UInt64, isFlushed: Bool) {
     buffer.withLock { buffer in
-      guard !buffer.lines.isEmpty else {
+      guard !buffer.lines.isEmpty || buffer.dropped > buffer.reported else {
         let isFlushed = buffer.isFlushing
         buffer.isFlushing = false
         buffer.isIdle = true
@@ -164,7 +164,11 @@ final class LogWriter: Sendable {
       let end = last.map { $0 + 1 } ?? lines.count
       if !put(lines[start..<end]) {
         let lost = lines[start..<end].count { $0 == 0x0A }
-        buffer.withLock { $0.dropped += UInt64(lost) }
+        buffer.withLock { buffer in
+          buffer.dropped += UInt64(lost)
+          // A line that says so could not be written either: the metric says it.
+          buffer.reported += UInt64(lost)
+        }
       }
       start = end
     }

@@ -1,13 +1,11 @@
 import Metrics
+import StateStore
 
 /// What the program itself adds to `/metrics`.
 struct ProgramMetrics: Sendable {
   let log: LogWriter
   let configuredPools: ConfiguredPools
-  /// Leases that were open when the last server on this state ended.
-  let leasesLostAtStart: Int
-  /// How often this state has been opened; 1 where it is kept in memory.
-  let starts: Int
+  let state: StateDatabase
 
   var families: [MetricFamily] {
     [
@@ -17,11 +15,14 @@ struct ProgramMetrics: Sendable {
         kind: .counter, samples: [MetricSample(value: .integer(log.dropped))]),
       MetricFamily(
         name: "vmpool_starts_total", help: "Servers that have started on this state directory.", kind: .counter,
-        samples: [MetricSample(value: .integer(UInt64(clamping: starts)))]),
+        samples: [MetricSample(value: .integer(UInt64(clamping: state.recovered.epoch)))]),
       MetricFamily(
         name: "vmpool_start_lost_leases",
         help: "Leases that were open when the last server on this state directory ended, and are lost.", kind: .gauge,
-        samples: [MetricSample(value: .integer(UInt64(clamping: leasesLostAtStart)))]),
+        samples: [MetricSample(value: .integer(UInt64(clamping: state.recovered.lostLeases.count)))]),
+      MetricFamily(
+        name: "vmpool_state_write_failures_total", help: "Changes of the state that could not be written.",
+        kind: .counter, samples: [MetricSample(value: .integer(state.writeHealth.failures))]),
     ] + configuredPools.families
   }
 }

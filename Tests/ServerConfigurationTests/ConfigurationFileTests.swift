@@ -65,7 +65,7 @@ struct ConfigurationFileTests {
 
   @Test func limitsBelongToTheRange() throws {
     for (member, low, high) in [
-      ("vcpus", 1, 8), ("memory_mib", 1, 1024), ("ready", 0, 4096), ("max_vms", 1, 100_000),
+      ("vcpus", 1, 8), ("memory_mib", 1, 1024), ("ready", 0, 1000), ("max_vms", 1, 100_000),
       ("deadline_ms", 1, 86_400_000),
       ("probe_interval_ms", 10, 3_600_000),
     ] {

@@ -62,10 +62,10 @@ struct MistakeTests {
     ("pools: {a: {image: b, memory_mib: 1025}}", range("memory_mib", "1025", 1, 1024)),
     ("pools: {a: {image: b, max_vms: 0}}", range("max_vms", "0", 1, 100_000)),
     ("pools: {a: {image: b, deadline_ms: 0}}", range("deadline_ms", "0", 1, 86_400_000)),
-    ("pools: {a: {image: b, ready: 4097}}", range("ready", "4097", 0, 4096)),
+    ("pools: {a: {image: b, ready: 1001}}", range("ready", "1001", 0, 1000)),
     (
-      "pools: {a: {image: b, ready: {min: 0, max: 4097}}}",
-      "f:1:44: pools.a.ready.max is 4097, which is out of range; write a whole number from 0 to 4096"
+      "pools: {a: {image: b, ready: {min: 0, max: 1001}}}",
+      "f:1:44: pools.a.ready.max is 1001, which is out of range; write a whole number from 0 to 1000"
     ),
     (
       "pools: {a: {image: b, refill: {concurrency: 65}}}",

@@ -32,6 +32,48 @@ def mistakes():
     expect(lines[1].endswith("did you mean vcpus?"), lines[1])
 
 
+# Members of a pool's declaration, with values on either side of each limit, and others that are wrong or odd.
+DECLARATIONS = [
+    {name: value}
+    for name, values in {
+        "vcpus": (0, 1, 8, 9, "two", 1.5),
+        "memory_mib": (0, 1024, 1025, -1),
+        "ready": (-1, 0, 1000, 1001, 4096, {"min": 0, "max": 1000}, {"min": 0, "max": 1001}, {"min": 2, "max": 1},
+                  {"min": 1}, {"max": 1}, {"min": 1, "mx": 2}, [], "1"),
+        "max_vms": (0, 1, 100_000, 100_001),
+        "deadline_ms": (0, 1, 86_400_000, 86_400_001),
+        "probe_interval_ms": (9, 10, 3_600_000, 3_600_001),
+        "refill": ({"concurrency": 0}, {"concurrency": 1}, {"concurrency": 64}, {"concurrency": 65}, {}, {"x": 1}, 1),
+        "paused": (True, False, "yes", 1),
+        "image": ("Hello", "x" * 64, 7),
+        "unknown": (1,),
+    }.items()
+    for value in values
+] + [{"ready": 4, "max_vms": 3}, {"ready": {"min": 1, "max": 4}, "max_vms": 4}]
+
+
+@check("check-config, vmpool pools apply --dry-run and the server agree on what a declaration may say")
+def agreement():
+    path = processes.scratch_directory("configuration") / "vmpoold.yaml"
+    differences = []
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for declaration in DECLARATIONS:
+            pool = {"image": "spin", "paused": True, "ready": 0, **declaration}
+            # JSON is YAML.
+            path.write_text(json.dumps({"pools": {"p": pool}}))
+            verdicts = {
+                "check-config": processes.run([processes.BINARIES / "vmpoold", "check-config", path]).returncode == 0,
+                "--dry-run": processes.run([processes.BINARIES / "vmpool", "--server", daemon.url, "pools", "apply", "-f",
+                                            path, "--dry-run"]).returncode == 0,
+                "the server": client.put("/v1/pools/p", pool).status in (200, 201),
+            }
+            if len(set(verdicts.values())) > 1:
+                differences.append(f"{json.dumps(declaration)}: {verdicts}")
+    expect(not differences, lambda: "\n".join(differences))
+    return f"{len(DECLARATIONS)} declarations"
+
+
 @check("check-config exits 66 where there is no file, and 64 without a name")
 def nothing_to_check():
     for words, status, word in ((["/nonexistent"], 66, "No such file"), ([], 64, "file")):

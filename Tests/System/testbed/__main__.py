@@ -47,6 +47,7 @@ GROUPS = [
     "linux",
     "configuration",
     "limits",
+    "documents",
 ]
 
 
