@@ -64,7 +64,7 @@ struct Daemon {
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state)
+    let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
     configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)

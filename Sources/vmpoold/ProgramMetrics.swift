@@ -1,3 +1,4 @@
+import HTTPServer
 import Metrics
 import StateStore
 
@@ -6,6 +7,7 @@ struct ProgramMetrics: Sendable {
   let log: LogWriter
   let configuredPools: ConfiguredPools
   let state: StateDatabase
+  let load: HTTPLoad
 
   var families: [MetricFamily] {
     [
@@ -23,6 +25,15 @@ struct ProgramMetrics: Sendable {
       MetricFamily(
         name: "vmpool_state_write_failures_total", help: "Changes of the state that could not be written.",
         kind: .counter, samples: [MetricSample(value: .integer(state.writeHealth.failures))]),
+      gauge("vmpool_http_connections", "Open connections of clients.", load.connections),
+      gauge("vmpool_http_connections_limit", "Connections that may be open: --max-connections.", load.connectionLimit),
+      gauge("vmpool_http_waiting", "Requests that wait for their answer.", load.waiting),
+      gauge("vmpool_http_streams", "Streams that have not ended.", load.streams),
     ] + configuredPools.families
+  }
+
+  private func gauge(_ name: String, _ help: String, _ value: Int) -> MetricFamily {
+    MetricFamily(
+      name: name, help: help, kind: .gauge, samples: [MetricSample(value: .integer(UInt64(clamping: value)))])
   }
 }
