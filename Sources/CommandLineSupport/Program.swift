@@ -10,7 +10,7 @@ public enum Program {
   public static func run(
     _ root: any ParsableCommand.Type, explain: (_ error: any Error, _ message: String) -> String = { $1 }
   ) -> Never {
-    StandardDescriptors.reserve()
+    ClosedDescriptors.occupy()
     do {
       var command = try root.parseAsRoot()
       try command.run()
@@ -44,11 +44,11 @@ public enum Program {
 }
 
 /// Descriptors 0 to 2.
-enum StandardDescriptors {
+enum ClosedDescriptors {
   /// Occupies those that are closed, so that no socket and no file gets their number, and a message never lands there.
   ///
   /// Each is opened the wrong way round: reading from a stdin that was closed fails, and so does writing to a stdout.
-  static func reserve() {
+  static func occupy() {
     for (descriptor, mode) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_RDONLY)]
     where fcntl(descriptor, F_GETFD) < 0 {
       // Safe: the string is a constant. The lowest free number is the one that was found closed.

@@ -108,7 +108,7 @@ extension APIHandler {
         // The pool's queue keeps the deadline.
         guard case .happened(let result) = await turn.outcome() else {
           _ = fleet.leave(place)
-          throw LeaseRefusal.exhausted(waiting: 0)
+          throw LeaseRefusal.exhausted(waiting: 0, reason: nil)
         }
         return try result.get()
       }

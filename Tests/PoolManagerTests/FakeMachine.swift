@@ -78,8 +78,21 @@ final class FakeMachine: ManagedMachine {
     if hangs.load(ordering: .relaxed) { throw .timedOut(waitedNS: 0) }
     enter(.stopped(reason))
   }
+  func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
+    enter(.running)
+    return .none
+  }
+  func requestPause() throws(MachineControlError) -> PendingRequests {
+    enter(.paused)
+    return .none
+  }
+  func requestResume() throws(MachineControlError) -> PendingRequests { try requestStart(limitNS: nil) }
+  func requestStop(_ reason: MachineStop) throws(MachineControlError) -> PendingRequests {
+    if !hangs.load(ordering: .relaxed) { enter(.stopped(reason)) }
+    return .none
+  }
   func requestKicks(vcpu: Int?) throws(MachineControlError) -> PendingKicks { throw .failed("it has no vCPUs") }
-  func registers(vcpu: Int, untilNS: UInt64) throws(MachineControlError) -> (GeneralRegisters, SpecialRegisters) {
+  func requestRegisters(vcpu: Int) throws(MachineControlError) -> PendingRegisters {
     throw .failed("it has no vCPUs")
   }
   func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot {
