@@ -116,7 +116,7 @@ let package = Package(
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
     module("TestRandomness", [], path: "Tests/TestRandomness"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
-    tests("LinuxSupportTests", ["LinuxSupport", systemPackage]),
+    tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),

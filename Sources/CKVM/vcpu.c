@@ -11,6 +11,8 @@ extern const char ckvm_entry_window[], ckvm_entry_syscall[], ckvm_entry_aborted[
 static const struct ckvm_entry shipped_entry = {ckvm_entry_stub, ckvm_entry_window, ckvm_entry_syscall,
                                                 ckvm_entry_aborted};
 
+_Atomic uint32_t ckvm_news;
+
 struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism mechanism,
                                 const struct ckvm_entry *entry) {
   struct ckvm_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);

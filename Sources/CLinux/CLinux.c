@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <malloc.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 
 int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns) {
   struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
@@ -20,6 +21,16 @@ pid_t clinux_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 int clinux_eventfd(void) {
   int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return fd < 0 ? -errno : fd;
+}
+
+int clinux_timer(void) {
+  int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+int clinux_timer_set(int timer, uint64_t at_ns) {
+  struct itimerspec t = {.it_value = {.tv_sec = (time_t)(at_ns / 1000000000u), .tv_nsec = (long)(at_ns % 1000000000u)}};
+  return timerfd_settime(timer, TFD_TIMER_ABSTIME, &t, NULL) < 0 ? -errno : 0;
 }
 
 int clinux_memfd(const char *name) {

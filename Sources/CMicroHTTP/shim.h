@@ -1,7 +1,10 @@
 // libmicrohttpd, and wrappers for those of its functions that are variadic and therefore invisible to Swift.
 #pragma once
 #include <errno.h>
+#include <linux/sockios.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,6 +12,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /// Receives one line of libmicrohttpd's own diagnostics.
@@ -134,6 +139,26 @@ static inline void *_Nullable cmicrohttp_socket_context(struct MHD_Connection *_
 static inline int cmicrohttp_socket(struct MHD_Connection *_Nonnull connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   return info ? info->connect_fd : -1;
+}
+
+/// Begins the connection's inactivity timeout anew. Another timeout and back again is libmicrohttpd's only way to that.
+static inline void cmicrohttp_renew_timeout(struct MHD_Connection *_Nonnull connection, unsigned int seconds) {
+  (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+  (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}
+
+/// Bytes that the peer of a TCP socket has acknowledged since it was connected, see tcp(7); -1 for any other socket.
+static inline int64_t cmicrohttp_acknowledged(int fd) {
+  // The kernel's struct tcp_info (linux/tcp.h) has tcpi_bytes_acked at byte 120. The C library's ends before it.
+  int64_t info[16];
+  socklen_t size = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &size) == 0 && size == sizeof info ? info[15] : -1;
+}
+
+/// Bytes that a socket still holds for its peer; -1 where the kernel does not tell.
+static inline int cmicrohttp_held(int fd) {
+  int held = 0;
+  return ioctl(fd, SIOCOUTQ, &held) == 0 ? held : -1;
 }
 
 /// Length of the request's head, from the method to the end of the empty line; 0 while it is not complete.

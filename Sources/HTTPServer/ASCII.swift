@@ -13,6 +13,16 @@ enum ASCII {
     return (byte < 0x40 ? low >> byte : high >> (byte & 0x3F)) & 1 == 1
   }
 
+  /// RFC 3986's octets of a host and port, a percent sign among them; no user information.
+  static func isHostOctet(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+    // - . _ ~ % ! $ & ' ( ) * + , ; = : [ ]
+    case 0x2D, 0x2E, 0x5F, 0x7E, 0x25, 0x21, 0x24, 0x26...0x2C, 0x3B, 0x3D, 0x3A, 0x5B, 0x5D: true
+    default: false
+    }
+  }
+
   static func isVisible(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
 
   static func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7F }

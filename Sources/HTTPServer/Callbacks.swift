@@ -16,7 +16,7 @@ func connectionChanged(
   guard let context = unsafe context, let mhd = unsafe mhd, let slot = unsafe slot else { return }
   if what == .CONNECTION_NOTIFY_STARTED {
     let thread = unsafe Unmanaged<ServerThread>.fromOpaque(context).takeUnretainedValue()
-    let connection = unsafe Connection(thread, MHDConnection(mhd).socket)
+    let connection = unsafe Connection(thread, MHDConnection(mhd))
     unsafe slot.pointee = Unmanaged.passRetained(connection).toOpaque()
     thread.add(connection)
   } else if let opaque = unsafe slot.pointee {
@@ -133,6 +133,6 @@ func fileFreed(context: UnsafeMutableRawPointer?) {
 
 /// One line of libmicrohttpd's diagnostics.
 func diagnosticLine(context: UnsafeMutableRawPointer, line: UnsafePointer<CChar>) {
-  let core = unsafe Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
-  unsafe core.configuration.diagnostics?(String(cString: line))
+  let thread = unsafe Unmanaged<ServerThread>.fromOpaque(context).takeUnretainedValue()
+  thread.note(unsafe String(cString: line))
 }

@@ -1,3 +1,4 @@
+import CMicroHTTP
 import Glibc
 import LinuxSupport
 
@@ -8,16 +9,19 @@ final class Connection {
   /// Where the thread keeps it.
   var index = 0
 
+  private let mhd: MHDConnection
   private let descriptor: Int32
   private(set) var exchange: Exchange?
   /// CLOCK_MONOTONIC nanoseconds.
   private var deadline: UInt64
   /// The client had nothing more to send when it was last looked at, and still owed a request.
   private var hasEnded = false
+  private var delivery = Delivery()
 
-  init(_ thread: ServerThread, _ descriptor: Int32) {
+  init(_ thread: ServerThread, _ mhd: MHDConnection) {
     self.thread = thread
-    self.descriptor = descriptor
+    self.mhd = mhd
+    descriptor = mhd.socket
     // Safe: socketName keeps to the contract of getpeername(2).
     switch unsafe SocketName(of: descriptor, with: getpeername) {
     case .ip(let address, _): peer = address.text
@@ -40,21 +44,33 @@ final class Connection {
   /// The handler takes its time.
   func suspendDeadline() { deadline = .max }
 
-  /// The client has its time anew: the handler has answered, or enough has gone either way.
+  /// The client has its time anew: the handler has answered.
   func renewDeadline() { deadline = MonotonicClock.now() + core.requestDeadlineNS }
+
+  /// So many bytes have gone either way at `now`. A client that keeps to 256 KiB a deadline, on average, is not cut off;
+  /// it may be ahead by one deadline.
+  func credit(_ count: Int, at now: UInt64) {
+    let period = core.requestDeadlineNS
+    let earned = UInt64(clamping: min(count, Self.quota)) * period / UInt64(Self.quota)
+    let (sum, overflow) = deadline.addingReportingOverflow(earned)
+    if !overflow { deadline = min(sum, max(deadline, now + 2 * period)) }
+  }
+
+  private static let quota = 256 << 10
 
   /// The request is over.
   func finish(_ now: UInt64) {
     exchange = nil
     hasEnded = false
-    // Nobody can see when the next request's first byte comes. libmicrohttpd closes after the inactivity timeout, so this
-    // never cuts an honest client short, and bounds a dribbling one.
+    // libmicrohttpd does not report the next request's first byte. It closes after the inactivity timeout, so this never
+    // cuts an honest client short, and bounds a dribbling one.
     deadline = now + core.inactivityTimeoutNS + core.requestDeadlineNS
   }
 
-  /// Ends what is past its deadline, a request that is still coming in with 408 and all else without a word, and what
-  /// its client has given up.
+  /// Closes an expired connection: with an answer if the request is incomplete, silently otherwise. Closes it as well
+  /// when the client has given the request up.
   func inspect(_ now: UInt64) {
+    if let exchange, exchange.isAnswering { lookAtDelivery(of: exchange, now) }
     if now >= deadline {
       exchange?.expire()
       shut()
@@ -66,6 +82,24 @@ final class Connection {
       if isAtEnd, hasEnded { shut() }
       hasEnded = isAtEnd
     }
+  }
+
+  /// The kernel holds megabytes for a client, and libmicrohttpd may write nothing for minutes while the client takes
+  /// them. So both deadlines, ours and libmicrohttpd's for inactivity, go by what the client takes.
+  private func lookAtDelivery(of exchange: Exchange, _ now: UInt64) {
+    let taken = delivery.taken(from: descriptor, given: exchange.bytesGiven)
+    guard taken > 0 else { return }
+    credit(taken, at: now)
+    mhd.renewTimeout(seconds: core.configuration.inactivityTimeout)
+  }
+
+  /// libmicrohttpd reports `line` and may be about to refuse this connection's head. True when it is, and was answered.
+  func forestall(_ line: String) -> Bool {
+    guard let exchange, exchange.awaitsHead, mhd.headSize > 0, mhd.queuedStatus == 0 else { return false }
+    exchange.refuseLength(isTooLarge: line.contains("Too large"))
+    // Nothing of libmicrohttpd's own page follows.
+    shutdown(descriptor, Int32(SHUT_WR))
+    return true
   }
 
   /// Sends bytes past libmicrohttpd, which takes no answer in the middle of a body.
@@ -85,5 +119,27 @@ final class Connection {
     var byte: UInt8 = 0
     // Safe: one byte is asked for and there is room for one.
     return unsafe recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0
+  }
+}
+
+/// How much of what a socket was given has been taken by its client's machine, from look to look.
+private struct Delivery {
+  private var acknowledged: Int64?
+  private var held: Int32?
+  private var given = 0
+
+  /// Bytes taken since the last look; 0 at the first one.
+  mutating func taken(from descriptor: Int32, given: Int) -> Int {
+    let total = cmicrohttp_acknowledged(descriptor)
+    if total >= 0 {
+      defer { acknowledged = total }
+      return acknowledged.map { Int(clamping: total - $0) } ?? 0
+    }
+    // Other sockets count nothing, but what they hold changes as their client takes it: less of it, or new bytes in its
+    // place. The sum is no less than what is needed to see movement.
+    let held = cmicrohttp_held(descriptor)
+    defer { (self.held, self.given) = (held, given) }
+    guard let last = self.held, held >= 0 else { return 0 }
+    return Int(abs(last - held)) + max(0, given - self.given)
   }
 }

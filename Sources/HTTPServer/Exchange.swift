@@ -18,13 +18,13 @@ final class Exchange {
   private var received = 0
   /// Takes the body as it comes.
   private var sink: (any HTTPBodySink)?
-  private var progress = TransferProgress()
   /// Decided before the end of the body; goes out at that end.
   private var verdict: HTTPResponse?
   /// However long the body is that goes with the verdict, it is thrown away rather than cut off.
   private var isPatient = false
   private var suspension: Suspension?
   private var transfer: Transfer?
+  private var file: FileTransfer?
   private var status = 0
   private var bodySent = 0
   private var label: String?
@@ -36,6 +36,12 @@ final class Exchange {
     self.target = target
     targetAddress = address
   }
+
+  /// The answer is on its way to the client, or the client takes a stream.
+  var isAnswering: Bool { !isReceiving && suspension == nil }
+
+  /// Bytes of the answer that libmicrohttpd has taken so far, as far as that can be known.
+  var bytesGiven: Int { file?.given ?? transfer?.given ?? 0 }
 
   private var core: ServerCore { connection.thread.core }
   private var bodyLimit: Int { core.configuration.bodyLimit }
@@ -49,7 +55,7 @@ final class Exchange {
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
-    switch core.handler.admit(head) {
+    switch core.handler.admit(&head) {
     case .answer(let response):
       verdict = response
       isPatient = true
@@ -73,7 +79,7 @@ final class Exchange {
     // Answered already: what still comes is thrown away for as long as the client has to take the answer.
     guard isReceiving else { return true }
     if let sink {
-      if progress.isDue(at: received) { connection.renewDeadline() }
+      connection.credit(piece.count, at: MonotonicClock.now())
       // Safe: libmicrohttpd's buffer is valid for this call.
       guard let answer = sink.take(unsafe piece.bytes) else { return true }
       self.sink = nil
@@ -81,6 +87,7 @@ final class Exchange {
       return true
     }
     if verdict == nil, received <= bodyLimit {
+      connection.credit(piece.count, at: MonotonicClock.now())
       // Safe: as above; it is copied.
       unsafe body.append(contentsOf: piece)
       return true
@@ -98,6 +105,7 @@ final class Exchange {
   func receiveEnd(_ mhd: MHDConnection) -> Bool {
     if let suspension {
       guard let answer = suspension.takeAnswer() else { return false }
+      self.suspension = nil
       connection.renewDeadline()
       return send(answer, mhd)
     }
@@ -106,11 +114,17 @@ final class Exchange {
     let request = HTTPRequest(head: head, body: body, sink: sink)
     body = []
     sink = nil
-    switch core.handler.respond(to: request) {
-    case .now(let response): return send(response, mhd)
-    case .later(let start): return suspend(mhd, start)
-    case .stream(let response, let start): return stream(mhd, response, start)
-    }
+    return respond(to: request, mhd)
+  }
+
+  private func respond(to request: HTTPRequest, _ mhd: MHDConnection) -> Bool {
+    let suspension = Suspension(connection.thread, mhd.socket, head.requestID)
+    suspension.run(request)
+    if connection.thread.isStopping { suspension.complete(.shuttingDown) }
+    if let answer = suspension.begin(mhd) { return send(answer, mhd) }
+    self.suspension = suspension
+    connection.suspendDeadline()
+    return true
   }
 
   private func stream(_ mhd: MHDConnection, _ response: HTTPResponse, _ start: (HTTPStream) -> Void) -> Bool {
@@ -125,16 +139,6 @@ final class Exchange {
     return true
   }
 
-  private func suspend(_ mhd: MHDConnection, _ start: (HTTPResponder) -> Void) -> Bool {
-    let suspension = Suspension(connection.thread, mhd.socket, head.requestID)
-    start(HTTPResponder(suspension))
-    if connection.thread.isStopping { suspension.complete(.shuttingDown) }
-    if let answer = suspension.begin(mhd) { return send(answer, mhd) }
-    self.suspension = suspension
-    connection.suspendDeadline()
-    return true
-  }
-
   /// Answers the request if it is suspended, and ends its stream if it has one. False when it is neither.
   func endWaiting() -> Bool {
     suspension?.complete(.shuttingDown)
@@ -144,7 +148,15 @@ final class Exchange {
 
   /// The deadline has passed.
   func expire() {
-    if claim() { sendRaw(core.response(to: .requestTimeout, requestID())) }
+    if claim() { sendRaw(verdict ?? core.response(to: .requestTimeout, requestID())) }
+  }
+
+  /// Answers a head whose Content-Length libmicrohttpd is about to refuse.
+  func refuseLength(isTooLarge: Bool) {
+    awaitsHead = false
+    let refusal: HTTPRefusal =
+      isTooLarge ? .bodyTooLarge(limit: bodyLimit) : .badRequest("a Content-Length that is not a number")
+    if claim() { sendRaw(core.response(to: refusal, requestID())) }
   }
 
   /// Takes the right to answer, of which there is one.
@@ -172,6 +184,7 @@ final class Exchange {
   }
 
   private func send(_ response: HTTPResponse, _ mhd: MHDConnection) -> Bool {
+    if let start = response.stream { return stream(mhd, response, start) }
     if queue(response, mhd) { return true }
     response.whenOver?(false)
     return refuseAnswer(mhd)
@@ -185,7 +198,7 @@ final class Exchange {
 
   private func queue(_ response: HTTPResponse, _ mhd: MHDConnection, _ transfer: Transfer? = nil) -> Bool {
     guard (200...599).contains(response.status) else { return false }
-    let source = response.file.map { FileTransfer($0, connection) }
+    let source = response.file.map { FileTransfer($0) }
     guard let made = MHDResponse(response.body, transfer, source, isForHEAD: head.method == "HEAD") else {
       return false
     }
@@ -193,6 +206,7 @@ final class Exchange {
     guard made.add("X-Request-Id", head.requestID) else { return false }
     if core.draining.load(ordering: .relaxed), !made.add("Connection", "close") { return false }
     guard mhd.queue(made, status: response.status) else { return false }
+    file = source
     status = response.status
     label = response.label
     whenOver = response.whenOver

@@ -10,6 +10,19 @@ struct FieldRules {
   private var lengths = 0
   private var requestIDs = 0
   private var isChunkedOnly = true
+  private var singletons = Singletons()
+
+  /// Fields of one value, which a server and a proxy could each take from another line (RFC 9110, 5.3).
+  private struct Singletons: OptionSet {
+    var rawValue: UInt8
+    static let range = Singletons(rawValue: 1)
+    static let ifRange = Singletons(rawValue: 2)
+    static let contentType = Singletons(rawValue: 4)
+    static let contentRange = Singletons(rawValue: 8)
+    static let authorization = Singletons(rawValue: 16)
+    static let idempotencyKey = Singletons(rawValue: 32)
+    static let lastEventID = Singletons(rawValue: 64)
+  }
 
   /// One field, its value without the spaces around it; `place` is where the value is kept.
   mutating func take(
@@ -19,13 +32,20 @@ struct FieldRules {
     guard ASCII.isValue(value) else { throw IngressError("the value of a field holds a control character") }
     switch name.count {
     case 4 where ASCII.equal(name, "host"): hosts += 1
+    case 5 where ASCII.equal(name, "range"): try note(.range, "Range")
     case 6 where ASCII.equal(name, "expect"): expectsContinue = ASCII.equal(value, "100-continue")
+    case 8 where ASCII.equal(name, "if-range"): try note(.ifRange, "If-Range")
+    case 12 where ASCII.equal(name, "content-type"): try note(.contentType, "Content-Type")
     case 12 where ASCII.equal(name, "x-request-id"):
       requestIDs += 1
       if requestIDs == 1, Self.isSaneID(value) { requestID = place }
+    case 13 where ASCII.equal(name, "authorization"): try note(.authorization, "Authorization")
+    case 13 where ASCII.equal(name, "content-range"): try note(.contentRange, "Content-Range")
+    case 13 where ASCII.equal(name, "last-event-id"): try note(.lastEventID, "Last-Event-ID")
     case 14 where ASCII.equal(name, "content-length"):
       lengths += 1
       contentLength = try Self.length(value)
+    case 15 where ASCII.equal(name, "idempotency-key"): try note(.idempotencyKey, "Idempotency-Key")
     case 17 where ASCII.equal(name, "transfer-encoding"):
       encodings += 1
       // libmicrohttpd wants the very word, and waits for ever on any other.
@@ -34,7 +54,11 @@ struct FieldRules {
     }
   }
 
-  /// What only the whole head can tell.
+  private mutating func note(_ field: Singletons, _ name: StaticString) throws(IngressError) {
+    guard singletons.insert(field).inserted else { throw IngressError("more than one \(name) field") }
+  }
+
+  /// Checks the rules that concern several fields.
   func checkTogether(isVersion10: Bool) throws(IngressError) {
     guard hosts <= 1 else { throw IngressError("more than one Host field") }
     guard hosts == 1 || isVersion10 else { throw IngressError("no Host field") }

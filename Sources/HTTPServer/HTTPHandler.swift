@@ -1,10 +1,19 @@
 /// The owner of all requests. Called on the server's threads, several at once.
 public protocol HTTPHandler: AnyObject, Sendable {
-  /// Looks at a head before its body is read, and says what becomes of the body.
-  func admit(_ head: HTTPRequestHead) -> HTTPAdmission
+  /// Looks at a head before its body is read, and says what becomes of the body. What the handler makes of the head goes
+  /// into `head.context`, and comes back with the request.
+  func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission
 
-  /// Answers a complete request. Must not block for more than a few milliseconds.
-  func respond(to request: HTTPRequest) -> HTTPReply
+  /// Answers a complete request.
+  ///
+  /// It begins on the connection's thread, which serves others as well: up to its first wait it must not block for more
+  /// than a few milliseconds. While it waits the connection costs no thread. It goes on inside the call that ends its wait
+  /// (see `InlineExecutor`). The server cancels it when the client leaves and the request's context asks for that.
+  func respond(to request: HTTPRequest) async -> HTTPResponse
+
+  /// Called when the answer that `respond` returned is on its way, or was for nobody: on the thread that it was returned
+  /// on, for what would have kept a processor from it.
+  func answered(_ request: HTTPRequest, with response: HTTPResponse)
 
   /// Formats the server's own refusals, so that all errors look alike. Called on any of the server's threads.
   func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse
@@ -13,29 +22,17 @@ public protocol HTTPHandler: AnyObject, Sendable {
   func completed(_ record: HTTPAccessRecord)
 }
 
-/// The right to answer one suspended request, from any thread.
-///
-/// The first completion counts, later ones are ignored, and so is one that comes after the server stopped. A responder
-/// that is dropped without completion answers 500.
-public final class HTTPResponder: Sendable {
-  private let suspension: Suspension
+extension HTTPHandler {
+  /// Does nothing.
+  public func answered(_ request: HTTPRequest, with response: HTTPResponse) {}
+}
 
-  init(_ suspension: Suspension) { self.suspension = suspension }
-
-  /// Answers. Never blocks on the client. False when this was not the first completion, the client has been seen to
-  /// leave, or the server has stopped: the answer goes nowhere. True does not promise that the client gets it.
-  @discardableResult
-  public func complete(_ response: HTTPResponse) -> Bool { suspension.complete(response) }
-
-  /// Has `body` called, on any thread, when the client closes, half-closes or resets its connection before the answer
-  /// was completed; at once if it did already. Called once at most, never after a completion, and not when the server
-  /// stops. The request is settled then: the connection is closed, its access record says `aborted`, completions
-  /// return false.
+/// What a handler keeps of a request between its head and its answer.
+public protocol HTTPContext: AnyObject, Sendable {
+  /// Whether the request ends when its client closes, half-closes or resets the connection while `respond` waits.
   ///
-  /// A request has one such closure, the last one given. It is kept until the request is settled; were it to hold the
-  /// responder, dropping the responder would no longer answer. It must not block: one thread serves all clients that
-  /// leave. Requests without such a closure are not watched, and a client that only half-closes gets its answer.
-  public func whenClientLeaves(_ body: @escaping @Sendable () -> Void) { suspension.whenClientLeaves(body) }
-
-  deinit { suspension.complete(.internalError("the server dropped the request without an answer")) }
+  /// Where it does, the server cancels `respond`, closes the connection and calls the access record `aborted`. The answer
+  /// that `respond` still returns is not sent: its `whenOver` is called with false. Other requests are not watched, and a
+  /// client that only half-closes gets its answer.
+  var endsWithClient: Bool { get }
 }

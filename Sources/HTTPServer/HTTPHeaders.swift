@@ -26,7 +26,7 @@ public struct HTTPHeaders: Sendable {
     }
   }
 
-  /// The first field of that name.
+  /// The first field of that name. Ask `list` for one that may stand in several lines.
   public subscript(name: String) -> String? {
     fields.first { matches($0, name) }.map { text($0.value) }
   }
@@ -34,6 +34,17 @@ public struct HTTPHeaders: Sendable {
   /// Every field of that name, in order.
   public func all(_ name: String) -> [String] {
     fields.filter { matches($0, name) }.map { text($0.value) }
+  }
+
+  /// The value of a list-based field, such as `Accept` or `If-Match`: the values of all its lines, joined by ", "
+  /// (RFC 9110, 5.3). Nil without such a field.
+  public func list(_ name: String) -> String? {
+    var joined: String?
+    for field in fields where matches(field, name) {
+      let value = text(field.value)
+      joined = joined.map { $0 + ", " + value } ?? value
+    }
+    return joined
   }
 
   /// All fields, in order.
@@ -53,6 +64,19 @@ public struct HTTPHeaders: Sendable {
     let middle = bytes.count
     unsafe bytes.append(contentsOf: value)
     fields.append(Field(name: start..<middle, value: middle..<bytes.count))
+  }
+
+  /// Gives the Host field another value, or adds one.
+  mutating func setHost(_ value: ArraySlice<UInt8>) {
+    let start = bytes.count
+    bytes += value
+    let place = start..<bytes.count
+    if let index = fields.firstIndex(where: { matches($0, "Host") }) {
+      fields[index].value = place
+    } else {
+      bytes += "Host".utf8
+      fields.append(Field(name: place.upperBound..<bytes.count, value: place))
+    }
   }
 
   func text(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }

@@ -19,6 +19,8 @@ public struct HTTPRequestHead: Sendable {
   public var peer: String
   /// Bytes announced by `Content-Length`; nil without one (no body, or a chunked one).
   public var contentLength: Int?
+  /// What the handler made of the head when it admitted the request.
+  public var context: (any HTTPContext)?
 
   /// Makes a head by hand, as tests of handlers do.
   public init(
@@ -83,6 +85,10 @@ public struct HTTPResponse: Sendable {
   public var body: [UInt8]
   /// Sent instead of the body, read as the client takes it.
   public var file: ReadableFile?
+  /// Where it is set, the answer comes piece by piece: the head and `body`, if any, go out at once, chunked, and what the
+  /// stream is given follows. Called on the connection's thread, and must not block; but not for HEAD, 204 and 304, nor
+  /// when the head cannot be sent. The connection costs no thread, and the request deadline does not apply.
+  public var stream: (@Sendable (HTTPStream) -> Void)?
   /// Never sent: called once when it is over, with true if all of it was handed to the kernel, false if it could not be
   /// sent or its client was seen to be gone before. On one of the server's threads, after which the client's next request
   /// is looked at; must not block.
@@ -96,19 +102,6 @@ public struct HTTPResponse: Sendable {
     self.headers = headers
     self.body = body
   }
-}
-
-/// How a handler answers.
-public enum HTTPReply: Sendable {
-  /// At once.
-  case now(HTTPResponse)
-  /// Later: the connection costs no thread until the responder is completed, from any thread. The closure runs before
-  /// `respond` is left behind, on the same thread, and must not block either; completing inside it is as cheap as `now`.
-  case later(@Sendable (HTTPResponder) -> Void)
-  /// Piece by piece: the head and the response's own body, if any, go out at once, chunked; what the stream is given
-  /// follows. The closure runs as that of `later` does, but not for HEAD, 204 and 304, nor when the head cannot be sent.
-  /// The connection costs no thread, and the request deadline does not apply.
-  case stream(HTTPResponse, @Sendable (HTTPStream) -> Void)
 }
 
 /// What became of a request: one line of an access log.

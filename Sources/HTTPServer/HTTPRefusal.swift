@@ -1,9 +1,8 @@
 /// Why the server itself, rather than its handler, turns a request down.
 ///
-/// libmicrohttpd answers a few more cases alone, with an HTML page and no hook: a head over the connection's memory
-/// limit (431, 414), a malformed `Content-Length` (400, 413; its page has two heads), chunk or colon-less field (400), a
-/// malformed request line (400), an HTTP version other than 1.x (505). All but the last two and 414 have an access
-/// record.
+/// libmicrohttpd answers a few more cases alone, with an HTML page: a head over the connection's memory limit (431, 414), a
+/// malformed chunk or a field without a colon (400), a malformed request line (400), an HTTP version other than 1.x (505).
+/// All but the last two and 414 have an access record.
 public enum HTTPRefusal: Sendable, Equatable {
   /// 400: the head breaks an ingress rule; says which.
   case badRequest(String)
@@ -13,7 +12,7 @@ public enum HTTPRefusal: Sendable, Equatable {
   case requestTimeout
   /// 503: the server stopped while the request was waiting for its answer.
   case shuttingDown
-  /// 500: the handler dropped its responder or made an answer that cannot be sent; says which.
+  /// 500: the handler made an answer that cannot be sent; says why.
   case internalError(String)
 
   /// The HTTP status.

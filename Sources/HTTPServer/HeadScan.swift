@@ -72,11 +72,13 @@ struct HeadScan {
     return fields
   }
 
-  private func fill(
+  private mutating func fill(
     _ head: inout HTTPRequestHead, _ line: RequestLine, _ target: [UInt8], _ owner: Connection
   ) throws(IngressError) -> Outcome {
     try fields.checkTogether(isVersion10: line.isVersion10)
     let parsed = try RequestTarget(parsing: target, method: line.method)
+    // RFC 9112, 3.2.2: the host of an absolute target counts, and the Host field is passed over.
+    if let authority = parsed.authority { headers.setHost(target[authority]) }
     head.method = line.method
     head.rawPath = parsed.rawPath
     head.pathSegments = parsed.segments

@@ -20,6 +20,9 @@ import Glibc
   /// Status of the queued response, ours or libmicrohttpd's own; 0 without one.
   var queuedStatus: Int { unsafe Int(cmicrohttp_status(pointer)) }
 
+  /// Begins the inactivity timeout anew. On the connection's own thread.
+  func renewTimeout(seconds: Int) { unsafe cmicrohttp_renew_timeout(pointer, UInt32(clamping: seconds)) }
+
   /// Only within a callback of this connection.
   func suspend() { unsafe MHD_suspend_connection(pointer) }
 
@@ -146,11 +149,11 @@ import Glibc
 @safe final class MHDLog: @unchecked Sendable {
   fileprivate let pointer: UnsafeMutablePointer<cmicrohttp_log>
 
-  init(_ core: ServerCore) {
+  init(_ thread: ServerThread) {
     unsafe pointer = .allocate(capacity: 1)
-    // Safe: the core outlives its daemons, and only they use the pointer.
+    // Safe: the thread keeps its log and outlives its daemon, and only the daemon uses the pointer.
     unsafe pointer.initialize(
-      to: cmicrohttp_log(sink: diagnosticLine, context: Unmanaged.passUnretained(core).toOpaque()))
+      to: cmicrohttp_log(sink: diagnosticLine, context: Unmanaged.passUnretained(thread).toOpaque()))
   }
 
   deinit { unsafe pointer.deallocate() }

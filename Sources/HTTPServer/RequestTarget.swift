@@ -1,20 +1,40 @@
-/// A request target in origin form, taken apart and decoded.
+/// A request target in origin or absolute form (RFC 9112, 3.2), taken apart and decoded.
 struct RequestTarget {
   var rawPath: String
   var segments: [String] = []
   var query: [(name: String, value: String)] = []
+  /// Where the host and port of an absolute target stand; nil in origin form.
+  var authority: Range<Int>?
 
-  /// Refuses whatever could be read in two ways further on.
+  /// Refuses each target that two servers could read differently.
   init(parsing target: [UInt8], method: String) throws(IngressError) {
     if target == [0x2A], method == "OPTIONS" {
       rawPath = "*"
       return
     }
-    guard target.first == 0x2F else { throw IngressError("the request target does not start with a slash") }
+    let origin: Int
+    if target.first == 0x2F {
+      origin = 0
+    } else {
+      let found = try Self.authority(of: target)
+      authority = found
+      origin = found.upperBound
+      // RFC 9112, 3.2.4: so a proxy sends on what was `OPTIONS *`.
+      if origin == target.count, method == "OPTIONS" {
+        rawPath = "*"
+        return
+      }
+      guard origin < target.count, target[origin] == 0x2F else {
+        // An empty path is `/` (RFC 9110, 4.2.3).
+        rawPath = "/"
+        query = try Self.query(of: target, from: origin)
+        return
+      }
+    }
     segments.reserveCapacity(8)
-    var start = 1
+    var start = origin + 1
     var isPlain = true
-    var index = 1
+    var index = start
     while index < target.count, target[index] != 0x3F {
       switch target[index] {
       case 0x2F:
@@ -25,11 +45,39 @@ struct RequestTarget {
       }
       index += 1
     }
-    if index > 1 { segments.append(try Self.segment(target, start..<index, isPlain)) }
-    rawPath = Self.plainText(target, 0..<index)
-    guard index < target.count else { return }
-    for byte in target[index...] { try Self.checkOctet(byte) }
-    query = try Self.query(target[(index + 1)...])
+    if index > origin + 1 { segments.append(try Self.segment(target, start..<index, isPlain)) }
+    rawPath = Self.plainText(target, origin..<index)
+    query = try Self.query(of: target, from: index)
+  }
+
+  private static let scheme = Array("http://".utf8)
+
+  /// Finds the host and port of a target in absolute form. A target of another scheme is not for this server
+  /// (RFC 9110, 7.4), and user information is refused as RFC 9110, 4.2.4 advises.
+  private static func authority(of target: [UInt8]) throws(IngressError) -> Range<Int> {
+    guard target.count > scheme.count,
+      scheme.indices.allSatisfy({ ASCII.lowercase(target[$0]) == scheme[$0] })
+    else { throw IngressError("the request target starts neither with a slash nor with http://") }
+    var end = scheme.count
+    while end < target.count, target[end] != 0x2F, target[end] != 0x3F {
+      guard ASCII.isHostOctet(target[end]) else {
+        throw IngressError("the request target holds something other than a host and a port behind http://")
+      }
+      end += 1
+    }
+    guard end > scheme.count, target[scheme.count] != 0x3A else {
+      throw IngressError("the request target has no host behind http://")
+    }
+    return scheme.count..<end
+  }
+
+  /// The query that begins with the question mark at `index`; none at the end of the target.
+  private static func query(
+    of target: [UInt8], from index: Int
+  ) throws(IngressError) -> [(name: String, value: String)] {
+    guard index < target.count else { return [] }
+    for byte in target[index...] { try checkOctet(byte) }
+    return try query(target[(index + 1)...])
   }
 
   private static func checkOctet(_ byte: UInt8) throws(IngressError) {

@@ -8,12 +8,12 @@ import Synchronization
 /// it takes at once, 128, and lets exactly that many wait until something else happens. We bound that wait. Deadlines
 /// are looked after by the same thread, so that no connection is ever touched by two.
 ///
-/// SAFETY (`@unchecked Sendable`): `daemon` is set before the thread starts; `connections` is used on the thread only.
+/// SAFETY (`@unchecked Sendable`): `daemon` and `log` are set before the thread starts; `connections` is used on the thread only.
 final class ServerThread: @unchecked Sendable {
   let core: ServerCore
   let watch: ClientWatch
 
-  private let log: MHDLog
+  private var log: MHDLog?
   private var daemon: MHDDaemon?
   private var connections: [Connection] = []
   /// Set once. Nothing else is handed over with it: relaxed.
@@ -24,7 +24,9 @@ final class ServerThread: @unchecked Sendable {
   /// Nil when the process is out of threads or descriptors.
   static func start(_ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32) -> ServerThread? {
     let thread = ServerThread(core, watch)
-    guard let daemon = MHDDaemon(socket, thread, thread.log) else { return nil }
+    let log = MHDLog(thread)
+    thread.log = log
+    guard let daemon = MHDDaemon(socket, thread, log) else { return nil }
     thread.daemon = daemon
     var handle = pthread_t()
     // Safe: the thread takes over the reference given to it; the handle is written before the call returns.
@@ -41,7 +43,6 @@ final class ServerThread: @unchecked Sendable {
   private init(_ core: ServerCore, _ watch: ClientWatch) {
     self.core = core
     self.watch = watch
-    log = MHDLog(core)
   }
 
   /// Asks the thread to answer what is suspended, end all streams, close everything and end.
@@ -73,10 +74,19 @@ final class ServerThread: @unchecked Sendable {
     last.index = connection.index
   }
 
+  /// Takes a line of libmicrohttpd's diagnostics.
+  func note(_ line: String) {
+    core.configuration.diagnostics?(line)
+    // libmicrohttpd 0.9.75 reports a malformed Content-Length before it sends its page, which has two heads. There is no
+    // other callback in between, and the connection is the one whose head is complete but has not come to us.
+    for connection in connections where connection.forestall(line) { return }
+  }
+
   fileprivate func run() {
     guard let daemon else { return }
-    // An eighth of the deadline, so that nobody gets much more than was promised.
-    let period = min(1_000_000_000, core.requestDeadlineNS / 8)
+    // An eighth of the deadline, so that no client gets much more time than it has. A quarter of the inactivity timeout,
+    // so that an answer that moves is seen to move in time.
+    let period = min(1_000_000_000, core.requestDeadlineNS / 8, core.inactivityTimeoutNS / 4)
     var next = MonotonicClock.coarse() + period
     while !isStopping {
       // The listening socket and the wake-up descriptor make events, too.

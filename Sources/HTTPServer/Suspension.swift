@@ -1,10 +1,11 @@
 import CMicroHTTP
+import LinuxSupport
 import Synchronization
 
-/// A request that waits for its answer: the one thing that other threads than the connection's own may touch.
+/// A request that is being answered: the one thing that other threads than the connection's own may touch.
 ///
-/// It is settled once: by its answer, or because its client left. Whoever settles it resumes the connection, within the
-/// same critical section, and the connection's thread finds the answer or, without one, closes.
+/// It is settled once: by its answer, or because its client left. The thread that settles it resumes the connection in
+/// the same critical section. The connection's thread then finds the answer or, without one, closes.
 final class Suspension: Watcher {
   private struct State {
     /// Set while libmicrohttpd has the connection suspended.
@@ -13,6 +14,7 @@ final class Suspension: Watcher {
     /// The answer has been given, or nobody wants it any more.
     var isSettled = false
     var hasLeft = false
+    /// Cancels the handler's task, where the client's leaving ends the request.
     var whenLeft: (@Sendable () -> Void)?
     /// Set only while the connection is suspended, so that its descriptor is open.
     var token: ClientWatch.Token?
@@ -22,14 +24,27 @@ final class Suspension: Watcher {
   private let descriptor: Int32
   private let requestID: String
   /// Guards all of `State`. libmicrohttpd's own locks and the watch's are taken inside it, never the other way round:
-  /// both call nothing of ours under them. Handlers' closures are neither called nor freed under it: they may own a
-  /// responder, whose end comes back here.
+  /// both call nothing of ours under them. The handler's task is neither resumed nor cancelled under it.
   private let state = Mutex(State())
 
   init(_ thread: ServerThread, _ descriptor: Int32, _ requestID: String) {
     self.thread = thread
     self.descriptor = descriptor
     self.requestID = requestID
+  }
+
+  /// Has the handler answer. Returns when the answer is there or waits for something. On the connection's own thread.
+  func run(_ request: HTTPRequest) {
+    let handler = thread.core.handler
+    let task = Task(executorPreference: InlineExecutor.shared) { [self] in
+      let response = await handler.respond(to: request)
+      if !complete(response) { response.whenOver?(false) }
+      handler.answered(request, with: response)
+    }
+    guard let context = request.head.context, context.endsWithClient else { return }
+    state.withLock { state in
+      if !state.isSettled { state.whenLeft = { task.cancel() } }
+    }
   }
 
   /// Suspends the connection unless the answer is there already. On the connection's own thread.
@@ -55,27 +70,13 @@ final class Suspension: Watcher {
       if !state.hasLeft { state.answer = response }
       return !state.hasLeft
     }
-    if settled.isFirst, !settled.isAnswered { settled.whenLeft?() }
     return settled.isFirst && settled.isAnswered
   }
 
-  /// Answers for a handler that never will. From any thread.
+  /// Answers for a handler that has not. From any thread.
   func complete(_ refusal: HTTPRefusal) {
     guard !state.withLock({ $0.isSettled }) else { return }
     complete(thread.core.response(to: refusal, requestID))
-  }
-
-  /// See `HTTPResponder.whenClientLeaves`.
-  func whenClientLeaves(_ body: @escaping @Sendable () -> Void) {
-    let (hasLeft, replaced) = state.withLock { state in
-      guard !state.isSettled else { return (state.hasLeft, Optional<@Sendable () -> Void>.none) }
-      let replaced = state.whenLeft
-      state.whenLeft = body
-      if state.connection != nil, state.token == nil { watch(&state) }
-      return (false, replaced)
-    }
-    withExtendedLifetime(replaced) {}
-    if hasLeft { body() }
   }
 
   func clientLeft() {

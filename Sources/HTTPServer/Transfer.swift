@@ -102,6 +102,9 @@ final class Transfer: Watcher {
     }
   }
 
+  /// Bytes that libmicrohttpd has taken.
+  var given: Int { state.withLock { $0.taken } }
+
   /// Bytes that libmicrohttpd has not taken, for tests.
   var waiting: Int { state.withLock { $0.given - $0.taken } }
 

@@ -1,33 +1,28 @@
-import Dispatch
-import Synchronization
-
-/// Fires once, a while after it was armed, unless it is cancelled before, by hand or by letting go of it. Any thread.
+/// Runs an action once at a time, unless it is cancelled before: by `cancel`, or because its owner lets go of it.
+///
+/// All timers of the process share one thread, `deadlines`, so an action must be short: it must not wait, and it takes no
+/// lock that is held for longer than microseconds. Any thread may call any method. Arming and cancelling each cost a lock
+/// and some swaps in a heap, and a system call where the new deadline is the next of all.
 public final class DeadlineTimer: Sendable {
-  // One queue for all deadlines: what they do there takes microseconds.
-  private static let queue = DispatchQueue(label: "vmpool.deadlines")
-  /// Guards the timer; a leaf lock.
-  private let timer = Mutex<(any DispatchSourceTimer)?>(nil)
+  private let entry = DeadlineClock.Entry()
 
   /// A timer that is not armed.
   public init() {}
 
-  /// Arms it; does nothing if it has been armed before. `action` runs on a thread shared by all timers, and must be
-  /// short.
-  public func arm(afterNS delay: UInt64, _ action: @escaping @Sendable () -> Void) {
-    timer.withLock { timer in
-      guard timer == nil else { return }
-      let source = DispatchSource.makeTimerSource(queue: Self.queue)
-      source.setEventHandler(handler: action)
-      source.schedule(deadline: .now() + .nanoseconds(Int(clamping: delay)))
-      source.resume()
-      timer = source
-    }
+  /// Arms the timer for `timeNS` (CLOCK_MONOTONIC); a time that has passed is one that has come. Does nothing if the timer
+  /// has been armed or cancelled before.
+  public func arm(atNS timeNS: UInt64, _ action: @escaping @Sendable () -> Void) {
+    DeadlineClock.shared.add(entry, timeNS, action)
   }
 
-  /// Keeps it from firing, unless it has, and lets go of its action.
-  public func cancel() {
-    timer.withLock { $0?.cancel() }
+  /// Arms the timer for `delay` nanoseconds from now.
+  public func arm(afterNS delay: UInt64, _ action: @escaping @Sendable () -> Void) {
+    let (time, overflows) = MonotonicClock.now().addingReportingOverflow(delay)
+    arm(atNS: overflows ? .max : time, action)
   }
+
+  /// Keeps the action from being run, unless it has begun, and frees it. A timer that was cancelled is not armed any more.
+  public func cancel() { DeadlineClock.shared.remove(entry) }
 
   deinit { cancel() }
 }

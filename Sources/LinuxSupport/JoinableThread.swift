@@ -1,7 +1,7 @@
 import CLinux
 public import SystemPackage
 
-/// A POSIX thread that must be joined.
+/// A POSIX thread that must be joined or detached, once.
 ///
 /// Threads are born with every signal blocked, so that a signal meant for the process, or for one thread, never lands
 /// on another.
@@ -47,6 +47,12 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
   public consuming func join() {
     // Safe: joined once, since joining consumes the only handle.
     _ = pthread_join(handle, nil)
+  }
+
+  /// Lets the thread end by itself: its resources are freed then, and nothing can wait for it any more.
+  public consuming func detach() {
+    // Safe: neither joined nor detached before, since both consume the only handle.
+    _ = pthread_detach(handle)
   }
 }
 

@@ -37,8 +37,8 @@ public struct MachineConfiguration: Sendable {
 
 /// A virtual machine: memory, devices, vCPUs and their lifecycle.
 ///
-/// Methods may be called from any thread. Control methods are idempotent: each brings the VM into a state, waits until
-/// every vCPU has acknowledged, and is content if it was in that state already. Its owner calls `destroy` once.
+/// Methods may be called from any thread. Control methods are idempotent: each brings the VM into a state, and succeeds if
+/// the VM is in that state already. Its owner calls `destroy` once.
 public final class Machine: Sendable {
   /// What it is made of.
   public let configuration: MachineConfiguration
@@ -155,54 +155,71 @@ public final class Machine: Sendable {
     } catch { throw .failed("\(error)") }
   }
 
-  /// `ready` → `running`. Stops it (as `deadline`) in `limitNS`, or when its configuration says (nil). Waits until
-  /// `deadlineNS` (CLOCK_MONOTONIC), here and below.
+  // Each operation comes in two forms. `request…` publishes it, once, and returns what is left to wait for. The other form
+  // does that and waits until `deadlineNS` (CLOCK_MONOTONIC).
+
+  /// `ready` → `running`. Stops the VM (as `deadline`) in `limitNS`, or when its configuration says (nil).
   public func start(limitNS: UInt64? = nil, untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    _ = try begin(limitNS, wakes: true).acknowledged(untilNS: deadlineNS)
+    try requestStart(limitNS: limitNS).wait(untilNS: deadlineNS)
   }
 
-  /// `ready` → `running` by somebody who has something more urgent to do first than to wake threads: what is returned does
-  /// that. Whoever asks anything of the VM meanwhile finds it running, and waits for that.
+  /// `ready` → `running`. Stops the VM (as `deadline`) in `limitNS`, or when its configuration says (nil).
+  public func requestStart(limitNS: UInt64? = nil) throws(MachineControlError) -> PendingRequests {
+    try begin(limitNS, wakes: true)
+  }
+
+  /// Starts the VM but leaves its threads asleep. Deliver the returned wake soon: all that is asked of the VM meanwhile
+  /// waits for it.
   public func startAsleep() throws(MachineControlError) -> OwedWake {
     _ = try begin(nil, wakes: false)
     return OwedWake { [core] in core.wake() }
   }
 
-  private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> [PendingRequest] {
-    switch core.on(.start, wakes: wakes) {
-    case .refused(let state, let isStopping):
-      throw .invalidState(operation: "start", state, isStopping: isStopping)
-    case .pending(let requests):
-      // A start that is not acknowledged in time is a start all the same. Only the first counts.
-      if let limit = limitNS ?? configuration.deadlineNS {
-        deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
-      }
-      return requests
+  private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> PendingRequests {
+    let requests = try request(.start, "start", wakes: wakes)
+    // A start that is not acknowledged in time is a start all the same. Only the first counts.
+    if let limit = limitNS ?? configuration.deadlineNS {
+      deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
     }
+    return requests
   }
 
   /// `running` → `paused`: every vCPU parked between two instructions of the guest.
   public func pause(untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    try control(.pause, "pause", untilNS: deadlineNS)
+    try requestPause().wait(untilNS: deadlineNS)
   }
+
+  /// `running` → `paused`.
+  public func requestPause() throws(MachineControlError) -> PendingRequests { try request(.pause, "pause") }
 
   /// `paused` → `running`.
   public func resume(untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    try control(.resume, "resume", untilNS: deadlineNS)
+    try requestResume().wait(untilNS: deadlineNS)
   }
+
+  /// `paused` → `running`.
+  public func requestResume() throws(MachineControlError) -> PendingRequests { try request(.resume, "resume") }
 
   /// Any state → `stopped`. The first reason to stop is the one that is told.
   public func stop(_ reason: MachineStop = .killed, untilNS deadlineNS: UInt64) throws(MachineControlError) {
-    try control(.stop(reason), "stop", untilNS: deadlineNS)
+    try requestStop(reason).wait(untilNS: deadlineNS)
   }
 
-  private func control(
-    _ event: Lifecycle.Event, _ operation: String, untilNS deadlineNS: UInt64
-  ) throws(MachineControlError) {
-    switch core.on(event) {
+  /// Any state → `stopped`. The first reason to stop is the one that is told.
+  public func requestStop(_ reason: MachineStop = .killed) throws(MachineControlError) -> PendingRequests {
+    try request(.stop(reason), "stop")
+  }
+
+  /// The requests that brought the VM, or are bringing it, into the state that it has.
+  public var lastRequests: PendingRequests { core.lastRequests }
+
+  private func request(
+    _ event: Lifecycle.Event, _ operation: String, wakes: Bool = true
+  ) throws(MachineControlError) -> PendingRequests {
+    switch core.on(event, wakes: wakes) {
     case .refused(let state, let isStopping):
       throw .invalidState(operation: operation, state, isStopping: isStopping)
-    case .pending(let requests): _ = try requests.acknowledged(untilNS: deadlineNS)
+    case .pending(let requests): return requests
     }
   }
 
@@ -246,12 +263,14 @@ public final class Machine: Sendable {
     let vcpu = try vcpu(index)
     repeat {
       guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
-      // The state says what was asked for; the acknowledgement says that it is so.
-      try pause(untilNS: deadlineNS)
+      // The state says what was asked for; the acknowledgement says that it is so. Nothing is published: a client may have
+      // resumed the VM meanwhile.
+      try lastRequests.wait(untilNS: deadlineNS)
       do throws(KVMError) {
         if let registers = try core.registers(of: vcpu) { return registers }
       } catch { throw .failed("\(error)") }
     } while MonotonicClock.now() < deadlineNS
+    guard state == .paused else { throw .invalidState(operation: "read the registers of", state) }
     throw .timedOut(waitedNS: 0)
   }
 

@@ -15,6 +15,8 @@ final class MachineCore: ExitHandler {
     /// States to be announced, the oldest first, and whether somebody is about it.
     var announcements: [MachineState] = []
     var isAnnouncing = false
+    /// The requests that set the last goal: an event that changes nothing waits for these.
+    var goal = PendingRequests(requests: [], requestedAtNS: 0)
   }
 
   private let devices: MachineDevices
@@ -39,6 +41,9 @@ final class MachineCore: ExitHandler {
   var state: MachineState { guarded.withLock { $0.lifecycle.state } }
   var vcpus: [VCPU] { guarded.withLock { $0.vcpus } }
 
+  /// The requests that set the last goal.
+  var lastRequests: PendingRequests { guarded.withLock { $0.goal } }
+
   func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
 
   /// What the vCPUs counted; also after they are gone.
@@ -53,6 +58,7 @@ final class MachineCore: ExitHandler {
     guarded.withLock { guarded in
       guarded.finalCounts = counts
       guarded.vcpus = []
+      guarded.goal = PendingRequests(requests: [], requestedAtNS: 0)
     }
   }
 
@@ -76,12 +82,15 @@ final class MachineCore: ExitHandler {
 
   /// What a control event did: requests to wait for, or a refusal with the state it found.
   enum Outcome {
-    case pending([PendingRequest])
+    case pending(PendingRequests)
     case refused(MachineState, isStopping: Bool)
   }
 
   /// Applies an event and publishes the goal that follows from it. Waits for nothing. Where `wakes` is false, vCPUs that
   /// sleep are left to `wake`.
+  ///
+  /// An event that finds the VM as it ought to be publishes nothing. Its outcome is the requests that made the VM so: a
+  /// caller that pauses a VM while another one is pausing it waits until it is paused.
   @discardableResult
   func on(_ event: Lifecycle.Event, wakes: Bool = true) -> Outcome {
     let (outcome, announces) = guarded.withLock { guarded -> (Outcome, Bool) in
@@ -96,9 +105,10 @@ final class MachineCore: ExitHandler {
       }
       switch action {
       case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), announces)
-      case .announceStop: return (.pending([]), announces)
-      case .none: return (.pending(Self.publish(nil, guarded.vcpus, wakes)), announces)
-      case .setGoal(let goal): return (.pending(Self.publish(goal, guarded.vcpus, wakes)), announces)
+      case .announceStop, .none: return (.pending(guarded.goal), announces)
+      case .setGoal(let goal):
+        guarded.goal = Self.publish(goal, to: guarded.vcpus, wakes: wakes)
+        return (.pending(guarded.goal), announces)
       }
     }
     if announces { announce() }
@@ -119,16 +129,17 @@ final class MachineCore: ExitHandler {
     }
   }
 
-  /// Signals all first; waiting comes later. Without a goal it asks where the vCPUs are, so that "it is so already" is
-  /// acknowledged too: whoever pauses a VM that another one is just pausing waits until it is paused.
-  private static func publish(_ goal: VCPUGoal?, _ vcpus: [VCPU], _ wakes: Bool) -> [PendingRequest] {
-    vcpus.map { vcpu in
+  /// Signals all first; waiting comes later. A goal is not paced, so this waits for nothing.
+  private static func publish(_ goal: VCPUGoal, to vcpus: [VCPU], wakes: Bool) -> PendingRequests {
+    let start = MonotonicClock.now()
+    let requests = vcpus.map { vcpu in
       do throws(KickError) {
         return PendingRequest(vcpu: vcpu, ticket: .success(try vcpu.request(goal: goal, wakes: wakes)))
       } catch {
         return PendingRequest(vcpu: vcpu, ticket: .failure(error))
       }
     }
+    return PendingRequests(requests: requests, requestedAtNS: start)
   }
 
   /// Wakes vCPUs whose goal was published without.

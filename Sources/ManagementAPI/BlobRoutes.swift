@@ -8,17 +8,17 @@ import PoolManager
 enum BlobRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], handler: list),
-    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", handler: get),
+      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], operation: list),
+    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", operation: get),
     Route(
       method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),
-      isNewWork: true, admission: admit, handler: put),
-    Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", handler: delete),
+      isNewWork: true, admission: admit, operation: put),
+    Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", operation: delete),
   ]
 
-  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let token = try call.query.digest("page_token")
-    let limit = try call.query.pageLimit()
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let token = try context.query.digest("page_token")
+    let limit = try context.query.pageLimit()
     let blobs = api.images.blobs.blobs
     let rest = token.map { token in blobs.drop { $0.digest <= token } } ?? blobs[...]
     let page = rest.prefix(limit)
@@ -27,17 +27,16 @@ enum BlobRoutes {
         digest: blob.digest.description, sizeBytes: blob.size, images: api.images.users(of: blob.digest),
         state: blob.damage == nil ? "complete" : "damaged")
     }
-    return .now(
-      try .json(Page(items: items, nextPageToken: rest.count > limit ? page.last?.digest.description : nil)))
+    return try .json(Page(items: items, nextPageToken: rest.count > limit ? page.last?.digest.description : nil))
   }
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let digest = call.parameters.digest
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let digest = context.parameters.digest
     do throws(BlobStoreError) {
       var response = HTTPResponse.dynamic(status: 200, type: "application/octet-stream")
       response.file = try api.images.blobs.open(digest)
       response.headers.append(("ETag", "\"\(digest)\""))
-      return .now(response)
+      return response
     } catch {
       var problem = APIProblem(error)
       // Whoever wants to upload it asks here where to go on.
@@ -47,12 +46,12 @@ enum BlobRoutes {
   }
 
   /// Says before the body comes whether it is wanted.
-  private static func admit(_ api: APIHandler, _ call: Call) throws(APIProblem) -> HTTPAdmission {
-    let (blobs, digest, head) = (api.images.blobs, call.parameters.digest, call.request.head)
+  private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
+    let (blobs, digest, head) = (api.images.blobs, context.parameters.digest, context.head)
     if let size = try? blobs.size(of: digest) {
       return .answer(try .json(document(api, digest, size)))
     }
-    let range = try call.header("Content-Range").map { text throws(APIProblem) in try ContentRange(text) }
+    let range = try context.header("Content-Range").map { text throws(APIProblem) in try ContentRange(text) }
     if let range, let length = head.contentLength, length != range.end - range.start {
       throw APIProblem(
         .badRequest, "Content-Range says \(range.end - range.start) bytes, and Content-Length says \(length).")
@@ -66,17 +65,17 @@ enum BlobRoutes {
     }
   }
 
-  private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let sink = try call.upload()
-    let (upload, origin) = (sink.upload, call.origin)
+  private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let sink = try context.upload()
+    let (upload, origin) = (sink.upload, context.origin)
     if let range = sink.range {
       guard upload.size == range.end else {
         throw APIProblem(.badRequest, "Content-Range ends at byte \(range.end), and the body at \(upload.size).")
       }
-      if range.end < range.total { return .now(try goesOn(upload, call.parameters.digest)) }
+      if range.end < range.total { return try goesOn(upload, context.parameters.digest) }
     }
     // Reading it back and forcing it to the disk may take seconds.
-    return .later(.alone) { () throws(APIProblem) in
+    return try await api.working { () throws(APIProblem) in
       let (digest, isNew) = try api.finish(upload, by: origin)
       var response = try HTTPResponse.json(document(api, digest, upload.size), status: isNew ? 201 : 200)
       if isNew { response.headers.append(("Location", "/v1/blobs/\(digest)")) }
@@ -93,10 +92,10 @@ enum BlobRoutes {
     return response
   }
 
-  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let (digest, origin) = (call.parameters.digest, call.origin)
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let (digest, origin) = (context.parameters.digest, context.origin)
     // Freeing the space of a large file takes a while.
-    return .later(.working) { () throws(APIProblem) in
+    return try await api.working { () throws(APIProblem) in
       try api.images.delete(digest, by: origin)
       return .noContent
     }
@@ -108,10 +107,10 @@ enum BlobRoutes {
   }
 }
 
-extension Call {
+extension Context {
   /// Where the body went.
   func upload() throws(APIProblem) -> UploadSink {
-    guard let sink = request.sink as? UploadSink else {
+    guard let sink = sink as? UploadSink else {
       throw APIProblem(.internalError, "The body was not taken as an upload.")
     }
     return sink

@@ -1,10 +1,10 @@
 import JSONCodec
 
-extension Call {
+extension Context {
   /// The body as a document.
   func document<T: Decodable>(_ type: T.Type) throws(APIProblem) -> T {
     do throws(JSONDecodingError) {
-      return try JSON.decode(type, from: request.body)
+      return try JSON.decode(type, from: body)
     } catch {
       throw APIProblem(error)
     }
@@ -12,7 +12,7 @@ extension Call {
 
   /// The body as a document; nil where there is none.
   func documentIfAny<T: Decodable>(_ type: T.Type) throws(APIProblem) -> T? {
-    request.body.isEmpty ? nil : try document(type)
+    body.isEmpty ? nil : try document(type)
   }
 }
 

@@ -22,7 +22,7 @@ struct Condition: Sendable {
   }
 }
 
-extension Call {
+extension Context {
   /// What the request depends upon.
   func condition() throws(APIProblem) -> Condition {
     Condition(ifMatch: try tags("If-Match"), ifNoneMatch: try tags("If-None-Match"))

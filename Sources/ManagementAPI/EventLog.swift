@@ -88,17 +88,19 @@ public final class EventLog: Sendable {
   /// them or those of `timeoutMS` milliseconds at most, if given.
   func subscribe(
     _ filter: EventFilter, after lastEventID: String?, limit: Int?, timeoutMS: Int?
-  ) throws(APIProblem) -> Answer {
+  ) throws(APIProblem) -> HTTPResponse {
     guard let seat = seats.take() else {
       throw APIProblem(.resourcesExhausted, "\(configuration.subscribers) clients listen already; come back later.")
     }
     let opening = state.withLock { $0.history.opening(after: lastEventID, filter, limit: limit) }
-    return .stream(.dynamic(status: 200, type: "text/event-stream", body: opening.text)) { stream in
+    var response = HTTPResponse.dynamic(status: 200, type: "text/event-stream", body: opening.text)
+    response.stream = { stream in
       guard opening.remaining != 0 else { return stream.finish() }
       let subscription = EventSubscription(stream, filter, after: opening.position, limit: opening.remaining, seat)
       self.begin(subscription)
       if let timeoutMS { subscription.end(afterMS: timeoutMS) }
     }
+    return response
   }
 
   private func begin(_ subscription: EventSubscription) {

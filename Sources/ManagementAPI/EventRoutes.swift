@@ -1,20 +1,21 @@
 import APIModel
 import Glibc
+import HTTPServer
 
 /// `/v1/events`.
 enum EventRoutes {
   static let routes = [
     Route(
       method: .get, template: "/v1/events", operationID: "streamEvents",
-      query: ["pool", "vm", "last_event_id", "limit", "timeout_ms"], handler: stream)
+      query: ["pool", "vm", "last_event_id", "limit", "timeout_ms"], operation: stream)
   ]
 
-  private static func stream(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let filter = EventFilter(pool: try call.query.resourceName("pool"), vm: try call.query.vmID("vm"))
-    let limit = try call.query.integer("limit", in: 1...1_000_000)
-    let timeoutMS = try call.query.integer("timeout_ms", in: 1...86_400_000)
+  private static func stream(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let filter = EventFilter(pool: try context.query.resourceName("pool"), vm: try context.query.vmID("vm"))
+    let limit = try context.query.integer("limit", in: 1...1_000_000)
+    let timeoutMS = try context.query.integer("timeout_ms", in: 1...86_400_000)
     // A browser that comes back says in the header where it was; the query is what it came with first.
-    let lastEventID = call.header("Last-Event-ID") ?? call.query.text("last_event_id")
+    let lastEventID = context.header("Last-Event-ID") ?? context.query.text("last_event_id")
     return try api.events.subscribe(
       filter, after: lastEventID == "" ? nil : lastEventID, limit: limit.map(Int.init),
       timeoutMS: timeoutMS.map(Int.init))

@@ -3,16 +3,16 @@ import HTTPServer
 /// `/livez` and `/readyz`.
 enum HealthRoutes {
   static let routes = [
-    Route(method: .get, template: "/livez", operationID: "getLiveness", handler: live),
-    Route(method: .get, template: "/readyz", operationID: "getReadiness", handler: ready),
+    Route(method: .get, template: "/livez", operationID: "getLiveness", operation: live),
+    Route(method: .get, template: "/readyz", operationID: "getReadiness", operation: ready),
   ]
 
-  private static func live(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer { ok }
+  private static func live(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse { ok }
 
-  private static func ready(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+  private static func ready(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     if api.fleet.isDraining { throw .draining }
     return ok
   }
 
-  private static var ok: Answer { .now(.dynamic(status: 200, type: "text/plain", body: Array("ok\n".utf8))) }
+  private static var ok: HTTPResponse { .dynamic(status: 200, type: "text/plain", body: Array("ok\n".utf8)) }
 }

@@ -1,5 +1,6 @@
 import APIModel
 import Foundation
+import HTTPServer
 import KVM
 import PoolManager
 
@@ -43,10 +44,10 @@ public struct HostFacts: Sendable {
 /// `/v1/host`.
 enum HostRoutes {
   static let routes = [
-    Route(method: .get, template: "/v1/host", operationID: "getHost", handler: get)
+    Route(method: .get, template: "/v1/host", operationID: "getHost", operation: get)
   ]
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let host = api.configuration.host
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxVCPUsPerVM: FleetLimits.vcpusPerVM,
@@ -56,6 +57,6 @@ enum HostRoutes {
     let document = HostDocument(
       version: Release.version, kvmAPIVersion: host.kvmAPIVersion, capabilities: host.capabilities, cpu: host.cpu,
       kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits)
-    return .now(try .json(document))
+    return try .json(document)
   }
 }

@@ -17,16 +17,16 @@ struct IdempotentRequest: Sendable {
     case replay(HTTPResponse)
   }
 
-  static func begin(_ call: Call, key: String, in state: StateDatabase) throws(APIProblem) -> Beginning {
+  static func begin(_ context: Context, key: String, in state: StateDatabase) throws(APIProblem) -> Beginning {
     guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
       throw APIProblem(.badRequest, "Idempotency-Key is not 1 to 255 visible ASCII characters; a UUID will do.")
     }
-    let head = call.request.head
+    let head = context.head
     let request = IdempotentRequest(state: state, scope: "\(head.method) \(head.rawPath)", key: key)
     let outcome: IdempotencyOutcome
     do throws(StateStoreError) {
       outcome = try state.beginIdempotent(
-        scope: request.scope, key: key, fingerprint: SHA256Digest(of: call.request.body).bytes,
+        scope: request.scope, key: key, fingerprint: SHA256Digest(of: context.body).bytes,
         nowMS: StateDatabase.wallClockMS())
     } catch {
       throw APIProblem(.storageFailed, "\(error)".asSentence)
@@ -51,76 +51,24 @@ struct IdempotentRequest: Sendable {
     }
   }
 
-  /// The answer, kept when it is there.
-  func keeping(_ answer: Answer) -> Answer {
-    switch answer {
-    case .now(var response):
-      keep(&response)
-      return .now(response)
-    case .later(let lane, let work):
-      return .later(lane) { () throws(APIProblem) in
-        do throws(APIProblem) {
-          var response = try work()
-          keep(&response)
-          return response
-        } catch {
-          forget()
-          throw error
-        }
-      }
-    case .suspended(let start):
-      return .suspended { start($0.recorded(by: self)) }
-    case .stream: return answer
-    }
-  }
-
-  /// Keeps an answer that is about to be sent. A client that does not get it can ask again: nothing is taken back.
-  func keep(_ response: inout HTTPResponse) {
-    guard (200...299).contains(response.status) else { return forget() }
-    if let whenOver = response.whenOver { response.whenOver = { _ in whenOver(true) } }
-    let fields = response.headers.map { StoredResponse.Field(name: $0.name, value: $0.value) }
+  /// Keeps an answer that is about to be sent. A client that does not get it can ask again, so nothing is taken back when
+  /// it cannot be delivered.
+  func keeping(_ answer: HTTPResponse) -> HTTPResponse {
+    var answer = answer
+    if let whenOver = answer.whenOver { answer.whenOver = { _ in whenOver(true) } }
+    let fields = answer.headers.map { StoredResponse.Field(name: $0.name, value: $0.value) }
     do throws(StateStoreError) {
       try state.finishIdempotent(
-        scope: scope, key: key, StoredResponse(status: response.status, headers: fields, body: response.body))
+        scope: scope, key: key, StoredResponse(status: answer.status, headers: fields, body: answer.body))
     } catch {
-      // What was asked for is done, and its client told; only a repetition will be told that it is still in progress.
+      // What was asked for is done, and its client learns so; only a repetition will hear that it is still in progress.
     }
+    return answer
   }
 
   /// Nothing came of it: the key may come again.
   func forget() {
     // Where that fails, a repetition will be told that the first is still in progress, which is safe.
     try? state.abandonIdempotent(scope: scope, key: key)
-  }
-}
-
-extension Waiter {
-  /// A waiter for the same request, whose answer is kept under an idempotency key.
-  fileprivate func recorded(by request: IdempotentRequest) -> Waiter {
-    derived { RecordedResponder(responder: $0, waiter: self, request: request) }
-  }
-}
-
-/// Keeps the answer that passes through it.
-private struct RecordedResponder: Completable {
-  let responder: any Completable
-  /// Held, since the request is counted as in progress for as long as it lives.
-  let waiter: Waiter
-  let request: IdempotentRequest
-
-  func complete(_ response: HTTPResponse) -> Bool {
-    var response = response
-    // Before it is sent: whoever has it may repeat the request at once.
-    request.keep(&response)
-    let isWanted = responder.complete(response)
-    if !isWanted { request.forget() }
-    return isWanted
-  }
-
-  func whenClientLeaves(_ body: @escaping @Sendable () -> Void) {
-    responder.whenClientLeaves { [request] in
-      request.forget()
-      body()
-    }
   }
 }

@@ -9,56 +9,56 @@ import PoolManager
 enum ImageRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/images", operationID: "listImages", query: ["limit", "page_token"], handler: list),
-    Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", handler: get),
+      method: .get, template: "/v1/images", operationID: "listImages", query: ["limit", "page_token"], operation: list),
+    Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", operation: get),
     Route(
       method: .put, template: "/v1/images/{image}", operationID: "putImage",
       query: ["kind", "mode", "load_address", "entry"], body: .upload(orDocument: true), isNewWork: true,
-      admission: admit, handler: put),
-    Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", handler: delete),
+      admission: admit, operation: put),
+    Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", operation: delete),
   ]
 
   private static let builtin = BuiltinGuest.all.map(ImageDocument.init)
 
-  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let documents = builtin + api.images.entries.map(ImageDocument.init)
-    return .now(try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, call.query)))
+    return try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, context.query))
   }
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
-    if let document = builtin.first(where: { $0.name == name }) { return .now(try .json(document)) }
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    if let document = builtin.first(where: { $0.name == name }) { return try .json(document) }
     guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
-    return .now(try response(entry))
+    return try response(entry)
   }
 
   /// Says before the body comes whether it is wanted. A manifest is small and kept; anything else is the image itself.
-  private static func admit(_ api: APIHandler, _ call: Call) throws(APIProblem) -> HTTPAdmission {
-    try api.images.check(call.parameters.name)
-    try call.condition().check(
-      api.images.entry(call.parameters.name)?.tag, "The image \(call.parameters.name)")
-    if call.isDocument { return .collect }
-    _ = try described(call, as: nil)
+  private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
+    try api.images.check(context.parameters.name)
+    try context.condition().check(
+      api.images.entry(context.parameters.name)?.tag, "The image \(context.parameters.name)")
+    if context.isDocument { return .collect }
+    _ = try described(context, as: nil)
     do throws(BlobStoreError) {
-      let upload = try api.images.blobs.begin(nil, announced: call.request.head.contentLength)
-      return .sink(UploadSink(upload, requestID: call.request.head.requestID))
+      let upload = try api.images.blobs.begin(nil, announced: context.head.contentLength)
+      return .sink(UploadSink(upload, requestID: context.head.requestID))
     } catch {
       throw APIProblem(error)
     }
   }
 
-  private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
-    let (condition, origin) = (try call.condition(), call.origin)
-    if call.isDocument {
-      let manifest = try ImageManifest(try call.document(ImageManifestDocument.self))
-      return .later(.working) { () throws(APIProblem) in try store(name, manifest, condition, api, by: origin) }
+  private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let (condition, origin) = (try context.condition(), context.origin)
+    if context.isDocument {
+      let manifest = try ImageManifest(try context.document(ImageManifestDocument.self))
+      return try await api.working { () throws(APIProblem) in try store(name, manifest, condition, api, by: origin) }
     }
-    let upload = try call.upload().upload
-    return .later(.alone) { () throws(APIProblem) in
+    let upload = try context.upload().upload
+    return try await api.working { () throws(APIProblem) in
       let (digest, isNew) = try api.finish(upload, by: origin)
       do throws(APIProblem) {
-        return try store(name, try described(call, as: digest), condition, api, by: origin)
+        return try store(name, try described(context, as: digest), condition, api, by: origin)
       } catch {
         // What made no image is of no use to anybody.
         if isNew { api.images.remove([digest], by: origin) }
@@ -68,9 +68,9 @@ enum ImageRoutes {
   }
 
   /// The manifest of an image of one part, as the query describes it.
-  private static func described(_ call: Call, as digest: SHA256Digest?) throws(APIProblem) -> ImageManifest {
+  private static func described(_ context: Context, as digest: SHA256Digest?) throws(APIProblem) -> ImageManifest {
     do throws(APIProblem) {
-      let query = call.query
+      let query = context.query
       let kind = try query.text("kind").map { text throws(APIProblem) in try ImageManifest.kind(text, at: "/kind") }
       let flat = try ImageManifest.placement(query.text("mode"), query.text("load_address"), query.text("entry"))
       return ImageManifest(kind: kind, kernel: digest ?? SHA256Digest(of: []), flat: flat)
@@ -96,10 +96,10 @@ enum ImageRoutes {
     return response
   }
 
-  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let (name, condition, origin) = (call.parameters.name, try call.condition(), call.origin)
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let (name, condition, origin) = (context.parameters.name, try context.condition(), context.origin)
     try api.images.check(name)
-    return .later(.working) { () throws(APIProblem) in
+    return try await api.working { () throws(APIProblem) in
       try api.pools.withoutUsers(ofImage: name) { () throws(APIProblem) in
         try api.images.delete(name, condition, by: origin)
       }
@@ -114,7 +114,7 @@ enum ImageRoutes {
   }
 }
 
-extension Call {
+extension Context {
   /// Whether the body is JSON, by what the client calls it.
   fileprivate var isDocument: Bool {
     header("Content-Type").map { ContentTypes.essence($0) == "application/json" } ?? false

@@ -1,5 +1,7 @@
 import APIModel
 import HTTPServer
+import PoolManager
+import VCPURuntime
 
 /// A kick's answer as JSON, written by hand: the encoder would be the dearest part of answering a kick. It takes
 /// only words that need no escape (ids, phases, mechanisms), and a test holds it to what the encoder makes.
@@ -8,11 +10,24 @@ struct KickText {
 
   var bytes: [UInt8] { text.bytes }
 
+  /// The kicks of a VM: of one vCPU, or of all (nil).
+  init(_ outcomes: [KickOutcome], of vm: VM, vcpu index: Int?) {
+    let mechanism = vm.machine.configuration.mechanism
+    if let index {
+      put(KickDocument(outcomes[0], vm: vm.id, vcpu: index, mechanism: mechanism))
+    } else {
+      let kicks = outcomes.enumerated().map { KickDocument($1, vm: vm.id, vcpu: $0, mechanism: mechanism) }
+      put(KickAllDocument(vm: vm.id, kicks: kicks))
+    }
+  }
+
   /// One kick.
   init(_ kick: KickDocument) { put(kick) }
 
   /// All kicks of a VM.
-  init(_ all: KickAllDocument) {
+  init(_ all: KickAllDocument) { put(all) }
+
+  private mutating func put(_ all: KickAllDocument) {
     text.put("{\"vm\":\"")
     text.put(all.vm)
     text.put("\",\"kicks\":[")
@@ -44,5 +59,5 @@ struct KickText {
   }
 
   /// The answer.
-  var response: HTTPResponse { .dynamic(status: 200, type: "application/json", body: bytes) }
+  var response: HTTPResponse { .json(bytes) }
 }

@@ -2,181 +2,123 @@ import APIModel
 import GuestImages
 import HTTPServer
 import PoolManager
-import Synchronization
 
 /// `/v1/pools/{pool}/leases` and `/v1/leases`.
 enum LeaseRoutes {
   static let routes = [
     Route(
       method: .post, template: "/v1/pools/{pool}/leases", operationID: "createLease", body: .json(isRequired: false),
-      isIdempotent: true, isNewWork: true, handler: create),
+      isIdempotent: true, isNewWork: true, endsWithClient: true, operation: create),
     Route(
       method: .get, template: "/v1/pools/{pool}/leases", operationID: "listPoolLeases",
-      query: ["limit", "page_token"], handler: listOfPool),
+      query: ["limit", "page_token"], operation: listOfPool),
     Route(
       method: .get, template: "/v1/leases", operationID: "listLeases", query: ["pool", "limit", "page_token"],
-      handler: list),
-    Route(method: .get, template: "/v1/leases/{lease}", operationID: "getLease", handler: get),
+      operation: list),
+    Route(method: .get, template: "/v1/leases/{lease}", operationID: "getLease", operation: get),
     Route(
       method: .patch, template: "/v1/leases/{lease}", operationID: "extendLease", body: .json(isRequired: false),
-      handler: extend),
-    Route(method: .delete, template: "/v1/leases/{lease}", operationID: "releaseLease", handler: release),
+      operation: extend),
+    Route(method: .delete, template: "/v1/leases/{lease}", operationID: "releaseLease", operation: release),
   ]
 
-  private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let document = try call.documentIfAny(LeaseRequestDocument.self)
-    let request = try LeaseRequest(document, by: call.origin)
+  private static func create(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let document = try context.documentIfAny(LeaseRequestDocument.self)
+    let request = try LeaseRequest(document, by: context.origin)
     let starts = document?.start ?? true
-    try api.check(request.arguments, forPool: call.parameters.name)
-    return try lease(api, from: call.parameters.name, request) { lease throws(APIProblem) in
-      var response = HTTPResponse.dynamic(status: 201, type: "application/json", body: LeaseText.document(lease))
-      response.headers.append(("Location", "/v1/leases/" + lease.id))
-      // Whoever looks finds it running. Its threads want processors, so they are woken when the answer is on its way: they
-      // would be waited for otherwise. A VM that was deleted meanwhile has ended its lease, too.
-      let wake = starts ? try? lease.vm.machine.startAsleep() : nil
-      response.whenOver = { isDelivered in
-        wake?.deliver()
-        // Nobody else knows of the lease, and nobody would ever end it.
-        if !isDelivered { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
-      }
-      return response
+    try api.check(request.arguments, forPool: context.parameters.name)
+    let lease = try await api.lease(from: context.parameters.name, request)
+    var response = HTTPResponse.json(LeaseText.document(lease), status: 201)
+    response.headers.append(("Location", "/v1/leases/" + lease.id))
+    // A client that looks finds it running. Its threads would keep the processors from the answer, so they are woken when
+    // the answer has left. A VM that was deleted meanwhile has ended its lease, too.
+    let wake = starts ? try? lease.vm.machine.startAsleep() : nil
+    response.whenOver = { isDelivered in
+      wake?.deliver()
+      // No client knows of the lease, so none would ever end it.
+      if !isDelivered { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
     }
-  }
-
-  /// Answers with what `answer` makes of a lease, at once or when the caller's turn has come.
-  private static func lease(
-    _ api: APIHandler, from pool: String, _ request: LeaseRequest,
-    _ answer: @escaping @Sendable (Lease) throws(APIProblem) -> HTTPResponse
-  ) throws(APIProblem) -> Answer {
-    let pending = PendingLease(api.fleet, pool, answer)
-    let outcome: LeaseAnswer
-    do throws(LeaseRefusal) {
-      outcome = try api.fleet.lease(from: pool, request) { pending.told($0) }
-    } catch {
-      throw APIProblem(error, pool: pool)
-    }
-    switch outcome {
-    case .granted(let lease): return .now(try answer(lease))
-    case .waiting(let wait): return .suspended { pending.begin($0, wait) }
-    }
+    return response
   }
 
   // MARK: Those there are
 
-  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    try page(api, call, of: try call.query.resourceName("pool"))
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try page(api, context, of: try context.query.resourceName("pool"))
   }
 
-  private static func listOfPool(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let pool = call.parameters.name
+  private static func listOfPool(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let pool = context.parameters.name
     _ = try translating { () throws(FleetError) in try api.fleet.pool(pool) }
-    return try page(api, call, of: pool)
+    return try page(api, context, of: pool)
   }
 
-  private static func page(_ api: APIHandler, _ call: Call, of pool: String?) throws(APIProblem) -> Answer {
-    let limit = try call.query.pageLimit()
-    let token = try call.query.integer("page_token", in: 1...999_999_999_999_999_999).map(UInt64.init) ?? 0
+  private static func page(_ api: APIHandler, _ context: Context, of pool: String?) throws(APIProblem) -> HTTPResponse {
+    let limit = try context.query.pageLimit()
+    let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999).map(UInt64.init) ?? 0
     let matching = api.fleet.leases(of: pool).filter { $0.fence > token }
     let page = matching.prefix(limit)
     let next = matching.count > limit ? page.last.map { String($0.fence) } : nil
-    return .now(try .json(Page(items: page.map(LeaseDocument.init), nextPageToken: next)))
+    return try .json(Page(items: page.map(LeaseDocument.init), nextPageToken: next))
   }
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let id = call.parameters.lease
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let id = context.parameters.lease
     guard let lease = api.fleet.lease(id) else { throw try api.ended(id) }
-    return .now(.dynamic(status: 200, type: "application/json", body: LeaseText.document(lease)))
+    return .json(LeaseText.document(lease))
   }
 
-  private static func extend(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let id = call.parameters.lease
-    let document = try call.documentIfAny(ExtendLeaseDocument.self)
+  private static func extend(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let id = context.parameters.lease
+    let document = try context.documentIfAny(ExtendLeaseDocument.self)
     let ttlNS = try LeaseRequest.ttlNS(document?.ttlMS)
     let extended: Lease?
     do throws(JournalFailure) {
-      extended = try api.fleet.extend(id, ttlNS: ttlNS, by: call.origin)
+      extended = try api.fleet.extend(id, ttlNS: ttlNS, by: context.origin)
     } catch {
       throw APIProblem(error)
     }
     guard let extended else { throw try api.ended(id) }
-    return .now(.dynamic(status: 200, type: "application/json", body: LeaseText.document(extended)))
+    return .json(LeaseText.document(extended))
   }
 
-  private static func release(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let id = call.parameters.lease
-    guard api.fleet.end(id, .released, by: call.origin) else {
+  private static func release(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let id = context.parameters.lease
+    guard api.fleet.end(id, .released, by: context.origin) else {
       let problem = try api.ended(id)
       // Asking again for what is done already is no mistake.
-      if problem.kind == .leaseReleased { return .now(.noContent) }
+      if problem.kind == .leaseReleased { return .noContent }
       throw problem
     }
-    return .now(.noContent)
-  }
-}
-
-/// A request that waits for a lease: what its client and the fleet agree upon, whichever is first.
-private final class PendingLease: Sendable {
-  private struct State {
-    var waiter: Waiter?
-    var result: Result<Lease, LeaseRefusal>?
-    var hasLeft = false
-  }
-
-  private let fleet: Fleet
-  private let pool: String
-  private let answer: @Sendable (Lease) throws(APIProblem) -> HTTPResponse
-  /// Guards the state; a leaf lock.
-  private let state = Mutex(State())
-
-  init(_ fleet: Fleet, _ pool: String, _ answer: @escaping @Sendable (Lease) throws(APIProblem) -> HTTPResponse) {
-    self.fleet = fleet
-    self.pool = pool
-    self.answer = answer
-  }
-
-  /// The request is suspended.
-  func begin(_ waiter: Waiter, _ wait: LeaseWait) {
-    let result = state.withLock { state in
-      state.waiter = waiter
-      return state.result
-    }
-    if let result { return settle(waiter, result) }
-    waiter.whenClientLeaves { self.left(wait) }
-  }
-
-  /// The fleet has an answer.
-  func told(_ result: Result<Lease, LeaseRefusal>) {
-    let (waiter, hasLeft) = state.withLock { state in
-      state.result = result
-      return (state.waiter, state.hasLeft)
-    }
-    if hasLeft {
-      if case .success(let lease) = result { _ = fleet.end(lease.id, .abandoned, by: .server) }
-    } else if let waiter {
-      settle(waiter, result)
-    }
-  }
-
-  private func left(_ wait: LeaseWait) {
-    let result = state.withLock { state in
-      state.hasLeft = true
-      return state.result
-    }
-    // With an answer it is settled; without one it may still be on its way, and is undone when it comes.
-    if result == nil { _ = fleet.leave(wait) }
-  }
-
-  private func settle(_ waiter: Waiter, _ result: Result<Lease, LeaseRefusal>) {
-    let isWanted =
-      switch result {
-      case .success(let lease): waiter.complete { () throws(APIProblem) in try answer(lease) }
-      case .failure(let refusal): waiter.fail(APIProblem(refusal, pool: pool))
-      }
-    if !isWanted, case .success(let lease) = result { _ = fleet.end(lease.id, .abandoned, by: .server) }
+    return .noContent
   }
 }
 
 extension APIHandler {
+  /// Takes a VM out of a pool, or waits for one in the pool's queue for as long as the request says. A lease that comes when
+  /// the client has left is ended.
+  func lease(from pool: String, _ request: LeaseRequest) async throws(APIProblem) -> Lease {
+    let turn = Waiting<Result<Lease, LeaseRefusal>>()
+    do throws(LeaseRefusal) {
+      let answer = try fleet.lease(from: pool, request) { [fleet] result in
+        guard !turn.happened(result), case .success(let lease) = result else { return }
+        _ = fleet.end(lease.id, .abandoned, by: .server)
+      }
+      switch answer {
+      case .granted(let lease): return lease
+      case .waiting(let place):
+        // The pool's queue keeps the deadline.
+        guard case .happened(let result) = await turn.outcome() else {
+          _ = fleet.leave(place)
+          throw LeaseRefusal.exhausted(waiting: 0)
+        }
+        return try result.get()
+      }
+    } catch {
+      throw APIProblem(error, pool: pool)
+    }
+  }
+
   /// Refuses what the guests of that pool cannot be told, before one of them is taken for it.
   func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
     if arguments.isEmpty { return }

@@ -1,4 +1,5 @@
 import APIModel
+import HTTPServer
 import LinuxSupport
 import MachineRuntime
 import PoolManager
@@ -6,45 +7,30 @@ import PoolManager
 /// `/v1/vms/{vm}/start`, `/pause`, `/resume` and `/stop`.
 enum LifecycleRoutes {
   static let routes = [
-    route("start", isNewWork: true) { (machine, end) throws(MachineControlError) in try machine.start(untilNS: end) },
-    route("pause") { (machine, end) throws(MachineControlError) in try machine.pause(untilNS: end) },
-    route("resume", isNewWork: true) { (machine, end) throws(MachineControlError) in try machine.resume(untilNS: end) },
-    route("stop") { (machine, end) throws(MachineControlError) in try machine.stop(.killed, untilNS: end) },
+    route("start", isNewWork: true) { machine throws(MachineControlError) in try machine.requestStart(limitNS: nil) },
+    route("pause") { machine throws(MachineControlError) in try machine.requestPause() },
+    route("resume", isNewWork: true) { machine throws(MachineControlError) in try machine.requestResume() },
+    route("stop") { machine throws(MachineControlError) in try machine.requestStop(.killed) },
   ]
 
-  /// How long a vCPU has to acknowledge before the client is told so.
-  static let patienceNS: UInt64 = 5_000_000_000
+  private typealias Control = @Sendable (any ManagedMachine) throws(MachineControlError) -> PendingRequests
 
-  private typealias Control = @Sendable (any ManagedMachine, UInt64) throws(MachineControlError) -> Void
-
-  private static func route(_ verb: String, isNewWork: Bool = false, _ control: @escaping Control) -> Route {
+  private static func route(_ verb: String, isNewWork: Bool = false, _ publish: @escaping Control) -> Route {
     Route(
       method: .post, template: "/v1/vms/{vm}/\(verb)", operationID: "\(verb)VM", body: .json(isRequired: false),
-      isNewWork: isNewWork
-    ) { (api, call) throws(APIProblem) in
-      _ = try call.documentIfAny(EmptyDocument.self)
-      return try perform(control, on: try api.vm(call, isTaken: true), api)
-    }
-  }
-
-  private static func perform(_ control: @escaping Control, on vm: VM, _ api: APIHandler) throws(APIProblem)
-    -> Answer
-  {
-    let expired: @Sendable () -> APIProblem = {
-      APIProblem(.timedOut(waitedNS: patienceNS), vm: vm.id)
-    }
-    return try api.waiting(untilNS: MonotonicClock.now() + patienceNS, expired: expired) {
-      (end, isFirst) throws(APIProblem) in
-      do throws(MachineControlError) {
-        try control(vm.machine, end)
-      } catch {
-        switch error {
-        case .timedOut: return nil
-        // It was possible when it was asked for first; the VM has gone further since, its guest has ended perhaps.
-        case .invalidState where !isFirst: break
-        case .invalidState, .noSuchVCPU, .arguments, .deleted, .failed: throw APIProblem(error, vm: vm.id)
-        }
+      isNewWork: isNewWork, endsWithClient: true
+    ) { (api, context) throws(APIProblem) in
+      _ = try context.documentIfAny(EmptyDocument.self)
+      let vm = try api.vm(context, isTaken: true)
+      // Published once; what follows only waits. So a later opposite request is not undone by this one.
+      let patienceNS = api.configuration.controlNS
+      let requests = try translating(vm) { () throws(MachineControlError) in try publish(vm.machine) }
+      let isDone: Void? = try await api.acknowledgement(
+        of: vm, untilNS: requests.requestedAtNS + patienceNS, notify: requests.notify
+      ) { end throws(MachineControlError) in
+        try requests.wait(untilNS: end)
       }
+      guard isDone != nil else { throw APIProblem(.timedOut(waitedNS: patienceNS), vm: vm.id) }
       return try .json(VMDocument(vm))
     }
   }

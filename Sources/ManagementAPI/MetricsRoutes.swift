@@ -5,12 +5,12 @@ import Metrics
 /// thread; nor does a scrape queue behind VMs being made.
 enum MetricsRoutes {
   static let routes = [
-    Route(method: .get, template: "/metrics", operationID: "getMetrics", handler: metrics),
-    Route(method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", handler: vcpus),
+    Route(method: .get, template: "/metrics", operationID: "getMetrics", operation: metrics),
+    Route(method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", operation: vcpus),
   ]
 
-  private static func metrics(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    answer(call) {
+  private static func metrics(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try await answer(api, context) {
       PoolFamilies.families(api.fleet.metrics) + ImageFamilies.families(api.images) + [
         api.requestMetrics.family, BuildFamily.family,
       ]
@@ -18,13 +18,15 @@ enum MetricsRoutes {
     }
   }
 
-  private static func vcpus(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    answer(call) { VCPUFamilies.families(api.fleet.vms(after: nil, limit: .max).vms) }
+  private static func vcpus(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try await answer(api, context) { VCPUFamilies.families(api.fleet.vms(after: nil, limit: .max).vms) }
   }
 
-  private static func answer(_ call: Call, _ collect: @escaping @Sendable () -> [MetricFamily]) -> Answer {
-    let format = Exposition.negotiate(accept: call.request.head.headers["Accept"])
-    return .later(.alone) {
+  private static func answer(
+    _ api: APIHandler, _ context: Context, _ collect: @escaping @Sendable () -> [MetricFamily]
+  ) async throws(APIProblem) -> HTTPResponse {
+    let format = Exposition.negotiate(accept: context.head.headers["Accept"])
+    return try await api.working(on: api.scrapers) {
       .dynamic(status: 200, type: format.contentType, body: Exposition.text(collect(), format: format))
     }
   }

@@ -6,45 +6,46 @@ import PoolManager
 enum PoolRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/pools", operationID: "listPools", query: ["limit", "page_token"], handler: list),
-    Route(method: .get, template: "/v1/pools/{pool}", operationID: "getPool", handler: get),
+      method: .get, template: "/v1/pools", operationID: "listPools", query: ["limit", "page_token"], operation: list),
+    Route(method: .get, template: "/v1/pools/{pool}", operationID: "getPool", operation: get),
     Route(
       method: .put, template: "/v1/pools/{pool}", operationID: "putPool", body: .json(isRequired: true),
-      isNewWork: true, handler: put),
+      isNewWork: true, operation: put),
     Route(
       method: .patch, template: "/v1/pools/{pool}", operationID: "patchPool", body: .mergePatch, isNewWork: true,
-      handler: patch),
+      operation: patch),
     Route(
-      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", query: ["force"], handler: delete),
+      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", query: ["force"], operation: delete),
   ]
 
-  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let documents = api.fleet.pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
-    return .now(try .json(try Page(of: documents, by: \.name, call.query)))
+    return try .json(try Page(of: documents, by: \.name, context.query))
   }
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
     let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
-    return .now(try response(pool, api.pools.entry(name)))
+    return try response(pool, api.pools.entry(name))
   }
 
-  private static func put(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
-    let document = try call.document(DeclarePoolDocument.self)
-    let (pool, entry, isNew) = try api.pools.put(name, try call.condition(), by: call.origin) { _ in document }
+  private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let document = try context.document(DeclarePoolDocument.self)
+    let (pool, entry, isNew) = try api.pools.put(name, try context.condition(), by: context.origin) { _ in document }
     var response = try response(pool, entry)
     if isNew {
       response.status = 201
       response.headers.append(("Location", "/v1/pools/" + name))
     }
-    return .now(response)
+    return response
   }
 
-  private static func patch(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
-    let patch = try call.document(PoolPatch.self)
-    let (pool, entry, _) = try api.pools.put(name, try call.condition(), by: call.origin) { old throws(APIProblem) in
+  private static func patch(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let patch = try context.document(PoolPatch.self)
+    let (pool, entry, _) = try api.pools.put(name, try context.condition(), by: context.origin) {
+      old throws(APIProblem) in
       guard let old else { throw APIProblem(FleetError.noSuchPool(name)) }
       do throws(PoolPatch.MissingMember) {
         return try patch.applied(to: old).get()
@@ -52,26 +53,26 @@ enum PoolRoutes {
         throw .invalid(error.pointer, "\(error.pointer.dropFirst()) cannot be left out; give another value.")
       }
     }
-    return .now(try response(pool, entry))
+    return try response(pool, entry)
   }
 
-  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let name = call.parameters.name
-    let force = try call.query.word("force", of: ["true", "false"]) == "true"
-    let condition = try call.condition()
-    return .suspended { waiter in
-      waiter.completeNow { () throws(APIProblem) in
-        let waits = try api.pools.delete(name, condition, force: force, by: call.origin) {
-          waiter.complete { () throws(APIProblem) in .noContent }
-        }
-        guard waits else { return nil }
-        let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
-        var response = try response(pool, nil)
-        response.status = 202
-        return response
-      }
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let force = try context.query.word("force", of: ["true", "false"]) == "true"
+    let condition = try context.condition()
+    let gone = Waiting<Void>()
+    let waits = try api.pools.delete(name, condition, force: force, by: context.origin) { gone.happened(()) }
+    // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
+    if !waits, case .happened = await gone.outcome(untilNS: context.receivedNS + deletionPatienceNS) {
+      return .noContent
     }
+    var response = try response(try translating { () throws(FleetError) in try api.fleet.pool(name) }, nil)
+    response.status = 202
+    return response
   }
+
+  /// How long a client waits for a pool to be gone.
+  private static let deletionPatienceNS: UInt64 = 10_000_000_000
 
   private static func response(
     _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?
@@ -80,9 +81,4 @@ enum PoolRoutes {
     if let entry { response.headers.append(("ETag", entry.tag)) }
     return response
   }
-}
-
-extension Call {
-  /// On whose behalf it is.
-  var origin: Origin { Origin(who: request.head.peer, requestID: request.head.requestID) }
 }

@@ -90,6 +90,12 @@ extension APIProblem {
     APIProblem(.draining, "The server is shutting down and takes no new work.")
   }
 
+  static var serverBusy: APIProblem {
+    APIProblem(
+      .serverBusy,
+      "All worker threads are busy, and as much work waits for them as the server keeps; try again in a moment.")
+  }
+
   static func invalid(_ pointer: String, _ detail: String) -> APIProblem {
     APIProblem(.invalidMember, detail, pointer: pointer)
   }

@@ -41,6 +41,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case unsupportedMediaType = "unsupported-media-type"
   case internalError = "internal-error"
   case draining
+  case serverBusy = "server-busy"
   case resourcesExhausted = "resources-exhausted"
   case storageFailed = "storage-failed"
   case insufficientStorage = "insufficient-storage"
@@ -90,6 +91,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unsupportedMediaType: "Unsupported media type"
     case .internalError: "Internal error"
     case .draining: "Draining"
+    case .serverBusy: "Server busy"
     case .resourcesExhausted: "Resources exhausted"
     case .storageFailed: "Storage failed"
     case .insufficientStorage: "Insufficient storage"
@@ -117,7 +119,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
     case .poolExhausted: 429
     case .internalError: 500
-    case .draining, .resourcesExhausted, .storageFailed: 503
+    case .draining, .serverBusy, .resourcesExhausted, .storageFailed: 503
     case .kickTimeout, .vmQuarantined: 504
     case .insufficientStorage: 507
     }
@@ -127,7 +129,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var retryAfter: Int? {
     switch self {
     case .draining: 5
-    case .resourcesExhausted, .poolExhausted: 1
+    case .serverBusy, .resourcesExhausted, .poolExhausted: 1
     case .storageFailed: 10
     default: nil
     }
@@ -172,7 +174,7 @@ struct APIProblem: Error, Equatable {
     if let uploadOffset { response.headers.append(("Upload-Offset", String(uploadOffset))) }
     if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
     do throws(JSONEncodingError) {
-      response.body = try JSON.encode(document)
+      response.body = try JSON.encode(document) + [.newline]
     } catch {
       // A document of strings and one small integer can always be written.
       preconditionFailure("a problem document cannot be encoded: \(error)")
@@ -191,10 +193,17 @@ extension HTTPResponse {
       body: body)
   }
 
+  /// A document that was written already. A newline ends it, so that a terminal's prompt stands below it.
+  static func json(_ text: [UInt8], status: Int = 200) -> HTTPResponse {
+    var text = text
+    text.append(.newline)
+    return .dynamic(status: status, type: "application/json", body: text)
+  }
+
   /// A document.
   static func json<T: Encodable>(_ document: T, status: Int = 200) throws(APIProblem) -> HTTPResponse {
     do throws(JSONEncodingError) {
-      return .dynamic(status: status, type: "application/json", body: try JSON.encode(document))
+      return .json(try JSON.encode(document), status: status)
     } catch {
       throw APIProblem(.internalError, "\(error)")
     }
@@ -211,4 +220,8 @@ extension HTTPResponse {
   static var noContent: HTTPResponse {
     HTTPResponse(status: 204, headers: [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")])
   }
+}
+
+extension UInt8 {
+  static let newline = UInt8(ascii: "\n")
 }

@@ -1,4 +1,3 @@
-import Digests
 import HTTPServer
 
 /// The methods that operations have; HEAD and OPTIONS follow from them.
@@ -10,8 +9,8 @@ enum HTTPMethod: String, Sendable, CaseIterable {
   case delete = "DELETE"
 }
 
-/// One operation of the API: all that the dispatcher, OPTIONS, 405 and the comparison with the OpenAPI document need.
-struct Route: Sendable {
+/// One operation of the API: all that the pipeline, OPTIONS, 405 and the comparison with the OpenAPI document need.
+final class Route: Sendable {
   /// What a body may be.
   enum Body: Sendable, Equatable {
     /// None is described: whatever comes is ignored.
@@ -26,20 +25,45 @@ struct Route: Sendable {
     case upload(orDocument: Bool)
   }
 
+  /// An operation: from its context to its answer, or to the problem that it throws. To wait is to `await`; a client that
+  /// leaves meanwhile is the task's cancellation. See `Waiting`.
+  typealias Operation = @Sendable (APIHandler, Context) async throws(APIProblem) -> HTTPResponse
+  /// Where a body goes, decided when its head is there.
+  typealias Admission = @Sendable (APIHandler, Context) throws(APIProblem) -> HTTPAdmission
+
   let method: HTTPMethod
   /// As in the OpenAPI document, such as `/v1/vms/{vm}`.
   let template: String
   let operationID: String
   /// The query parameters it takes.
-  var query: [String] = []
-  var body = Body.none
+  let query: [String]
+  let body: Body
   /// Whether it takes an `Idempotency-Key`: every POST that makes something.
-  var isIdempotent = false
+  let isIdempotent: Bool
   /// Whether it is refused while the server drains.
-  var isNewWork = false
+  let isNewWork: Bool
+  /// Whether it ends when its client leaves while it waits.
+  let endsWithClient: Bool
   /// What becomes of an upload that is about to come.
-  var admission: (@Sendable (APIHandler, Call) throws(APIProblem) -> HTTPAdmission)?
-  let handler: @Sendable (APIHandler, Call) throws(APIProblem) -> Answer
+  let admission: Admission?
+  let operation: Operation
+
+  init(
+    method: HTTPMethod, template: String, operationID: String, query: [String] = [], body: Body = .none,
+    isIdempotent: Bool = false, isNewWork: Bool = false, endsWithClient: Bool = false, admission: Admission? = nil,
+    operation: @escaping Operation
+  ) {
+    self.method = method
+    self.template = template
+    self.operationID = operationID
+    self.query = query
+    self.body = body
+    self.isIdempotent = isIdempotent
+    self.isNewWork = isNewWork
+    self.endsWithClient = endsWithClient
+    self.admission = admission
+    self.operation = operation
+  }
 
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =
@@ -47,35 +71,4 @@ struct Route: Sendable {
     + VCPURoutes.routes
     + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + EventRoutes.routes
     + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
-}
-
-/// One request to one operation.
-struct Call: Sendable {
-  let request: HTTPRequest
-  let parameters: PathParameters
-  let query: Query
-
-  /// The first header field of that name, such as `If-Match`.
-  func header(_ name: String) -> String? { request.head.headers[name] }
-
-  /// The fence of the lease that the client believes to hold; nil where it presents none.
-  func fence() throws(APIProblem) -> UInt64? {
-    guard let text = header("Lease-Fence") else { return nil }
-    guard (1...19).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-      let fence = UInt64(text)
-    else {
-      throw APIProblem(
-        .badRequest, "Lease-Fence is \"\(text.clipped(to: 32))\"; give the number that came with the lease.")
-    }
-    return fence
-  }
-}
-
-/// What the segments of a path name. A route without a parameter never asks for it.
-struct PathParameters: Sendable, Equatable {
-  var vm = ""
-  var lease = ""
-  var index = 0
-  var name = ""
-  var digest = SHA256Digest(of: [])
 }

@@ -6,34 +6,50 @@ import MachineRuntime
 import PoolManager
 import Synchronization
 
-/// `/v1/pools/{pool}/run`: lease, start, feed, wait, collect and release, in one call.
+/// `/v1/pools/{pool}/run`: lease, start, give input, wait, collect and release, in one context.
 enum RunRoutes {
   static let routes = [
     Route(
       method: .post, template: "/v1/pools/{pool}/run", operationID: "run", body: .json(isRequired: false),
-      isIdempotent: true, isNewWork: true, handler: run)
+      isIdempotent: true, isNewWork: true, endsWithClient: true, operation: run)
   ]
 
   /// What a lease of a run lasts beyond the guest's own deadline: for stopping it and telling of it.
   private static let graceNS: UInt64 = 60_000_000_000
 
-  private static func run(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let document = try call.documentIfAny(RunRequestDocument.self)
+  private static func run(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let document = try context.documentIfAny(RunRequestDocument.self)
     let input = try input(document)
     let deadlineMS = try checked(document?.deadlineMS, default: 10_000, in: 1...86_400_000, at: "/deadline_ms")
     let deadlineNS = UInt64(deadlineMS) * 1_000_000
-    let request = LeaseRequest(
-      ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS),
-      labels: ["for": "run"],
+    let pool = context.parameters.name
+    var request = LeaseRequest(
+      ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS), labels: ["for": "run"],
       arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
-      origin: call.origin)
-    let pool = call.parameters.name
-    // Told now, while there is somebody to tell it to without waiting.
+      origin: context.origin)
+    // Refused now, before a VM is taken for it.
     _ = try translating { () throws(FleetError) in try api.fleet.pool(pool) }
     try api.check(request.arguments, forPool: pool)
-    return .suspended { waiter in
-      Run(api.fleet, pool, waiter, input: input, deadlineNS: deadlineNS, origin: call.origin).begin(request)
+
+    // The guest starts before its lease is recorded, and runs meanwhile.
+    let guest = RunningGuest(api.fleet)
+    request.begin = { lease in guest.start(on: lease.vm, input: input, limitNS: deadlineNS) }
+    defer { guest.unwatch() }
+    let lease = try await api.lease(from: pool, request)
+
+    // It goes on here on the vCPU's thread that saw the guest stop.
+    guard case .happened(let end) = await guest.end.outcome() else {
+      guest.unwatch()
+      _ = api.fleet.end(lease.id, .abandoned, by: context.origin)
+      throw .clientLeft
     }
+    let answer = RunDocument(lease.vm, end.stop, durationNS: end.durationNS)
+    // Before the lease ends: a watcher would be told that the VM is gone, on a thread that keeps a processor from the answer.
+    guest.unwatch()
+    // A client that has the answer finds the lease ended. Recording that and replacing the VM wait until the answer is on
+    // its way.
+    context.afterwards = api.fleet.endFirst(lease.id, .released, by: context.origin)
+    return try .json(answer)
   }
 
   private static func input(_ document: RunRequestDocument?) throws(APIProblem) -> [UInt8] {
@@ -57,157 +73,37 @@ enum RunRoutes {
   }
 }
 
-/// One run: from asking for a VM to telling what became of it.
-private final class Run: Sendable {
-  private enum Phase {
-    case asking
-    case waiting(LeaseWait)
-    case running(Lease, VMWatch, startedNS: UInt64, isRecorded: Bool)
-    /// The guest has stopped before the lease was recorded.
-    case finished(Lease, MachineStop, durationNS: UInt64)
-    case over
-  }
+/// The guest of a run, from its start to its end.
+private final class RunningGuest: Sendable {
+  typealias End = (stop: MachineStop, durationNS: UInt64)
 
+  /// Happens when the guest has stopped, on its vCPU's thread as a rule, or when its VM is gone.
+  let end = Waiting<End>()
   private let fleet: Fleet
-  private let pool: String
-  private let waiter: Waiter
-  private let input: [UInt8]
-  private let deadlineNS: UInt64
-  private let origin: Origin
-  /// Guards the phase; a leaf lock. Whoever makes it `over` settles the matter.
-  private let phase = Mutex(Phase.asking)
+  /// A leaf lock.
+  private let watch = Mutex<VMWatch?>(nil)
 
-  init(
-    _ fleet: Fleet, _ pool: String, _ waiter: Waiter, input: [UInt8], deadlineNS: UInt64, origin: Origin
-  ) {
-    self.fleet = fleet
-    self.pool = pool
-    self.waiter = waiter
-    self.input = input
-    self.deadlineNS = deadlineNS
-    self.origin = origin
-  }
+  init(_ fleet: Fleet) { self.fleet = fleet }
 
-  func begin(_ request: LeaseRequest) {
-    waiter.whenClientLeaves { self.left() }
-    var request = request
-    request.begin = { self.start($0) }
-    do throws(LeaseRefusal) {
-      switch try fleet.lease(from: pool, request, later: { self.told($0) }) {
-      case .granted: recorded()
-      case .waiting(let wait): waits(wait)
-      }
-    } catch {
-      told(.failure(error))
-    }
-  }
-
-  private func waits(_ wait: LeaseWait) {
-    let isOver = phase.withLock { phase in
-      // It may have been told already, or its client may have gone.
-      if case .asking = phase { phase = .waiting(wait) }
-      if case .over = phase { return true }
-      return false
-    }
-    if isOver { _ = fleet.leave(wait) }
-  }
-
-  private func told(_ result: Result<Lease, LeaseRefusal>) {
-    switch result {
-    case .success: recorded()
-    case .failure(let refusal):
-      if case .running(_, let watch, _, _) = end() { fleet.unwatch(watch) }
-      waiter.fail(APIProblem(refusal, pool: pool))
-    }
-  }
-
-  private func start(_ lease: Lease) {
-    let machine = lease.vm.machine
-    let watch = fleet.watch(lease.vm.id) { state in
+  func start(on vm: VM, input: [UInt8], limitNS: UInt64) {
+    let startedNS = MonotonicClock.now()
+    let watch = fleet.watch(vm.id) { [end] state in
       switch state {
-      case .stopped(let stop): self.finish(stop)
-      case nil: self.finish(.killed)
+      case .stopped(let stop): end.happened((stop, MonotonicClock.now() - startedNS))
+      case nil: end.happened((.killed, MonotonicClock.now() - startedNS))
       case .ready, .running, .paused: return true
       }
       return false
     }
-    let isWanted = phase.withLock { phase in
-      if case .over = phase { return false }
-      phase = .running(lease, watch, startedNS: MonotonicClock.now(), isRecorded: false)
-      return true
-    }
-    guard isWanted else {
-      fleet.unwatch(watch)
-      _ = fleet.end(lease.id, .abandoned, by: .server)
-      // Unless its client has left, its VM has gone.
-      waiter.fail(.noSuchVM(lease.vm.id))
-      return
-    }
-    // What the console takes is as much as a request can bring; and that the VM was deleted meanwhile, the watch tells.
-    _ = try? machine.offerInput(input)
-    // Nobody waits for the acknowledgement: that it has stopped is what is waited for.
-    try? machine.start(limitNS: min(deadlineNS, machine.configuration.deadlineNS ?? .max), untilNS: 0)
+    self.watch.withLock { $0 = watch }
+    // The console takes as much as a request can bring. If the VM was deleted meanwhile, the watch says so.
+    _ = try? vm.machine.offerInput(input)
+    // The acknowledgement is not waited for: that the guest has stopped is.
+    try? vm.machine.start(limitNS: min(limitNS, vm.machine.configuration.deadlineNS ?? .max), untilNS: 0)
   }
 
-  /// Takes the right to settle the matter; what it was about until then.
-  private func end() -> Phase {
-    phase.withLock { phase in
-      defer { phase = .over }
-      return phase
-    }
-  }
-
-  /// The lease is on record, so the run may be answered.
-  private func recorded() {
-    let finished = phase.withLock { phase -> (Lease, MachineStop, UInt64)? in
-      switch phase {
-      case .running(let lease, let watch, let startedNS, _):
-        phase = .running(lease, watch, startedNS: startedNS, isRecorded: true)
-      case .finished(let lease, let stop, let durationNS):
-        phase = .over
-        return (lease, stop, durationNS)
-      case .asking, .waiting, .over: break
-      }
-      return nil
-    }
-    if let (lease, stop, durationNS) = finished { answer(lease, stop, durationNS) }
-  }
-
-  /// The guest has stopped; on its vCPU's thread as a rule.
-  private func finish(_ stop: MachineStop) {
-    let finished = phase.withLock { phase -> (Lease, VMWatch, UInt64, isRecorded: Bool)? in
-      guard case .running(let lease, let watch, let startedNS, let isRecorded) = phase else {
-        // Deleted before it was started, or told twice.
-        if case .finished = phase {} else { phase = .over }
-        return nil
-      }
-      let durationNS = MonotonicClock.now() - startedNS
-      phase = isRecorded ? .over : .finished(lease, stop, durationNS: durationNS)
-      return (lease, watch, durationNS, isRecorded)
-    }
-    guard let (lease, watch, durationNS, isRecorded) = finished else { return }
-    // Else it is told that the VM is gone, on a thread that would keep a processor from the answer.
-    fleet.unwatch(watch)
-    if isRecorded { answer(lease, stop, durationNS) }
-  }
-
-  private func answer(_ lease: Lease, _ stop: MachineStop, _ durationNS: UInt64) {
-    let document = RunDocument(lease.vm, stop, durationNS: durationNS)
-    // Whether or not somebody hears of it. Whoever does finds the lease ended.
-    fleet.end(lease.id, .released, by: origin) {
-      waiter.complete { () throws(APIProblem) in try .json(document) }
-    }
-  }
-
-  private func left() {
-    switch end() {
-    case .asking, .over: break
-    case .waiting(let wait): _ = fleet.leave(wait)
-    case .running(let lease, let watch, _, _):
-      fleet.unwatch(watch)
-      _ = fleet.end(lease.id, .abandoned, by: origin)
-    case .finished(let lease, _, _): _ = fleet.end(lease.id, .abandoned, by: origin)
-    }
+  func unwatch() {
+    if let watch = watch.withLock({ $0.take() }) { fleet.unwatch(watch) }
   }
 }
 

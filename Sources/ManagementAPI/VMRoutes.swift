@@ -10,69 +10,71 @@ enum VMRoutes {
   static let routes = [
     Route(
       method: .get, template: "/v1/vms", operationID: "listVMs", query: ["pool", "state", "limit", "page_token"],
-      handler: list),
+      operation: list),
     Route(
       method: .post, template: "/v1/vms", operationID: "createVM", body: .json(isRequired: true),
       isIdempotent: true, isNewWork: true,
-      handler: create),
+      operation: create),
     Route(
-      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", query: ["wait_for", "timeout_ms"], handler: get),
-    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", handler: delete),
+      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", query: ["wait_for", "timeout_ms"],
+      endsWithClient: true, operation: get),
+    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", operation: delete),
   ]
 
   private static let states = ["ready", "running", "paused", "stopped"]
 
-  private static func list(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let limit = try call.query.pageLimit()
-    let pool = try call.query.resourceName("pool")
-    let state = try call.query.word("state", of: states)
-    let token = try call.query.integer("page_token", in: 1...999_999_999_999_999_999)
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let limit = try context.query.pageLimit()
+    let pool = try context.query.resourceName("pool")
+    let state = try context.query.word("state", of: states)
+    let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999)
     let page = api.fleet.vms(after: token.map(UInt64.init), limit: limit) { vm in
       (pool == nil || vm.pool == pool) && (state == nil || vm.machine.state.name == state)
     }
-    return .now(try .json(Page(items: page.vms.map(VMDocument.init), nextPageToken: page.next.map { String($0) })))
+    return try .json(Page(items: page.vms.map(VMDocument.init), nextPageToken: page.next.map { String($0) }))
   }
 
-  private static func get(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let vm = try api.vm(call)
-    let state = try call.query.word("wait_for", of: states)
-    let timeoutMS = try call.query.integer("timeout_ms", in: 0...600_000)
-    guard let state, vm.machine.state.name != state else { return .now(try .json(VMDocument(vm))) }
-    let deadlineNS = MonotonicClock.now() + UInt64(timeoutMS ?? 30_000) * 1_000_000
-    return .suspended { waiter in wait(for: state, of: vm, untilNS: deadlineNS, api.fleet, waiter) }
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let vm = try api.vm(context)
+    let state = try context.query.word("wait_for", of: states)
+    let timeoutMS = try context.query.integer("timeout_ms", in: 0...600_000)
+    guard let state else { return try .json(VMDocument(vm)) }
+    let deadlineNS = context.receivedNS + UInt64(timeoutMS ?? 30_000) * 1_000_000
+    try await wait(for: state, of: vm, untilNS: deadlineNS, api.fleet)
+    return try .json(VMDocument(vm))
   }
 
-  /// Answers when the VM is in that state, when it can be no more, or with what it is when the time is up.
+  /// Returns when the VM is in that state, when it can be in it no more, or when the time is up.
   private static func wait(
-    for state: String, of vm: VM, untilNS deadlineNS: UInt64, _ fleet: Fleet, _ waiter: Waiter
-  ) {
-    let answer: @Sendable () throws(APIProblem) -> HTTPResponse = { () throws(APIProblem) in try .json(VMDocument(vm)) }
+    for state: String, of vm: VM, untilNS deadlineNS: UInt64, _ fleet: Fleet
+  ) async throws(APIProblem) {
+    if vm.machine.state.name == state { return }
+    enum End { case there, gone }
+    let end = Waiting<End>()
     let watch = fleet.watch(vm.id) { now in
       guard let now else {
-        waiter.fail(.noSuchVM(vm.id))
+        end.happened(.gone)
         return false
       }
       guard now.name == state || now.isFinal else { return true }
-      waiter.complete(answer)
+      end.happened(.there)
       return false
     }
-    waiter.whenClientLeaves { fleet.unwatch(watch) }
-    waiter.expire(atNS: deadlineNS) { () throws(APIProblem) in
-      fleet.unwatch(watch)
-      return try answer()
-    }
+    defer { fleet.unwatch(watch) }
     // It may have got there before it was watched.
-    if vm.machine.state.name == state || vm.machine.state.isFinal {
-      fleet.unwatch(watch)
-      waiter.complete(answer)
+    if vm.machine.state.name == state || vm.machine.state.isFinal { return }
+    switch await end.outcome(untilNS: deadlineNS) {
+    case .happened(.there), .expired: return
+    case .happened(.gone): throw .noSuchVM(vm.id)
+    case .left: throw .clientLeft
     }
   }
 
-  private static func create(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let document = try call.document(CreateVMDocument.self)
+  private static func create(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let document = try context.document(CreateVMDocument.self)
     let specification = try VMSpecification(document, api.images)
     let arguments = GuestArguments(commandLine: document.commandLine, environment: document.environment)
-    return .later(.working) { () throws(APIProblem) in
+    return try await api.working { () throws(APIProblem) in
       // A vCPU that is not there within a second was started all the same; the document tells.
       let deadlineNS = MonotonicClock.now() + 1_000_000_000
       let vm = try translating { () throws(FleetError) in
@@ -82,10 +84,10 @@ enum VMRoutes {
     }
   }
 
-  private static func delete(_ api: APIHandler, _ call: Call) throws(APIProblem) -> Answer {
-    let id = call.parameters.vm
-    let fence = try call.fence()
-    return .later(.working) { () throws(APIProblem) in
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let id = context.parameters.vm
+    let fence = try context.fence()
+    return try await api.working { () throws(APIProblem) in
       try translating { () throws(FleetError) in try api.fleet.delete(id, fence: fence) }
       return .noContent
     }

@@ -128,12 +128,11 @@ extension Fleet {
     return true
   }
 
-  /// The same for a vCPU's own thread: the lease has ended for everybody who asks once `isOver` is called. What follows
-  /// from it is only set about after that: it would keep the processors from whoever is told there.
-  public func end(_ id: String, _ end: LeaseEnd, by origin: Origin, isOver: () -> Void) {
+  /// Ends a lease for everybody who asks from now on. Recording that, and taking its VM apart and replacing it, begins on
+  /// another thread when the returned closure is called: it would keep the processors from what is more urgent.
+  public func endFirst(_ id: String, _ end: LeaseEnd, by origin: Origin) -> @Sendable () -> Void {
     let aftermath = endAtOnce(id, end, by: origin)
-    isOver()
-    if let aftermath { telling(aftermath) }
+    return { [self] in if let aftermath { telling(aftermath) } }
   }
 
   /// Takes a lease out of the tables. What is returned records that, and has the VM taken apart and replaced.

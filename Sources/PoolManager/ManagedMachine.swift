@@ -28,6 +28,13 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func resume(untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// Any state → `stopped`.
   func stop(_ reason: MachineStop, untilNS deadlineNS: UInt64) throws(MachineControlError)
+  /// As `start`, `pause`, `resume` and `stop`, but published and not waited for.
+  func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests
+  func requestPause() throws(MachineControlError) -> PendingRequests
+  func requestResume() throws(MachineControlError) -> PendingRequests
+  func requestStop(_ reason: MachineStop) throws(MachineControlError) -> PendingRequests
+  /// The requests that brought the VM, or are bringing it, into the state that it has.
+  var lastRequests: PendingRequests { get }
   /// Publishes a kick to one vCPU, or to all (nil); does not wait.
   func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks
   /// The registers of a paused vCPU.

@@ -25,20 +25,16 @@ extension StateDatabase {
 extension Connection {
   /// Appends to the audit log, in the transaction that is open.
   mutating func append(_ entry: AuditEntry) throws(StateStoreError) {
-    lastAudit += 1
-    try insert(AuditRecord(sequence: lastAudit, entry: entry))
+    contents.lastAudit += 1
+    try insert(AuditRecord(sequence: contents.lastAudit, entry: entry))
   }
 
-  /// Puts an entry where its number belongs.
+  /// Inserts an entry under its own number.
   mutating func insert(_ record: AuditRecord) throws(StateStoreError) {
     let entry = record.entry
     try run(
       "INSERT INTO audit_entry VALUES(?, ?, ?, ?, ?, ?, ?)", .int(record.sequence), .text(entry.who),
       .text(entry.action), .text(entry.subject), .text(entry.requestID), .int(entry.atMS), .text(entry.detail))
-  }
-
-  /// Finds out which number was the last.
-  mutating func findLastAudit() throws(StateStoreError) {
-    lastAudit = try number("SELECT coalesce(max(sequence), 0) FROM audit")
+    contents.auditBytes += RowBytes.audit(entry)
   }
 }

@@ -26,10 +26,11 @@ enum Value {
   private let handle: OpaquePointer
   private var statements: [String: OpaquePointer]
   private var isOpen = true
-  /// The number of the last entry of the audit log; goes back with a transaction.
-  var lastAudit = 0
+  private let frames: UnsafeMutablePointer<Int32>
+  /// What the tables hold; a transaction that fails restores it.
+  var contents = Contents()
 
-  /// Opens `path` without reading it. Until `checkpointOnClose` is told otherwise, closing leaves all files alone.
+  /// Opens `path` without reading it. Closing leaves all files alone until `checkpointOnClose(true)` is called.
   init(_ path: String, _ mode: Mode) throws(StateStoreError) {
     let flags =
       switch mode {
@@ -50,16 +51,20 @@ enum Value {
     unsafe handle = connection
     unsafe statements = [:]
     self.path = path
-    // Only somebody with a tool of his own makes us wait.
-    // Safe: the handle is open, here and wherever it is used below as `isOpen` says.
+    unsafe frames = .allocate(capacity: 1)
+    unsafe frames.initialize(to: 0)
+    // Only another program that has the file open makes us wait.
+    // Safe: the handle is open, here and below as `isOpen` says; `frames` is freed after it is closed.
     unsafe sqlite3_busy_timeout(handle, 250)
+    unsafe csqlite_count_frames(handle, frames)
     checkpointOnClose(false)
   }
 
   deinit {
-    guard isOpen else { return }
     // Safe: it was not closed before, and nothing uses it afterwards.
-    unsafe Self.close(handle, statements.values)
+    if isOpen { unsafe Self.close(handle, statements.values) }
+    // Safe: no connection is left that would write there.
+    unsafe frames.deallocate()
   }
 
   /// Closes the connection. Everything but `isOpen` and closing again then fails.
@@ -103,15 +108,11 @@ enum Value {
     }
   }
 
-  /// How many pages this connection has written into the log.
-  var pagesWritten: Int {
-    mutating get {
-      var pages: Int32 = 0
-      var highest: Int32 = 0
-      // Safe: the handle is open, and the numbers are locals.
-      unsafe sqlite3_db_status(handle, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &highest, 0)
-      return Int(pages)
-    }
+  /// How many frames, of a page each, the log had after this connection's latest commit. It falls back when the log
+  /// begins anew.
+  var logFrames: Int {
+    // Safe: SQLite writes it in calls on this connection, which need exclusive access to this value.
+    Int(unsafe frames.pointee)
   }
 
   /// Runs statements without parameters or rows.
@@ -149,13 +150,13 @@ enum Value {
     _ body: (inout Connection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try run("BEGIN IMMEDIATE")
-    let lastAudit = lastAudit
+    let contents = contents
     do throws(StateStoreError) {
       let result = try body(&self)
       try run("COMMIT")
       return result
     } catch {
-      self.lastAudit = lastAudit
+      self.contents = contents
       // Some errors roll back by themselves. If this fails, the next BEGIN does too, and says so.
       // Safe: the handle is open.
       if unsafe sqlite3_get_autocommit(handle) == 0 { unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil) }
@@ -163,20 +164,21 @@ enum Value {
     }
   }
 
-  /// Moves the log's frames into the database file; how many frames the log has, and how many of them were moved.
-  mutating func checkpoint(restart: Bool) throws(StateStoreError) -> (log: Int, moved: Int) {
+  /// Moves the log's frames into the database file, and forces both to the disk. Returns how many frames the log had
+  /// when this began, and how many of them are moved by now. `waits` for readers and writers.
+  mutating func checkpoint(waits: Bool) throws(StateStoreError) -> (log: Int, moved: Int) {
     try checkOpen()
     var log: Int32 = 0
     var moved: Int32 = 0
-    let mode = restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE
+    let mode = waits ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE
     // Safe: the handle is open, and the numbers are locals.
     let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, mode, &log, &moved)
     guard code == SQLITE_OK else { throw error(code) }
     return (Int(log), Int(moved))
   }
 
-  /// Begins to read, and does not stop: what follows need not lock the log for reading and unlock it again, four system
-  /// calls a change. Meanwhile what this connection writes cannot be moved out of the log.
+  /// Begins to read, and goes on reading: each later change then saves the four system calls that lock the log for
+  /// reading and unlock it. What this connection writes meanwhile cannot be moved out of the log.
   mutating func holdSnapshot() throws(StateStoreError) {
     let statement = try unsafe prepared(Self.heldSQL)
     // Safe: the statement is ours, and nobody else steps it; standing on a row, it keeps its transaction.
@@ -215,7 +217,7 @@ enum Value {
       case SQLITE_ROW: try read(unsafe Row(statement))
       case SQLITE_DONE: return
       case csqlite_busy_snapshot where !isRetried:
-        // Somebody with a tool of his own has changed something since our reading began.
+        // Another program has changed the file since our reading began.
         isRetried = true
         // First: as long as it waits it reads, too.
         _ = unsafe sqlite3_reset(statement)

@@ -9,15 +9,17 @@ extension StateDatabase {
     scope: String, key: String, fingerprint: [UInt8], nowMS: Int
   ) throws(StateStoreError) -> IdempotencyOutcome {
     try write(nil) { (connection: inout Connection) throws(StateStoreError) in
-      try connection.run(
-        "DELETE FROM idempotency WHERE scope = ? AND key = ? AND at_ms <= ?", .text(scope), .text(key),
-        .int(nowMS - limits.retentionMS))
+      try connection.deleteAnswers(
+        "WHERE scope = ? AND key = ? AND at_ms <= ?", .text(scope), .text(key), .int(nowMS - limits.retentionMS))
       try connection.run(
         """
         INSERT INTO idempotency(scope, key, fingerprint, epoch, at_ms) VALUES(?, ?, ?, ?, ?)
         ON CONFLICT(scope, key) DO NOTHING
         """, .text(scope), .text(key), .blob(fingerprint), .int(recovered.epoch), .int(nowMS))
-      if connection.changes == 1 { return .new }
+      if connection.changes == 1 {
+        connection.contents.answerBytes += RowBytes.key(scope: scope, key: key, fingerprint: fingerprint)
+        return .new
+      }
       let outcomes = try connection.rows(
         "SELECT fingerprint, epoch, status, headers, body FROM idempotency WHERE scope = ? AND key = ?", .text(scope),
         .text(key)
@@ -45,28 +47,46 @@ extension StateDatabase {
     guard !parts.contains(where: { $0.utf8.contains(0) }) else {
       throw .conflict("a header field of the answer to the idempotency key \(key) has a NUL in it")
     }
+    let headers = parts.joined(separator: "\0")
     try write(nil) { (connection: inout Connection) throws(StateStoreError) in
       try connection.run(
         """
         UPDATE idempotency SET status = ?, headers = ?, body = ?
         WHERE scope = ? AND key = ? AND status IS NULL AND epoch = ?
-        """, .int(response.status), .text(parts.joined(separator: "\0")), .blob(response.body), .text(scope),
+        """, .int(response.status), .text(headers), .blob(response.body), .text(scope),
         .text(key), .int(recovered.epoch))
       guard connection.changes == 1 else {
         throw .conflict("no request with the idempotency key \(key) is in progress")
       }
+      connection.contents.answerBytes += headers.utf8.count + response.body.count
     }
   }
 
   /// Forgets a request that was begun and refused before anything happened: the key may come again.
   public func abandonIdempotent(scope: String, key: String) throws(StateStoreError) {
     try write(nil) { (connection: inout Connection) throws(StateStoreError) in
-      try connection.run(
-        "DELETE FROM idempotency WHERE scope = ? AND key = ? AND status IS NULL AND epoch = ?", .text(scope),
-        .text(key), .int(recovered.epoch))
-      guard connection.changes == 1 else {
+      let deleted = try connection.deleteAnswers(
+        "WHERE scope = ? AND key = ? AND status IS NULL AND epoch = ?", .text(scope), .text(key),
+        .int(recovered.epoch))
+      guard deleted == 1 else {
         throw .conflict("no request with the idempotency key \(key) is in progress")
       }
     }
+  }
+}
+
+extension Connection {
+  /// Deletes the idempotency keys that `condition` selects, and returns how many those were.
+  @discardableResult
+  mutating func deleteAnswers(_ condition: String, _ values: Value...) throws(StateStoreError) -> Int {
+    var deleted = 0
+    var bytes = 0
+    try execute("DELETE FROM idempotency \(condition) RETURNING \(RowBytes.answerSQL)", values) {
+      row throws(StateStoreError) in
+      deleted += 1
+      bytes += row.int(0)
+    }
+    contents.answerBytes -= bytes
+    return deleted
   }
 }

@@ -4,14 +4,14 @@ extension StateDatabase {
   /// for it (see `AuditEntry`).
   public func recordLease(_ lease: StoredLease, by who: String, requestID: String?) throws(StateStoreError) {
     guard let number = StoredLease.number(of: lease.id) else { throw .conflict("\(lease.id) is no lease's id") }
-    // One statement is a transaction by itself; whoever asked for the lease waits for it.
+    // One statement is a transaction by itself: the client waits for it.
     try change { (connection: inout Connection) throws(StateStoreError) in
       try connection.run(
         "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .int(number), .text(lease.pool),
         .text(lease.vm), .int(lease.fence), .text(lease.labels), .int(lease.grantedAtMS), .int(lease.expiresAtMS),
         .int(lease.maxExpiresAtMS), .int(lease.end?.atMS), .text(lease.end?.reason.rawValue), .text(lease.end?.detail),
-        .int(connection.lastAudit + 1), .text(who), .text(requestID))
-      connection.lastAudit += 1
+        .int(connection.contents.lastAudit + 1), .text(who), .text(requestID))
+      connection.contents.lastAudit += 1
     }
   }
 
@@ -35,11 +35,18 @@ extension StateDatabase {
     try write(nil) { (connection: inout Connection) throws(StateStoreError) in
       var others: [String] = []
       for (id, end, audit) in ended {
-        try connection.run(
-          "UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL",
-          .int(end.atMS), .text(end.reason.rawValue), .text(end.detail),
-          .int(StoredLease.number(of: id)))
-        if connection.changes == 1 { try connection.append(audit) } else { others.append(id) }
+        let sizes = try connection.rows(
+          """
+          UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL
+          RETURNING \(RowBytes.leaseSQL)
+          """, .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .int(StoredLease.number(of: id))
+        ) { row throws(StateStoreError) in row.int(0) }
+        guard let size = sizes.first else {
+          others.append(id)
+          continue
+        }
+        connection.contents.endedLeaseBytes += size
+        try connection.append(audit)
       }
       return others
     }

@@ -207,12 +207,21 @@ public struct Recovered: Sendable, Equatable {
 public struct StateLimits: Sendable {
   /// Ended leases, the latest.
   public var endedLeases = 65_536
+  /// Bytes of ended leases, their labels among them.
+  public var endedLeaseBytes = 48 << 20
   /// Idempotency keys, the latest.
   public var idempotencyKeys = 65_536
+  /// Bytes of idempotency keys and of the answers kept for them.
+  public var answerBytes = 64 << 20
   /// Audit entries, the latest.
   public var auditEntries = 131_072
+  /// Bytes of audit entries.
+  public var auditBytes = 48 << 20
   /// For how long ended leases and idempotency keys are kept.
   public var retentionMS = 86_400_000
+  /// Pages of 1 KiB in the write-ahead log from which on it is moved into the database file. It never has more than
+  /// twice as many, but for one transaction, unless another program reads the file meanwhile.
+  public var logPages = 16_384
 
   /// What the server uses.
   public init() {}

@@ -1,7 +1,8 @@
 extension Recovered {
   /// Begins a new epoch: ends the leases that the last process left open, and reads what else it left.
   init(_ connection: inout Connection, _ nowMS: Int) throws(StateStoreError) {
-    try connection.findLastAudit()
+    // Its entries are numbered from here on. The bytes are counted below, when the lost leases have ended.
+    connection.contents.lastAudit = try connection.number("SELECT coalesce(max(sequence), 0) FROM audit")
     self = try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
       try connection.run("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
       let epoch = try connection.number("SELECT value FROM meta WHERE name = 'epoch'")
@@ -30,5 +31,6 @@ extension Recovered {
           "SELECT max(value, (SELECT coalesce(max(revision), 0) FROM pool)) FROM meta WHERE name = 'revision'"),
         epoch: epoch)
     }
+    try connection.countContents()
   }
 }

@@ -18,7 +18,8 @@ import SystemPackage
 /// minutes to a clean build. We need a dozen statements and one connection.
 ///
 /// All calls are synchronous and may come from any thread; they take tens of microseconds, and wait for each other.
-/// One change in some thousands waits for an fsync(2) of the log's first page, when the log begins anew.
+/// The log is moved into the database file in the background, beside changes. What is changed meanwhile is moved last,
+/// and the log begins anew: for that moment, once in some ten thousand changes, changes wait for the disk.
 public final class StateDatabase: Sendable {
   /// When a change is forced to the disk.
   public enum Sync: String, Sendable, CaseIterable {
@@ -34,43 +35,50 @@ public final class StateDatabase: Sendable {
   let limits: StateLimits
   let path: String
 
-  // nil: in memory, or closed.
-  private let directory: Mutex<StateDirectory?>
+  // nil: in memory, or closed. A leaf.
+  let directory: Mutex<StateDirectory?>
   // What forces changes to the disk; nil: in memory, or closed. Taken before `guarded`.
-  private let flushing: Mutex<Flushing?>
+  let flushing: Mutex<Flushing?>
   // The connection that everything else goes through. A leaf.
-  private let guarded: Mutex<Guarded>
-  private let queue = DispatchQueue(label: "vmpool.state.flush")
+  let guarded: Mutex<Guarded>
+  let queue = DispatchQueue(label: "vmpool.state.flush")
+  let writeRecord: WriteRecord
 
-  private struct Flushing: ~Copyable {
+  struct Flushing: ~Copyable {
     /// A connection of its own: it may checkpoint while the other one writes.
     var connection: Connection
     /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
     /// lose its locks.)
     let log: OwnedDescriptor
-    /// How many pages had been written into the log when it last began.
-    var pagesAtStart = 0
   }
 
-  private struct Guarded: ~Copyable {
+  struct Guarded: ~Copyable {
     var connection: Connection
-    /// Whether a flush is on its way that has not begun.
-    var flushScheduled = false
+    /// The flush that will begin next.
+    var nextFlush = NextFlush.none
+    /// Whether another program was reading the log when it was moved: it cannot begin anew before that has ended.
+    var isLogRead = false
     var flushError: StateStoreError?
+
+    enum NextFlush { case none, soon, atOnce }
   }
 
   /// Opens the state in `directory`, which must exist, or makes it there; nil: keeps it in memory.
   ///
   /// The directory is locked until `close`. A file that is damaged, or was written by a later release, is refused and
   /// left as it is. `nowMS`, in Unix milliseconds, is when leases that were left open are said to be lost.
+  ///
+  /// `report` is called when writing begins to fail, at most twice a minute while it goes on failing, and when it
+  /// succeeds again; on any thread, with no lock held.
   public static func open(
-    directory: String?, sync: Sync = .normal, limits: StateLimits = StateLimits(), nowMS: Int = wallClockMS()
+    directory: String?, sync: Sync = .normal, limits: StateLimits = StateLimits(), nowMS: Int = wallClockMS(),
+    report: @escaping @Sendable (WriteReport) -> Void = { _ in }
   ) throws(StateStoreError) -> StateDatabase {
     guard let directory else {
       var connection = try Connection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
       let recovered = try Recovered(&connection, nowMS)
-      return StateDatabase(recovered, nil, connection, flushing: nil, limits)
+      return StateDatabase(recovered, nil, connection, flushing: nil, limits, report)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
@@ -78,11 +86,13 @@ public final class StateDatabase: Sendable {
     let version = try check(&connection)
     try connection.script(
       """
-      PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
+      PRAGMA journal_mode = WAL; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
       PRAGMA synchronous = \(sync.rawValue);
       """)
     try Schema.migrate(&connection, from: version)
     let recovered = try Recovered(&connection, nowMS)
+    // An earlier release had no budgets.
+    try connection.keepBudgets(limits, epoch: recovered.epoch, step: 1000)
     var second = try Connection(locked.databasePath, .existing)
     try second.script("PRAGMA synchronous = NORMAL")
     // The log is there since the first change. Its name must outlive a power cut, too.
@@ -91,7 +101,7 @@ public final class StateDatabase: Sendable {
     try connection.holdSnapshot()
     // What was refused so far stays as it is. From here on it is ours.
     connection.checkpointOnClose(true)
-    return StateDatabase(recovered, locked, connection, flushing: flushing, limits)
+    return StateDatabase(recovered, locked, connection, flushing: flushing, limits, report)
   }
 
   /// Refuses what we did not write, without changing it; returns the schema's version.
@@ -106,7 +116,7 @@ public final class StateDatabase: Sendable {
       throw .newerSchema(path: connection.path, found: version, known: Schema.version)
     }
     guard version > 0 else { throw .corrupted(path: connection.path, reason: "it has no schema version") }
-    // Reads the whole file once: as much as the limits let it grow, some 100 MB at most.
+    // Reads the whole file once: as much as the limits let it grow, some 200 MB at most.
     try connection.script("PRAGMA cell_size_check = ON")
     let found = try connection.rows("PRAGMA quick_check(1)") { row throws(StateStoreError) in row.text(0) }
     guard found == ["ok"] else {
@@ -117,10 +127,11 @@ public final class StateDatabase: Sendable {
 
   private init(
     _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming Connection,
-    flushing: consuming Flushing?, _ limits: StateLimits
+    flushing: consuming Flushing?, _ limits: StateLimits, _ report: @escaping @Sendable (WriteReport) -> Void
   ) {
     self.recovered = recovered
     self.limits = limits
+    writeRecord = WriteRecord(report)
     path = connection.path
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)
@@ -137,10 +148,6 @@ public final class StateDatabase: Sendable {
     guarded.withLock { $0.connection.close() }
     directory.withLock { $0 = nil }
   }
-
-  /// Why changes could not be forced to the disk the last time, if they could not: they still survive the process, and
-  /// the log grows. It is tried again within a second of the next change.
-  public var flushError: StateStoreError? { guarded.withLock { $0.flushError } }
 
   /// The wall clock in Unix milliseconds.
   public static func wallClockMS() -> Int {
@@ -166,65 +173,27 @@ public final class StateDatabase: Sendable {
     }
   }
 
-  /// Makes changes in transactions of their own.
+  /// Makes changes in transactions of their own. What fails for another reason than a conflict counts as a failure to
+  /// write.
   func change<T: Sendable>(
     _ body: (inout Connection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
-    try guarded.withLock { (guarded) throws(StateStoreError) in
-      let result = try body(&guarded.connection)
-      if !guarded.flushScheduled {
-        guarded.flushScheduled = true
-        queue.asyncAfter(deadline: .now() + 1) { [weak self] in self?.flush() }
+    let result: T
+    do throws(StateStoreError) {
+      waitForRoomInLog()
+      result = try guarded.withLock { (guarded) throws(StateStoreError) in
+        let result = try body(&guarded.connection)
+        // What was asked for is done. A budget that cannot be kept now is kept after the next change.
+        try? guarded.connection.keepBudgets(limits, epoch: recovered.epoch, step: 1)
+        scheduleFlush(&guarded)
+        return result
       }
-      return result
+    } catch {
+      if case .conflict = error { throw error }
+      if writeRecord.failed(error) { tryAgainSoon() }
+      throw error
     }
-  }
-
-  /// Forces what has been written to the disk, without holding up changes. A log of more than `logLimit` pages is
-  /// moved into the database file, so that it can begin anew.
-  func flush(logLimit: Int = 16_384) {
-    flushing.withLock { flushing in
-      guard flushing != nil else { return }
-      // What is written from here on schedules the next one.
-      let pages = guarded.withLock { guarded in
-        guarded.flushScheduled = false
-        return guarded.connection.pagesWritten
-      }
-      do throws(StateStoreError) {
-        try flush(&flushing!, pages, logLimit)
-        guarded.withLock { $0.flushError = nil }
-      } catch {
-        guarded.withLock { $0.flushError = error }
-      }
-    }
-  }
-
-  private func flush(_ flushing: inout Flushing, _ pages: Int, _ logLimit: Int) throws(StateStoreError) {
-    if pages - flushing.pagesAtStart < logLimit {
-      guard fdatasync(flushing.log.rawValue) == 0 else {
-        throw .failed(path: path + "-wal", reason: "\(Errno(rawValue: errno))")
-      }
-    } else if try checkpoint(&flushing.connection, logLimit) {
-      flushing.pagesAtStart = pages
-    }
-  }
-
-  /// Moves the log into the database file; whether all of it could be moved.
-  private func checkpoint(_ connection: inout Connection, _ logLimit: Int) throws(StateStoreError) -> Bool {
-    guarded.withLock { $0.connection.releaseSnapshot() }
-    // Whatever comes of it; without, changes only take longer, and the next checkpoint sees to it again.
-    defer { guarded.withLock { try? $0.connection.holdSnapshot() } }
-    let passed = try connection.checkpoint(restart: false)
-    guard passed.moved == passed.log || passed.log > 4 * logLimit else { return false }
-    try guarded.withLock { (guarded) throws(StateStoreError) in
-      if passed.moved < passed.log {
-        // Changes come faster than they can be moved: for once, they have to wait.
-        _ = try guarded.connection.checkpoint(restart: true)
-      }
-      // The first change after a whole checkpoint begins the log anew and, so that a power cut cannot mix the old one
-      // with the new, forces its first page to the disk. Better here than in a request.
-      try guarded.connection.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
-    }
-    return true
+    writeRecord.succeeded()
+    return result
   }
 }

@@ -8,8 +8,8 @@ struct StateDirectory: ~Copyable {
   // Holds a lock (flock(2)) on `vmpool.lock`, which the kernel releases with the process, however that ends.
   private let lock: OwnedDescriptor
 
-  // Small, since rows are small and whole pages are logged: a third of the bytes that the usual 4096 would make.
-  private static let pageBytes = 1024
+  // Rows are small and SQLite logs whole pages: this writes a third of the bytes that the usual 4096 would.
+  static let pageBytes = 1024
 
   var databasePath: String { path + "/vmpool.db" }
 
@@ -54,7 +54,7 @@ struct StateDirectory: ~Copyable {
         "PRAGMA page_size = \(Self.pageBytes); PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
       try Schema.migrate(&connection, from: 0)
       // By hand before closing does it, because closing cannot say that it failed.
-      _ = try connection.checkpoint(restart: true)
+      _ = try connection.checkpoint(waits: true)
     }
     guard unsafe rename(new, databasePath) == 0 else { throw Self.error(errno, databasePath) }
     try flush()
@@ -64,6 +64,18 @@ struct StateDirectory: ~Copyable {
   func flush() throws(StateStoreError) {
     let directory = try Self.opened(path, O_RDONLY | O_DIRECTORY)
     guard fsync(directory.rawValue) == 0 else { throw Self.error(errno, path) }
+  }
+
+  /// Writes and removes a file of 64 KiB: throws what stands in the way of writing here.
+  func tryWriting() throws(StateStoreError) {
+    let name = databasePath + ".room"
+    let file = try Self.opened(name, O_WRONLY | O_CREAT | O_TRUNC)
+    // Safe: as above.
+    defer { unsafe unlink(name) }
+    let bytes = [UInt8](repeating: 1, count: 65_536)
+    let written = unsafe write(file.rawValue, bytes, bytes.count)
+    guard written >= 0 else { throw Self.error(errno, name) }
+    guard written == bytes.count else { throw .full(path: name, reason: "only \(written) bytes of 64 KiB fitted") }
   }
 
   /// The database's log.

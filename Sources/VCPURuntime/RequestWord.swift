@@ -78,3 +78,26 @@ struct RequestWord: Equatable, Sendable {
     return (RequestWord(bits: next | Self.outstandingBit), isOutstanding ? .shared : .signal)
   }
 }
+
+/// What a vCPU's thread has served, and who wants to know: changed by atomic read-modify-write only.
+///
+///     63 … 2       1        0
+///     generation   notice   sleeper
+///
+/// The low half is the futex word on which those sleep who wait for an answer.
+struct ServedWord: Equatable, Sendable {
+  var bits: UInt64
+
+  /// A thread sleeps on the word, or is about to.
+  static let sleeperBit: UInt64 = 1
+  /// The notifier wants to be woken.
+  static let noticeBit: UInt64 = 2
+
+  init(bits: UInt64) { self.bits = bits }
+
+  /// The word that says that all up to `generation` has been served.
+  init(generation: UInt64) { bits = generation << 2 }
+
+  var generation: UInt64 { bits >> 2 }
+  var wantsNotice: Bool { bits & Self.noticeBit != 0 }
+}

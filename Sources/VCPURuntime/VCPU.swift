@@ -102,6 +102,7 @@ public enum VCPUState: UInt8, Sendable {
     var none: UInt64 = 0
     while unsafe !ckvm_request_exchange(control, &none, RequestWord.initial.bits) {}
     do throws(Errno) {
+      try AnswerNotifier.shared.start()
       var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: "vcpu-\(index)") { [self] in
         threadMain()
       }
@@ -200,9 +201,9 @@ public enum VCPUState: UInt8, Sendable {
     var ticket = ticket
     var now = lookAtOnce(for: ticket, untilNS: deadlineNS)
     var resendAt = resends ? now + Self.resendIntervalNS : .max
-    while unsafe ckvm_served_load(control) >> 1 < ticket.generation {
-      let seen = unsafe ckvm_served_set_bits(control, 1)
-      if seen >> 1 >= ticket.generation { break }
+    while served.generation < ticket.generation {
+      let seen = ServedWord(bits: unsafe ckvm_served_set_bits(control, ServedWord.sleeperBit))
+      if seen.generation >= ticket.generation { break }
       now = MonotonicClock.now()
       if now >= deadlineNS {
         throw .timedOut(generation: ticket.generation, waitedNS: now - ticket.requestedAtNS)
@@ -211,7 +212,7 @@ public enum VCPUState: UInt8, Sendable {
         try resend(&ticket)
         resendAt = now + Self.resendIntervalNS
       }
-      let expected = UInt32(truncatingIfNeeded: seen | 1)
+      let expected = UInt32(truncatingIfNeeded: seen.bits | ServedWord.sleeperBit)
       _ = unsafe Futex.wait(
         on: ckvm_served_futex(control), while: expected, timeoutNS: min(deadlineNS, resendAt) - now)
     }
@@ -224,7 +225,7 @@ public enum VCPUState: UInt8, Sendable {
   private func lookAtOnce(for ticket: KickTicket, untilNS deadlineNS: UInt64) -> UInt64 {
     var now = ticket.requestedAtNS
     let end = ticket.coalesced ? now : min(deadlineNS, now + Self.lookNS)
-    while unsafe ckvm_served_load(control) >> 1 < ticket.generation, now < end {
+    while served.generation < ticket.generation, now < end {
       ckvm_relax()
       now = MonotonicClock.now()
     }
@@ -242,6 +243,23 @@ public enum VCPUState: UInt8, Sendable {
     } else {
       ticket.signalsSent += 1
     }
+  }
+
+  /// The last generation that was published.
+  package var published: UInt64 { RequestWord(bits: unsafe ckvm_request_load(control)).generation }
+
+  /// What has been served.
+  var served: ServedWord { ServedWord(bits: unsafe ckvm_served_load(control)) }
+
+  /// Asks the thread to wake the notifier when it next serves a request. Returns the last generation served before that.
+  func markForNotice() -> UInt64 {
+    ServedWord(bits: unsafe ckvm_served_set_bits(control, ServedWord.noticeBit)).generation
+  }
+
+  /// Sends the signal or the wake-up once more, on behalf of all who wait.
+  func deliverAgain() {
+    // An error is no news: the notifier tries again until the request is answered.
+    if RequestWord(bits: unsafe ckvm_request_load(control)).isParked { wake() } else { _ = sendSignal() }
   }
 
   private func outcome(of ticket: KickTicket) -> KickOutcome {

@@ -100,7 +100,9 @@ extension VCPU {
     }
     let handled = unsafe ckvm_take_handler_time(control)
     unsafe ckvm_record_serve(control, first, last, departure.phase.rawValue, departure.outNS, handled)
-    if unsafe ckvm_served_publish(control, last << 1) & 1 != 0 { unsafe Futex.wakeAll(ckvm_served_futex(control)) }
+    let wanted = unsafe ckvm_served_publish(control, ServedWord(generation: last).bits)
+    if wanted & ServedWord.sleeperBit != 0 { unsafe Futex.wakeAll(ckvm_served_futex(control)) }
+    if wanted & ServedWord.noticeBit != 0 { AnswerNotifier.wake() }
   }
 
   private func show(_ goal: VCPUGoal, _ isFinished: Bool) {

@@ -16,6 +16,14 @@ import Testing
     #expect(HTTPHeaders()["a"] == nil)
   }
 
+  /// RFC 9110, 5.3.
+  @Test func theLinesOfAListAreJoined() {
+    let headers = HTTPHeaders([("If-Match", "\"a\", \"b\""), ("X", "1"), ("if-match", "\"c\""), ("IF-MATCH", "")])
+    #expect(headers.list("If-Match") == "\"a\", \"b\", \"c\", ")
+    #expect(headers.list("x") == "1")
+    #expect(headers.list("Y") == nil)
+  }
+
   /// Only letters have two cases: `@` and the backtick are one bit apart as well.
   @Test func lookupDoesNotConfuseOtherOctets() {
     #expect(HTTPHeaders([("a`b", "1")])["A@B"] == nil)

@@ -129,19 +129,48 @@ extension HTTPServerTests {
       #expect(try server.handler.records(1)[0].aborted)
     }
 
-    @Test func theDeadlineOfAFileBeginsAnewWithItsProgress() throws {
-      let server = try TestServer { $0.requestDeadline = 1 }
+    /// 256 KiB a deadline are enough, whatever the kernel's buffers swallow at once, and however small the pieces.
+    @Test(arguments: [false, true]) func aFileThatMovesIsNotCut(overUnixSocket isUnix: Bool) throws {
+      let place = try TemporaryDirectory()
+      let address = isUnix ? ListenAddress.unix(path: place.path + "/s") : .tcp(host: "127.0.0.1", port: 0)
+      let server = try TestServer([address]) { ($0.requestDeadline, $0.inactivityTimeout) = (1, 1) }
       let (path, bytes, directory) = try file(256)
-      defer { withExtendedLifetime(directory) {} }
+      defer { withExtendedLifetime((directory, place)) {} }
       let client = try server.client()
       try client.send("GET /file?path=\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
       _ = try client.responseHead()
-      for _ in 0..<24 {
-        try client.skip(512 << 10)
+      for _ in 0..<60 {
+        try client.skip(32 << 10)
         usleep(100_000)
       }
-      try client.skip(bytes.count - 24 * (512 << 10))
+      try client.skip(bytes.count - 60 * (32 << 10))
       #expect(try client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text == "plain")
+    }
+
+    /// Whatever an answer is made of.
+    @Test(arguments: ["big", "long-stream"]) func anAnswerThatMovesIsNotCut(_ path: String) throws {
+      let server = try TestServer { ($0.requestDeadline, $0.inactivityTimeout) = (1, 1) }
+      let client = try server.client(receiving: 16 << 10)
+      try client.send("GET /\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
+      _ = try client.responseHead()
+      for _ in 0..<50 {
+        try client.skip(32 << 10)
+        usleep(100_000)
+      }
+      try client.skip((8 << 20) - 50 * (32 << 10))
+    }
+
+    /// As much as the deadline asks for, in a body that is collected.
+    @Test func aBodyThatMovesIsNotCut() throws {
+      let server = try TestServer { $0.requestDeadline = 1 }
+      let client = try server.client()
+      let count = 32 << 10
+      try client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: \(30 * count)\r\n\r\n")
+      for _ in 0..<30 {
+        try client.send(Array(piece.prefix(count)))
+        usleep(100_000)
+      }
+      #expect(try client.response().body.count == 30 * count)
     }
   }
 }

@@ -19,10 +19,11 @@ final class RawClient {
   private var descriptor: Int32
   private var received: [UInt8] = []
 
-  /// Every read gives up after 20 seconds: a test fails rather than hangs.
-  init(_ address: ListenAddress) throws {
+  /// Every read gives up after 20 seconds: a test fails rather than hangs. `buffer` is the size of the kernel's buffer
+  /// for what the server sends.
+  init(_ address: ListenAddress, receiving buffer: Int32? = nil) throws {
     switch address {
-    case .tcp(let host, let port): descriptor = try Self.connect(host, port)
+    case .tcp(let host, let port): descriptor = try Self.connect(host, port, buffer)
     case .unix(let path): descriptor = try Self.connect(path)
     case .inherited: throw Failure(description: "cannot connect to a descriptor")
     }
@@ -150,7 +151,7 @@ final class RawClient {
     received += buffer.prefix(count)
   }
 
-  private static func connect(_ host: String, _ port: UInt16) throws -> Int32 {
+  private static func connect(_ host: String, _ port: UInt16, _ buffer: Int32?) throws -> Int32 {
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     var list: UnsafeMutablePointer<addrinfo>?
@@ -159,6 +160,7 @@ final class RawClient {
     }
     defer { unsafe freeaddrinfo(list) }
     let made = unsafe socket(first.pointee.ai_family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    if var buffer { unsafe setsockopt(made, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size)) }
     guard unsafe Glibc.connect(made, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0 else {
       Glibc.close(made)
       throw Failure(description: "connect failed: errno \(errno)")

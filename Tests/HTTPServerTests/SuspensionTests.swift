@@ -16,38 +16,6 @@ extension HTTPServerTests {
       }
     }
 
-    @Test(arguments: [("inline", 200, "inline"), ("twice", 200, "first")])
-    func answersWithinTheClosure(_ path: String, _ status: Int, _ text: String) throws {
-      let server = try TestServer()
-      let response = try server.client().exchange("GET /\(path) HTTP/1.1\r\nHost: a\r\n\r\n")
-      #expect(response.status == status)
-      #expect(response.text == text)
-    }
-
-    @Test func droppedRespondersAnswer500() throws {
-      let server = try TestServer()
-      let client = try server.client()
-      #expect(try client.exchange("GET /dropped HTTP/1.1\r\nHost: a\r\n\r\n").status == 500)
-      try client.send(later)
-      _ = try server.handler.responders(1)
-      #expect(try client.response().status == 500)
-    }
-
-    @Test func lateCompletionsDoNotAnswerTheNextRequest() throws {
-      let server = try TestServer()
-      let client = try server.client()
-      try client.send(later)
-      let first = try server.handler.responders(1)[0]
-      first.complete(TestHandler.text("1"))
-      first.complete(TestHandler.text("1 again"))
-      #expect(try client.response().text == "1")
-      try client.send(later)
-      let second = try server.handler.responders(1)[0]
-      first.complete(TestHandler.text("1 late"))
-      second.complete(TestHandler.text("2"))
-      #expect(try client.response().text == "2")
-    }
-
     @Test func clientGoneWhileSuspended() throws {
       let server = try TestServer()
       try server.client().send(later)

@@ -9,7 +9,7 @@ import Testing
 final class TestHandler: HTTPHandler {
   private let seen = Mutex<[HTTPRequest]>([])
   private let kept = Mutex<[HTTPAccessRecord]>([])
-  private let parked = Mutex<[HTTPResponder]>([])
+  private let parked = Mutex<[ParkedRequest]>([])
   private let streaming = Mutex<[HTTPStream]>([])
   private let left = Mutex<[String]>([])
   private let blocking = Mutex<WakeSignal?>(nil)
@@ -17,84 +17,86 @@ final class TestHandler: HTTPHandler {
 
   var requests: [HTTPRequest] { seen.withLock { $0 } }
 
-  func admit(_ head: HTTPRequestHead) -> HTTPAdmission {
-    switch head.pathSegments.first {
+  func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
+    if head.pathSegments.first == "watched" { head.context = WatchedContext() }
+    return switch head.pathSegments.first {
     case "denied": .answer(HTTPResponse(status: 401, body: Array("denied".utf8)))
     case "sink": .sink(TestSink(self, name: head.pathSegments.last ?? ""))
     default: .collect
     }
   }
 
-  func respond(to request: HTTPRequest) -> HTTPReply {
+  func respond(to request: HTTPRequest) async -> HTTPResponse {
     seen.withLock { $0.append(request) }
     switch request.head.pathSegments.first {
     case "echo":
-      return .now(HTTPResponse(status: 200, headers: [("X-Method", request.head.method)], body: request.body))
-    case "big": return .now(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20)))
+      return HTTPResponse(status: 200, headers: [("X-Method", request.head.method)], body: request.body)
+    case "big": return HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20))
     case "block":
       let release = WakeSignal()
       blocking.withLock { $0 = release }
       changed.give()
       release.wait(until: MonotonicClock.now() + 20_000_000_000)
-      return .now(Self.text("released"))
+      return Self.text("released")
     case "sink":
       let sink = request.sink as? TestSink
-      return .now(Self.text("\(sink?.count ?? -1) \(sink?.sum ?? 0)"))
+      return Self.text("\(sink?.count ?? -1) \(sink?.sum ?? 0)")
     case "file":
       var response = HTTPResponse(status: 200)
       response.file = try? ReadableFile(path: request.head.query.first?.value ?? "")
-      return .now(response)
-    case "thread": return .now(Self.text((try? contents(of: "/proc/thread-self/status")) ?? ""))
-    case "empty": return .now(HTTPResponse(status: 204))
-    case "later":
-      return .later { responder in
-        self.parked.withLock { $0.append(responder) }
-        self.changed.give()
-      }
+      return response
+    case "thread": return Self.text((try? contents(of: "/proc/thread-self/status")) ?? "")
+    case "empty": return HTTPResponse(status: 204)
+    case "later": return await park()
     case "watched":
       let name = request.head.pathSegments.last ?? ""
-      return .later { responder in
-        responder.whenClientLeaves(self.noting(name))
-        self.parked.withLock { $0.append(responder) }
-        self.changed.give()
-      }
-    case "owned":
-      return .later { responder in
-        responder.whenClientLeaves { withExtendedLifetime(responder) {} }
-        self.noting("owned")()
+      return await withTaskCancellationHandler {
+        await park()
+      } onCancel: {
+        noting(name)()
       }
     case "stream":
       var head = HTTPResponse(status: 200, headers: [("Content-Type", "text/plain")])
       head.label = "a stream"
       if let body = request.head.pathSegments.dropFirst().first { head.body = Array(body.utf8) }
-      return .stream(head) { self.keep($0) }
+      head.stream = { self.keep($0) }
+      return head
     case "long-stream":
-      return .stream(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20))) { self.keep($0) }
-    case "empty-stream": return .stream(HTTPResponse(status: 204)) { self.keep($0) }
-    case "split-stream": return .stream(HTTPResponse(status: 200, headers: [("X", "a\r\nb")])) { self.keep($0) }
-    case "dropped-stream": return .stream(HTTPResponse(status: 200)) { _ in }
+      return Self.stream(HTTPResponse(status: 200, body: [UInt8](repeating: 0x62, count: 8 << 20))) { self.keep($0) }
+    case "empty-stream": return Self.stream(HTTPResponse(status: 204)) { self.keep($0) }
+    case "split-stream": return Self.stream(HTTPResponse(status: 200, headers: [("X", "a\r\nb")])) { self.keep($0) }
+    case "dropped-stream": return Self.stream(HTTPResponse(status: 200)) { _ in }
     case "finished-stream":
-      return .stream(HTTPResponse(status: 200)) { stream in
+      return Self.stream(HTTPResponse(status: 200)) { stream in
         stream.send(Array("all".utf8))
         stream.finish()
       }
-    case "inline": return .later { $0.complete(Self.text("inline")) }
-    case "twice":
-      return .later { responder in
-        responder.complete(Self.text("first"))
-        responder.complete(Self.text("second"))
-      }
-    case "dropped": return .later { _ in }
-    case "split": return .now(HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Injected: b")]))
-    case "cut": return .now(HTTPResponse(status: 200, headers: [("X-Cut", "a\0b")]))
+    case "split": return HTTPResponse(status: 200, headers: [("X-Split", "a\r\nX-Injected: b")])
+    case "cut": return HTTPResponse(status: 200, headers: [("X-Cut", "a\0b")])
     case "told":
       var response = HTTPResponse(status: request.head.pathSegments.last == "unfit" ? 99 : 200)
       if request.head.pathSegments.last == "big" { response.body = [UInt8](repeating: 0x62, count: 8 << 20) }
       response.whenOver = { self.noting($0 ? "delivered" : "undelivered")() }
-      return .now(response)
-    case "length": return .now(HTTPResponse(status: 200, headers: [("Content-Length", "7")]))
-    case "status": return .now(HTTPResponse(status: 99))
-    default: return .now(Self.text("plain"))
+      return response
+    case "length": return HTTPResponse(status: 200, headers: [("Content-Length", "7")])
+    case "status": return HTTPResponse(status: 99)
+    default: return Self.text("plain")
+    }
+  }
+
+  private static func stream(
+    _ head: HTTPResponse, _ start: @escaping @Sendable (HTTPStream) -> Void
+  ) -> HTTPResponse {
+    var head = head
+    head.stream = start
+    return head
+  }
+
+  /// Waits until a test answers.
+  private func park() async -> HTTPResponse {
+    await withCheckedContinuation { continuation in
+      parked.withLock { $0.append(ParkedRequest(continuation)) }
+      changed.give()
     }
   }
 
@@ -107,10 +109,10 @@ final class TestHandler: HTTPHandler {
     changed.give()
   }
 
-  /// Drops the suspended requests and the streams that nobody has taken.
+  /// Answers the suspended requests and drops the streams that no test has taken.
   func forget() {
-    let dropped = (Self.taken(parked), Self.taken(streaming))
-    _ = dropped
+    for request in Self.taken(parked) { request.complete(Self.text("forgotten")) }
+    _ = Self.taken(streaming)
   }
 
   private static func taken<Element>(_ list: borrowing Mutex<[Element]>) -> sending [Element] where Element: Sendable {
@@ -164,7 +166,7 @@ final class TestHandler: HTTPHandler {
   }
 
   /// Waits for that many suspended requests and takes them.
-  func responders(_ count: Int) throws -> [HTTPResponder] {
+  func responders(_ count: Int) throws -> [ParkedRequest] {
     try wait {
       self.parked.withLock { waiting in
         if waiting.count < count { return nil }
@@ -188,6 +190,33 @@ final class TestHandler: HTTPHandler {
 
   static func text(_ text: String) -> HTTPResponse { HTTPResponse(status: 200, body: Array(text.utf8)) }
 }
+
+/// A request that a test answers.
+final class ParkedRequest: Sendable {
+  private let continuation: Mutex<CheckedContinuation<HTTPResponse, Never>?>
+
+  init(_ continuation: CheckedContinuation<HTTPResponse, Never>) { self.continuation = Mutex(continuation) }
+
+  // A test may leave it to the server's stop.
+  deinit { complete(TestHandler.text("dropped")) }
+
+  /// Answers it. False when the answer is not sent, because the client has been seen to leave or the server has stopped.
+  @discardableResult
+  func complete(_ response: HTTPResponse) -> Bool {
+    guard let continuation = continuation.withLock({ $0.take() }) else { return false }
+    let refused = Flag()
+    var response = response
+    response.whenOver = { if !$0 { refused.isSet.store(true, ordering: .relaxed) } }
+    // The server learns of it, and says what it thinks of it, within this call.
+    continuation.resume(returning: response)
+    return !refused.isSet.load(ordering: .relaxed)
+  }
+
+  private final class Flag: Sendable { let isSet = Atomic(false) }
+}
+
+/// Of a request whose client's leaving ends it.
+private final class WatchedContext: HTTPContext { var endsWithClient: Bool { true } }
 
 /// Counts and adds up the bytes that come; `/sink/full` has enough after 100 KiB.
 final class TestSink: HTTPBodySink, @unchecked Sendable {
@@ -233,7 +262,9 @@ final class TestServer {
     handler.forget()
   }
 
-  func client(_ index: Int = 0) throws -> RawClient { try RawClient(server.boundAddresses[index]) }
+  func client(_ index: Int = 0, receiving buffer: Int32? = nil) throws -> RawClient {
+    try RawClient(server.boundAddresses[index], receiving: buffer)
+  }
 }
 
 /// All suites that open sockets, one test at a time.

@@ -102,9 +102,15 @@ import Testing
           for request in kicks.requests.dropFirst() {
             _ = try request.vcpu.wait(for: request.ticket.get(), untilNS: RealVM.soon)
           }
+          // Who is notified waits for the one that is held, and for no other.
+          let isNotified = DispatchSemaphore(value: 0)
+          let notice = kicks.notify { isNotified.signal() }
           #expect(held_entry_is_holding())
+          #expect(isNotified.wait(timeout: .now()) == .timedOut)
           held_entry_release()
-          #expect(try kicks.wait(untilNS: RealVM.soon).count == 4)
+          #expect(isNotified.wait(timeout: .now() + 30) == .success)
+          #expect(!notice.cancel())
+          #expect(try kicks.wait(untilNS: 0).count == 4)
         } else {
           Thread.detachNewThread {
             if (try? machine.pause(untilNS: RealVM.soon)) != nil { isOver.signal() }

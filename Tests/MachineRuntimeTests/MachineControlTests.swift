@@ -32,6 +32,47 @@ import VCPURuntime
     }
   }
 
+  /// An operation that finds the VM as it ought to be publishes nothing, so it neither disturbs the guest nor waits for
+  /// pacing under the VM's lock.
+  @Test func anOperationThatChangesNothingAsksNothingOfTheVCPUs() throws {
+    let machine = try RealVM.make("spin", vcpus: 2)
+    defer { machine.destroy() }
+    let vcpus = try (0..<2).map { index in try machine.vcpu(index) }
+    func published() -> [UInt64] { vcpus.map(\.published) }
+    try machine.start(untilNS: RealVM.soon)
+    var before = published()
+    for _ in 0..<100 {
+      try machine.start(untilNS: RealVM.soon)
+      try machine.resume(untilNS: RealVM.soon)
+    }
+    #expect(published() == before)
+    try machine.pause(untilNS: RealVM.soon)
+    before = published()
+    for _ in 0..<100 { try machine.pause(untilNS: RealVM.soon) }
+    #expect(published() == before)
+    try machine.stop(untilNS: RealVM.soon)
+    before = published()
+    for _ in 0..<100 { try machine.stop(untilNS: RealVM.soon) }
+    #expect(published() == before)
+  }
+
+  /// A request that is waited for again is not published again: the operation that came between stays in force.
+  @Test func waitingAgainPublishesNothing() throws {
+    let machine = try RealVM.make("spin", vcpus: 2)
+    defer { machine.destroy() }
+    try machine.start(untilNS: RealVM.soon)
+    for _ in 0..<100 {
+      let pause = try machine.requestPause()
+      let resume = try machine.requestResume()
+      for _ in 0..<2 {
+        try pause.wait(untilNS: RealVM.soon)
+        try resume.wait(untilNS: RealVM.soon)
+      }
+      #expect(machine.state == .running)
+      #expect(machine.vcpuSnapshots.map(\.state) == [.running, .running])
+    }
+  }
+
   @Test func aVMThatWasNeverStartedCanBeStoppedAndDestroyed() throws {
     let machine = try RealVM.make("spin", vcpus: 8)
     try machine.stop(untilNS: RealVM.soon)

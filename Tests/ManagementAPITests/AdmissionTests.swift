@@ -64,7 +64,7 @@ import Testing
     func admit(_ method: String, _ path: String, _ headers: [(String, String)], length: Int? = nil) -> Int? {
       var head = Harness.request(method, path, [], [("Host", "localhost")] + headers).head
       head.contentLength = length
-      if case .answer(let response) = harness.api.admit(head) { return response.status }
+      if case .answer(let response) = harness.api.admit(&head) { return response.status }
       return nil
     }
     #expect(admit("POST", "/v1/vms", [("Origin", "http://example.com")]) == 403)

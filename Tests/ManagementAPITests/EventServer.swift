@@ -64,16 +64,18 @@ private final class GatedHandler: HTTPHandler {
     self.beforeStream = beforeStream
   }
 
-  func admit(_ head: HTTPRequestHead) -> HTTPAdmission { api.admit(head) }
+  func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission { api.admit(&head) }
   func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
     api.response(to: refusal, requestID: requestID)
   }
   func completed(_ record: HTTPAccessRecord) { api.completed(record) }
 
-  func respond(to request: HTTPRequest) -> HTTPReply {
-    let reply = api.respond(to: request)
-    if case .stream = reply { beforeStream(api.events) }
-    return reply
+  func answered(_ request: HTTPRequest, with response: HTTPResponse) { api.answered(request, with: response) }
+
+  func respond(to request: HTTPRequest) async -> HTTPResponse {
+    let response = await api.respond(to: request)
+    if response.stream != nil { beforeStream(api.events) }
+    return response
   }
 }
 

@@ -6,9 +6,11 @@ import GuestImages
 import HTTPServer
 import JSONCodec
 import KVM
+import LinuxSupport
 import Metrics
 import PoolManager
 import StateStore
+import Synchronization
 import Testing
 import VCPURuntime
 
@@ -27,7 +29,8 @@ final class Harness: Sendable {
   /// `blobs`: a directory for them; nil: one of their own.
   init(
     factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = [],
-    events: EventLog.Configuration = .init(), blobs: String? = nil, blobLimits: BlobLimits = BlobLimits()
+    events: EventLog.Configuration = .init(), blobs: String? = nil, blobLimits: BlobLimits = BlobLimits(),
+    controlNS: UInt64 = 5_000_000_000
   ) {
     let events = EventLog(events)
     state = Self.stateInMemory()
@@ -39,7 +42,7 @@ final class Harness: Sendable {
     pools = PoolDeclarations(fleet: fleet, images: images, journal: journal)
     api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state,
-      configuration: .init(host: host, hostNames: hostNames))
+      configuration: .init(host: host, hostNames: hostNames, controlNS: controlNS))
   }
 
   private static func store(_ directory: String?, _ limits: BlobLimits) -> BlobRepository {
@@ -90,7 +93,7 @@ final class Harness: Sendable {
   ) -> Reply {
     var request = Self.request(method, target, bytes, headers, peer)
     let response: HTTPResponse
-    switch api.admit(request.head) {
+    switch api.admit(&request.head) {
     case .answer(let verdict): response = verdict
     case .collect: response = answer(request)
     case .sink(let sink):
@@ -114,12 +117,50 @@ final class Harness: Sendable {
     return nil
   }
 
-  private func answer(_ request: HTTPRequest) -> HTTPResponse {
-    switch api.answer(request).answer {
-    case .now(let response): response
-    case .later(_, let work): APIHandler.response(request.head.requestID, of: work)
-    case .suspended(let start): StubResponder.answer(api, request.head.requestID, start)
-    case .stream(let head, _): head
+  /// The answer to a request that was admitted. The caller's thread takes the part of the connection's.
+  func answer(_ request: HTTPRequest) -> HTTPResponse { begin(request).wait() }
+
+  /// Begins to answer, as a connection does; what is returned waits for the answer, or leaves before it.
+  func begin(_ request: HTTPRequest) -> Asking { Asking(api, request) }
+
+  /// Admits a request and begins to answer it.
+  func ask(
+    _ method: String, _ target: String, _ body: String = "", headers: [(String, String)] = [("Host", "localhost")]
+  ) -> Asking {
+    var request = Self.request(method, target, Array(body.utf8), headers)
+    guard case .collect = api.admit(&request.head) else { preconditionFailure("\(method) \(target) is refused") }
+    return begin(request)
+  }
+
+  /// A client that waits for its answer.
+  final class Asking: Sendable {
+    private let answer = Mutex<HTTPResponse?>(nil)
+    private let answered = CountingSemaphore()
+    private let task: Mutex<Task<Void, Never>?> = Mutex(nil)
+
+    fileprivate init(_ api: APIHandler, _ request: HTTPRequest) {
+      let task = Task(executorPreference: InlineExecutor.shared) {
+        let response = await api.respond(to: request)
+        api.answered(request, with: response)
+        self.answer.withLock { $0 = response }
+        self.answered.signal()
+      }
+      self.task.withLock { $0 = task }
+    }
+
+    var isAnswered: Bool { answer.withLock { $0 != nil } }
+
+    /// Closes the connection. What was answered is not delivered.
+    func leave() {
+      task.withLock { $0 }?.cancel()
+      wait().whenOver?(false)
+    }
+
+    /// The answer.
+    func wait() -> HTTPResponse {
+      answered.wait()
+      answered.signal()
+      return answer.withLock { $0 } ?? HTTPResponse(status: 599)
     }
   }
 
@@ -220,6 +261,10 @@ struct Reply {
   func checkCommonRules(_ sourceLocation: SourceLocation) {
     #expect(self["X-Content-Type-Options"] == "nosniff", sourceLocation: sourceLocation)
     #expect(self["Cache-Control"] != nil, sourceLocation: sourceLocation)
+    // A terminal's prompt is to stand below the answer.
+    if self["Content-Type"]?.hasSuffix("json") == true, !body.isEmpty {
+      #expect(body.last == 0x0A && body.dropLast().last != 0x0A, sourceLocation: sourceLocation)
+    }
     guard status >= 400 else { return }
     #expect(self["Content-Type"] == "application/problem+json", sourceLocation: sourceLocation)
     let problem = try? document(Problem.self)

@@ -34,8 +34,8 @@ struct ImageTests {
     let document = try made.document(BlobDocument.self)
     #expect(document == BlobDocument(digest: "\(digest)", sizeBytes: code.count, images: [], state: "complete"))
     // The second time the bytes need not be sent.
-    let request = Harness.request("PUT", path, code)
-    guard case .answer(let answer) = harness.api.admit(request.head) else { Issue.record("it is wanted"); return }
+    var request = Harness.request("PUT", path, code)
+    guard case .answer(let answer) = harness.api.admit(&request.head) else { Issue.record("it is wanted"); return }
     #expect(answer.status == 200)
     let got = harness.send("GET", path)
     #expect(got.body == code)

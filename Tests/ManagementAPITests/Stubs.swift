@@ -59,6 +59,17 @@ final class StubMachine: ManagedMachine {
     try control()
     return OwedWake {}
   }
+  private static let done = PendingRequests(requests: [], requestedAtNS: 0)
+  var lastRequests: PendingRequests { Self.done }
+  func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
+    try control()
+    return Self.done
+  }
+  func requestPause() throws(MachineControlError) -> PendingRequests { try requestStart(limitNS: nil) }
+  func requestResume() throws(MachineControlError) -> PendingRequests { try requestStart(limitNS: nil) }
+  func requestStop(_ reason: MachineStop) throws(MachineControlError) -> PendingRequests {
+    try requestStart(limitNS: nil)
+  }
   func pause(untilNS: UInt64) throws(MachineControlError) { try control() }
   func resume(untilNS: UInt64) throws(MachineControlError) { try control() }
   func stop(_ reason: MachineStop, untilNS: UInt64) throws(MachineControlError) { try control() }
@@ -79,29 +90,55 @@ final class StubMachine: ManagedMachine {
   func destroy() {}
 }
 
-/// Makes real machines whose kicks are never acknowledged: the waiters ask for a generation that never comes.
+/// Makes real machines whose answers never come: those who wait ask for a generation that never comes.
 struct DeafFactory: MachineFactory {
   let real: KVMMachineFactory
+  /// Called each time that a pause, a resume, a start or a stop has been published.
+  var published: @Sendable (any ManagedMachine) -> Void = { _ in }
 
   func make(
     _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine {
-    DeafMachine(try real.make(configuration, changed: changed))
+    DeafMachine(try real.make(configuration, changed: changed), published)
   }
 }
 
 final class DeafMachine: ManagedMachine {
   private let real: any ManagedMachine
 
-  init(_ real: any ManagedMachine) { self.real = real }
+  private let published: @Sendable (any ManagedMachine) -> Void
+
+  init(_ real: any ManagedMachine, _ published: @escaping @Sendable (any ManagedMachine) -> Void) {
+    self.real = real
+    self.published = published
+  }
+
+  private func unanswered(_ requests: [PendingRequest], _ requestedAtNS: UInt64) -> [PendingRequest] {
+    requests.map { request in
+      let ticket = KickTicket(generation: 1 << 40, requestedAtNS: requestedAtNS, coalesced: false, signalsSent: 1)
+      return PendingRequest(vcpu: request.vcpu, ticket: .success(ticket))
+    }
+  }
+
+  private func unanswered(_ pending: PendingRequests) -> PendingRequests {
+    published(real)
+    return PendingRequests(
+      requests: unanswered(pending.requests, pending.requestedAtNS), requestedAtNS: pending.requestedAtNS)
+  }
+
+  var lastRequests: PendingRequests { real.lastRequests }
+  func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
+    unanswered(try real.requestStart(limitNS: limitNS))
+  }
+  func requestPause() throws(MachineControlError) -> PendingRequests { unanswered(try real.requestPause()) }
+  func requestResume() throws(MachineControlError) -> PendingRequests { unanswered(try real.requestResume()) }
+  func requestStop(_ reason: MachineStop) throws(MachineControlError) -> PendingRequests {
+    unanswered(try real.requestStop(reason))
+  }
 
   func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks {
     let kicks = try real.requestKicks(vcpu: index)
-    let requests = kicks.requests.map { request in
-      let ticket = KickTicket(
-        generation: 1 << 40, requestedAtNS: kicks.requestedAtNS, coalesced: false, signalsSent: 1)
-      return PendingRequest(vcpu: request.vcpu, ticket: .success(ticket))
-    }
+    let requests = unanswered(kicks.requests, kicks.requestedAtNS)
     return PendingKicks(requests: requests, requestedAtNS: kicks.requestedAtNS)
   }
 

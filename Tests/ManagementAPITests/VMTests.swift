@@ -2,6 +2,7 @@ import APIModel
 import Devices
 import MachineRuntime
 import PoolManager
+import Synchronization
 import Testing
 import VCPURuntime
 
@@ -184,30 +185,44 @@ import VCPURuntime
     #expect(harness.send("PUT", "/v1/pools/b", #"{"image":"spin","ready":0}"#).status == 503)
   }
 
-  private static let late = MachineControlError.timedOut(waitedNS: 1)
-
-  @Test(arguments: ["start", "pause", "resume", "stop"])
-  func lateAcknowledgement(verb: String) throws {
-    let harness = Harness(factory: StubFactory(controls: [Self.late]))
-    let id = try harness.create(#"{"image":"spin","start":false}"#).id
-    #expect(harness.send("POST", "/v1/vms/\(id)/\(verb)").status == 200)
+  private static func deaf(
+    controlNS: UInt64 = 5_000_000, _ published: @escaping @Sendable (any ManagedMachine) -> Void = { _ in }
+  ) throws -> Harness {
+    let real = KVMMachineFactory(system: try RealKVM.system.get())
+    return Harness(factory: DeafFactory(real: real, published: published), controlNS: controlNS)
   }
 
-  @Test(arguments: ["start", "pause", "resume"])
-  func aVMThatWentFurtherWhileItWasWaitedFor(verb: String) throws {
-    let gone = MachineControlError.invalidState(operation: verb, .stopped(.halted))
-    let harness = Harness(factory: StubFactory(controls: [Self.late, gone, gone]))
-    let id = try harness.create(#"{"image":"spin","start":false}"#).id
-    #expect(harness.send("POST", "/v1/vms/\(id)/\(verb)").status == 200)
-    #expect(harness.send("POST", "/v1/vms/\(id)/\(verb)").status == 409)
-  }
-
-  @Test(arguments: ["start", "pause", "resume", "stop"])
+  @Test(.enabled(if: RealKVM.isAvailable), arguments: ["start", "pause", "stop"])
   func noAcknowledgement(verb: String) throws {
-    let harness = Harness(factory: StubFactory(controls: [Self.late, Self.late]))
-    let id = try harness.create(#"{"image":"spin","start":false}"#).id
+    let harness = try Self.deaf()
+    let id = try harness.create("{\"image\":\"spin\",\"start\":\(verb != "start")}").id
     let reply = harness.send("POST", "/v1/vms/\(id)/\(verb)")
     #expect(reply.status == 504 && reply.problem?.kind == "kick-timeout")
+  }
+
+  /// A client's pause takes long, and another client resumes the VM meanwhile: that was later, so the VM runs.
+  @Test(.enabled(if: RealKVM.isAvailable)) func aLaterOppositeRequestIsNotUndone() throws {
+    let pauses = Mutex(0)
+    let harness = try Self.deaf { machine in
+      let isFirst = pauses.withLock { pauses in
+        pauses += 1
+        return pauses == 1
+      }
+      if isFirst { try? machine.resume(untilNS: .max) }
+    }
+    let id = try harness.create(#"{"image":"spin"}"#).id
+    #expect(harness.send("POST", "/v1/vms/\(id)/pause").status == 504)
+    #expect(try harness.send("GET", "/v1/vms/\(id)").document(VMDocument.self).state == "running")
+    #expect(pauses.withLock { $0 } == 1)
+  }
+
+  /// The waiting ends with the client; the pause stands.
+  @Test(.enabled(if: RealKVM.isAvailable)) func aClientThatLeavesDoesNotTakeItsPauseBack() throws {
+    let harness = try Self.deaf(controlNS: 3_600_000_000_000)
+    let id = try harness.create(#"{"image":"spin"}"#).id
+    harness.ask("POST", "/v1/vms/\(id)/pause").leave()
+    #expect(try harness.send("GET", "/v1/vms/\(id)").document(VMDocument.self).state == "paused")
+    #expect(harness.api.answersInProgress == 0)
   }
 
   @Test(arguments: [

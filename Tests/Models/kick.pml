@@ -1,7 +1,8 @@
 /* The kick protocol of Sources/VCPURuntime as a model for Spin 6.5; `run` beside this file checks it.
  *
- * Specification: Sources/VCPURuntime/Documentation.docc/KickProtocol.md, whose steps (K1 to K3, H, T1 to T8) are named
- * here. Code: RequestWord.swift, VCPU.swift, VCPULoop.swift, CKVM/vcpu.c, CKVM/entry.S; its names are in brackets.
+ * Specification: Sources/VCPURuntime/Documentation.docc/KickProtocol.md, whose steps (K1 to K3, N1 to N3, H, T0 to T8)
+ * are named here. Code: RequestWord.swift, VCPU.swift, AnswerNotifier.swift, VCPULoop.swift, CKVM/vcpu.c, CKVM/entry.S;
+ * its names are in brackets.
  *
  * Parties: kickers; an owner, who sets goals and joins; the vCPU's thread; its signal handler, which may run between
  * any two instructions of the thread in user space; the kernel, which polls immediate_exit once and then runs the
@@ -33,6 +34,8 @@
  *   on behalf of the same thread, which sees its own stores in order. So no store buffer can be noticed. Where plain
  *   stores to one word and loads of another decide (SEPARATE_WORDS), the model has store buffers.
  *
+ *   The notifier's word (`news`) is read before the scan and compared by the kernel as it sleeps, as one step.
+ *
  * NOT MODELLED: time (pacing, deadlines but for GIVE_UP), counts and phases, other signals, the wrap of generations.
  *
  * MECHANISM, one of IMMEDIATE_EXIT, SIGNAL_MASK, IP_FIXUP, SIGNAL_ONLY (which is racy).
@@ -43,6 +46,10 @@
  *              kickers are done or in their midst. Accesses may take several steps, idle, or end the guest.
  *   WORK       The guest finishes pieces of work; each kick is meant to cancel one.
  *   GIVE_UP    One kick may time out.     RESEND  Two signals or wake-ups may be sent again.
+ *   NOTIFY     Kickers and owner do not sleep on the served word: the notifier calls them (N1 to N3).
+ *   SIGNAL_FAILS  Two signals cannot be sent when they are due; the notifier sends them later.
+ *   T0         The thread unblocks the signal after its first KVM_RUN. With OWNER.
+ *   STOPS      The owner may stop the vCPU before it joins. With OWNER.
  *   ENDLESS    The guest leaves by itself as often as it likes, or stays for ever.
  *   NO_STUB_CHECK, TAKE_SWAPPED  The stub does not look at the word; the thread takes the requests before it clears
  *              the flag. Each alone is harmless for IMMEDIATE_EXIT and SIGNAL_MASK: two defences, either suffices.
@@ -71,6 +78,14 @@
  *   JOIN_BEFORE_ANSWER   A kicker has published and not yet signalled; the owner's last request shares that signal;
  *                        the owner takes the thread's handle away, and the kicker finds nobody to signal. The guest
  *                        runs on, and the join never returns.
+ *   JOIN_GIVES_UP        With SIGNAL_FAILS: the owner takes the signal that could not be sent for the vCPU's end, and
+ *                        unmaps the guest's memory under a thread that is still there.
+ *   NOTICE_WITHOUT_RMW   With NOTIFY, here and below: a kicker reads that it has not been answered; the thread answers,
+ *                        and finds no mark; then the kicker sets the mark.
+ *   SCAN_WITHOUT_MARK    The thread answers an earlier request, and takes the mark away; it answers the later one without
+ *                        waking the notifier.
+ *   NEWS_AFTER_SCAN      The thread answers after the notifier has looked, before it reads the news that it then sleeps
+ *                        on.
  *   PAUSE_WITHOUT_COMPLETION  The guest leaves for an access, which is served; the pause is answered before the
  *                        registers have it.
  *   CANCEL_WITHOUT_NUMBER     A kick aimed at the first piece of work is served after the guest went on to the second,
@@ -101,6 +116,12 @@
 #define BLOCKED true
 #else
 #define BLOCKED false
+#endif
+
+#ifdef T0
+#define MASKED (BLOCKED || !unblocked)
+#else
+#define MASKED BLOCKED
 #endif
 
 #define ASKERS (KICKERS + 1) /* the last one is the owner */
@@ -146,11 +167,27 @@ bit waiting[ASKERS];
 bit acknowledged;
 #endif
 
+/* The notifier: the served word's notice bit; who is registered, for which generation, and has been called; its futex. */
+byte news;
+#ifdef NOTIFY
+bit notice;
+byte registered[ASKERS];
+bit called[ASKERS];
+#endif
+bit owed;   /* a signal that could not be sent: the notifier tries again */
+bit failed;
+#ifdef SIGNAL_FAILS
+byte failures = 2;
+#endif
+
 /* The thread's futex, its signal, its flag (kvm_run.immediate_exit), whether it may be signalled [VCPU.thread]. */
 bit asleep;
 bit signalled;
 bit flag;
 bit handle = 1;
+#ifdef T0
+bit unblocked; /* the thread has made its first KVM_RUN, and then unblocked the signal */
+#endif
 bit ended;
 byte done;
 
@@ -210,6 +247,9 @@ inline request(new_goal, aim) {
 /* Step K2: deliver. pthread_kill merges a signal that is pending already; futex wakes whoever sleeps. */
 inline deliver() {
   if
+#ifdef SIGNAL_FAILS
+  :: how == SIGNAL && failures > 0 -> d_step { failures--; owed = 1; failed = 1; how = SHARED }
+#endif
   :: how == SIGNAL ->
      d_step {
 #ifdef FLAG_WITHOUT_SIGNAL
@@ -248,8 +288,23 @@ inline answer() {
   assert(mine <= acted && mine <= covered)
 }
 
-/* Step K3: wait [VCPU.wait]. */
+/* Step K3: wait [VCPU.wait], or step N1: register with the notifier [AnswerNotifier.register] and be called. */
 inline wait_for_answer(me) {
+#ifdef NOTIFY
+#ifdef NOTICE_WITHOUT_RMW
+  seen = served;
+  d_step {
+    if :: seen >= mine -> called[me] = 1 :: else -> registered[me] = mine; notice = 1 fi
+  };
+#else
+  d_step {
+    seen = served; notice = 1;
+    if :: seen >= mine -> called[me] = 1 :: else -> registered[me] = mine fi
+  };
+#endif
+  atomic { called[me] -> called[me] = 0; seen = 0 };
+  answer();
+#else
 #ifdef BOOLEAN_ACK
   if
   :: acknowledged -> answer()
@@ -277,7 +332,43 @@ inline wait_for_answer(me) {
   seen = 0;
   answer();
 #endif
+#endif
 }
+
+#if defined(NOTIFY) || defined(SIGNAL_FAILS)
+/* Steps N2 and N3 [AnswerNotifier.run]: calls whom the vCPU has answered, and sends signals that could not be sent. One
+ * vCPU, so a scan is one step: the lock keeps registrations out of it, and it looks at one served word. */
+proctype Notifier() {
+  byte heard, i;
+end:
+  do
+  :: heard != news || owed ->
+#ifdef SIGNAL_FAILS
+     d_step { if :: owed -> owed = 0; if :: handle -> assert(!joined); signalled = 1 :: else fi :: else fi };
+#endif
+#ifdef NOTIFY
+#ifndef NEWS_AFTER_SCAN
+     heard = news;
+#endif
+     d_step {
+#ifndef SCAN_WITHOUT_MARK
+       notice = 1;
+#endif
+       i = 0;
+       do
+       :: i < ASKERS ->
+          if :: registered[i] && registered[i] <= served -> registered[i] = 0; called[i] = 1 :: else fi;
+          i++
+       :: else -> i = 0; break
+       od;
+     };
+#ifdef NEWS_AFTER_SCAN
+     heard = news
+#endif
+#endif
+  od
+}
+#endif
 
 #ifdef GIVE_UP
 byte timeouts = 1;
@@ -338,17 +429,31 @@ proctype Owner() {
      deliver(); wait_for_answer(OWNER_ID)
   :: break
   od;
+#ifdef STOPS
+  /* The owner may stop it, and then no goal but `end` has an effect: asking it to run does not make the guest run. */
+  if
+  :: request(STOP, 0); deliver(); wait_for_answer(OWNER_ID);
+     d_step { assert(where != GUEST && (finished || !unfinished)); quiet = 1 };
+     request(RUN, 0); deliver(); wait_for_answer(OWNER_ID)
+  :: skip
+  fi;
+#endif
   left = 0;
   if :: patient = 1 :: skip fi; /* the choice stands, or an impatient owner would rescue kicks that were lost */
   !patient || done == KICKERS;
   /* Join [VCPU.join]: the handle is taken away when the thread has answered, or a kicker that has published and not
    * yet signalled would find nobody to signal. */
   request(END, 0); deliver();
+#ifdef JOIN_GIVES_UP
+  if :: failed -> skip :: else -> wait_for_answer(OWNER_ID); handle = 0; ended fi;
+#else
 #ifndef JOIN_BEFORE_ANSWER
   wait_for_answer(OWNER_ID);
 #endif
   handle = 0;
-  atomic { ended -> joined = 1 }
+  ended;
+#endif
+  d_step { assert(ended); joined = 1 } /* the guest's memory goes */
 }
 #endif
 
@@ -372,7 +477,7 @@ inline handler() {
 /* Back in user space: the kernel delivers a pending signal before the next instruction. */
 inline to_user_space() {
   where = USER;
-  if :: signalled && !BLOCKED -> handler() :: else fi
+  if :: signalled && !MASKED -> handler() :: else fi
 }
 
 /* Step T1: take the flag away [take]. */
@@ -468,7 +573,7 @@ inline park(timed) {
      if
      :: where == USER
      :: where == SLEEP && !asleep -> d_step { to_user_space() }
-     :: where == SLEEP && signalled && !BLOCKED -> d_step { asleep = 0; to_user_space() }
+     :: where == SLEEP && signalled && !MASKED -> d_step { asleep = 0; to_user_space() }
      :: where == SLEEP && timed && idles > 0 -> d_step { idles--; asleep = 0; expected = AWAKE; to_user_space() }
      fi;
      d_step { if :: pending -> expected = AWAKE :: else fi }
@@ -477,7 +582,7 @@ inline park(timed) {
 
 proctype VCPU() {
   byte taken, goal_taken, expected, exits = EXITS, idles = 1;
-  bit serving, interrupted, completing, more, open, had_waiters;
+  bit serving, interrupted, completing, more, open, had_waiters, had_notice;
 #ifdef WORK
   byte aimed;
 #endif
@@ -533,7 +638,14 @@ serve:
      had_waiters = waiters;
      d_step { assert(taken <= covered); acted = taken; served = taken; waiters = 0 };
 #else
-     d_step { assert(taken <= covered); acted = taken; served = taken; had_waiters = waiters; waiters = 0 };
+     d_step { assert(taken <= covered); acted = taken; served = taken; had_waiters = waiters; waiters = 0;
+#ifdef NOTIFY
+      had_notice = notice; notice = 0
+#endif
+    };
+#ifdef NOTIFY
+     if :: had_notice -> d_step { had_notice = 0; news++ } :: else fi;
+#endif
 #endif
 #ifdef BOOLEAN_ACK
      acknowledged = 1;
@@ -565,6 +677,13 @@ serve:
   fi;
 
 enter:
+#ifdef T0
+  /* Before the first T7: KVM_RUN with the flag set, which returns at once, and only then is the signal unblocked. */
+  if
+  :: !unblocked -> flag = 1; flag = 0; unblocked = 1
+  :: else
+  fi;
+#endif
   /* Step T7. The stub: `cmpb`; then, in the window, `jne` and `syscall` [entry.S]. Only ip_fixup looks where it is. */
   atomic {
 #ifndef NO_STUB_CHECK
@@ -608,7 +727,7 @@ leave:
 proctype Handler() {
 end:
   do
-  :: d_step { signalled && where == USER && !ended -> handler() }
+  :: d_step { signalled && where == USER && !ended && !MASKED -> handler() }
   od
 }
 #endif
@@ -636,6 +755,9 @@ init {
 #endif
 #ifdef OWNER
     run Owner();
+#endif
+#if defined(NOTIFY) || defined(SIGNAL_FAILS)
+    run Notifier();
 #endif
     do :: i < KICKERS -> run Kicker(i); i++ :: else -> break od;
     i = 0

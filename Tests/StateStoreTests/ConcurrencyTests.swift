@@ -67,4 +67,34 @@ struct ConcurrencyTests {
     #expect(all.count { $0 == .new } == 50)
     #expect(all.count { $0 == .inProgress } == 350)
   }
+
+  /// Clients that lease and release without a pause never leave the log a moment in which it is wholly moved.
+  @Test(arguments: [1, 4]) func theLogStaysBoundedUnderASteadyLoad(clients: Int) throws {
+    let scratch = try Scratch()
+    var limits = StateLimits()
+    limits.logPages = 512
+    let state = try StateDatabase.open(directory: scratch.path, limits: limits)
+    // Each page of 1 KiB has a header of 24 bytes in the log. One transaction may begin just below the bound.
+    let bound = 2 * limits.logPages * (1024 + 24) + 64 * 1024
+    let failures = Mutex<[String]>([])
+    let largest = Atomic(0)
+    DispatchQueue.concurrentPerform(iterations: clients) { client in
+      do {
+        for round in 1...4000 {
+          let id = Sample.id(client << 32 | round)
+          try state.recordLease(Sample.lease(id, fence: round), by: "127.0.0.1", requestID: nil)
+          let end = LeaseEnd(reason: .released, atMS: round)
+          try state.endLeases([(id, end, Sample.audit("lease.end", id))])
+          guard round % 50 == 0 else { continue }
+          let size = try FileManager.default.attributesOfItem(atPath: scratch.database + "-wal")[.size] as? Int ?? 0
+          largest.max(size, ordering: .relaxed)
+        }
+      } catch {
+        failures.withLock { $0.append("\(error)") }
+      }
+    }
+    #expect(failures.withLock { $0 } == [])
+    #expect(largest.load(ordering: .relaxed) <= bound)
+    #expect(state.flushError == nil)
+  }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import StateStore
@@ -40,6 +41,51 @@ struct DiskTests {
     let state = try StateDatabase.open(directory: disk.path)
     #expect(state.recovered.lostLeases.map(\.id) == promised)
     #expect(try state.audit(after: 0, limit: 10_000).prefix(promised.count).map(\.entry.subject) == promised)
+  }
+
+  /// Failures are counted and reported, and the state finds out by itself that there is room again.
+  @Test func failuresAreCountedUntilThereIsRoomAgain() async throws {
+    let disk = try SmallFileSystem("size=256k")
+    let reports = Mutex<[WriteReport]>([])
+    let (recovery, recovered) = AsyncStream.makeStream(of: Void.self)
+    let state = try StateDatabase.open(directory: disk.path) { report in
+      reports.withLock { $0.append(report) }
+      if report == .recovered { recovered.yield() }
+    }
+    #expect(state.writeHealth == WriteHealth())
+    var number = 0
+    #expect(throws: StateStoreError.self) {
+      while number < 10_000 {
+        number += 1
+        try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
+      }
+    }
+    for _ in 0..<10 {
+      #expect(throws: StateStoreError.self) {
+        try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
+      }
+    }
+    #expect(state.writeHealth.failures >= 11)
+    guard case .full = state.writeHealth.current else {
+      Issue.record("\(String(describing: state.writeHealth))")
+      return
+    }
+    // A line for the first, and none for each of those that follow it closely.
+    let lines = reports.withLock { $0 }
+    #expect(lines.count == 1)
+    guard case .failing(.full, failures: 1) = lines.first else {
+      Issue.record("\(lines)")
+      return
+    }
+    // A conflict is the caller's mistake: nothing failed to be written.
+    let failures = state.writeHealth.failures
+    #expect(throws: StateStoreError.self) { try state.deleteImage(name: "none", audit: Sample.audit("x", "y")) }
+    #expect(state.writeHealth.failures == failures)
+    try #require(disk.remount("size=8m"))
+    for await _ in recovery { break }
+    #expect(state.writeHealth.current == nil)
+    try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
+    #expect(!FileManager.default.fileExists(atPath: disk.path + "/vmpool.db.room"))
   }
 
   @Test func aStateCannotBeMadeOnAFullDisk() throws {

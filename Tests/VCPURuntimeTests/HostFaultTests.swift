@@ -152,7 +152,7 @@ import Testing
       try running.waitUntilItCounts(at: 0x20000)
       #expect(running.vcpu.state == .running)
       // Safe: the control block lives as long as the vCPU.
-      #expect(unsafe ckvm_served_load(running.vcpu.control) >> 1 == answered.generation)
+      #expect(running.vcpu.served.generation == answered.generation)
       #expect(running.vcpu.counts.spuriousReturns == before + 1)
       let next = try running.vcpu.kick(timeoutNS: 30_000_000_000)
       #expect(next.generation == answered.generation + 1)

@@ -188,7 +188,7 @@ final class KickStress: Sendable {
     let counts = running.vcpu.counts
     // Safe: the control block lives as long as the vCPU.
     let word = RequestWord(bits: unsafe ckvm_request_load(running.vcpu.control))
-    let served = unsafe ckvm_served_load(running.vcpu.control) >> 1
+    let served = running.vcpu.served.generation
     #expect(word.generation == UInt64(sum.kicks + sum.goals) && served == word.generation, "\(summary)")
     #expect(!word.isPending && !word.isOutstanding)
     #expect(counts.kicks.filter { $0.value > 0 } == sum.phases, "\(summary)")

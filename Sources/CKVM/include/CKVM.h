@@ -85,7 +85,8 @@ struct ckvm_vcpu {
   /// read-modify-write only. Its low half is a futex word.
   _Atomic uint64_t request;
   char kickers_line[56]; // padding: Swift imports no structure that is aligned to a cache line
-  /// The generation served and whether somebody waits for it. Its low half is a futex word.
+  /// The generation served, whether a thread sleeps on it (bit 0), and whether the notifier wants to hear of the next
+  /// one (bit 1). Its low half is a futex word.
   _Atomic uint64_t served;
   char waiters_line[56];
   /// The vCPU thread's own from here on; counters are read by others (relaxed).
@@ -142,6 +143,14 @@ static inline uint64_t ckvm_served_publish(struct ckvm_vcpu *v, uint64_t value) 
   return atomic_exchange_explicit(&v->served, value, memory_order_acq_rel);
 }
 static inline const void *ckvm_served_futex(struct ckvm_vcpu *v) { return (const void *)&v->served; }
+
+/// How often a vCPU's thread had news for the process's notifier: a futex word.
+extern _Atomic uint32_t ckvm_news;
+/// By a vCPU's thread, after it has published what it served: a notifier that sees the new number sees that, too.
+static inline void ckvm_news_add(void) { atomic_fetch_add_explicit(&ckvm_news, 1, memory_order_release); }
+/// By the notifier; pairs with ckvm_news_add.
+static inline uint32_t ckvm_news_load(void) { return atomic_load_explicit(&ckvm_news, memory_order_acquire); }
+static inline const void *ckvm_news_futex(void) { return (const void *)&ckvm_news; }
 
 /// Counts by the only writer of the counter: a plain add, visible to readers of other threads.
 static inline void ckvm_bump(_Atomic uint64_t *counter) {

@@ -26,6 +26,14 @@ int clinux_memfd(const char *_Nonnull name);
 /// Creates an event counter, eventfd(2), that never blocks, close-on-exec. Returns the descriptor or -errno.
 int clinux_eventfd(void);
 
+/// Creates a timer descriptor on CLOCK_MONOTONIC, timerfd_create(2), that blocks, close-on-exec. Returns the descriptor
+/// or -errno.
+int clinux_timer(void);
+
+/// Sets the timer to `at_ns` (CLOCK_MONOTONIC, not 0); what it was set to before is forgotten. Does not wait. Returns 0
+/// or -errno. See timerfd_settime(2).
+int clinux_timer_set(int timer, uint64_t at_ns);
+
 /// Has the C library take memory from the kernel in large pieces and keep it, mallopt(3). Before any thread exists.
 void clinux_keep_memory(void);
 

@@ -29,6 +29,12 @@ FIELDS = {
     "a bare line feed at the end": "X: a\r\n\n",
     "a bare carriage return": "X: a\rY: b\r\n\r\n",
     "a space in a name": "X Y: a\r\n\r\n",
+    "two content types": "Content-Type: text/plain\r\nContent-Type: application/json\r\n\r\n",
+    "two idempotency keys": "Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n",
+    "a list of lengths": "Content-Length: 0, 0\r\n\r\n",
+    "a signed length": "Content-Length: +0\r\n\r\n",
+    "a hexadecimal length": "Content-Length: 0x0\r\n\r\n",
+    "an empty length": "Content-Length:\r\n\r\n",
 }
 # Whole requests.
 REQUESTS = {
@@ -41,18 +47,15 @@ REQUESTS = {
     "NUL in the method": "G\0T /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "two spaces": "GET  /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a target without a slash": "GET livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "an absolute target": "GET http://localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an absolute target of another scheme": "GET https://localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an absolute target with user information": "GET http://u@localhost/livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "an absolute target without a host": "GET http:///livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a fragment": "GET /livez#x HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "eight bits in the target": "GET /liv\xe9z HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 # What libmicrohttpd refuses by itself, with a page of its own or without a word.
 FOREIGN = {
     "NUL in a name": "GET /livez HTTP/1.1\r\nHost: localhost\r\nX\0Y: a\r\n\r\n",
-    "a list of lengths": "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0, 0\r\n\r\n",
-    "a signed length": "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: +0\r\n\r\n",
-    "a hexadecimal length": "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x0\r\n\r\n",
-    "an empty length": "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length:\r\n\r\n",
-    "a length beyond 64 bits": "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
     "a malformed chunk": "GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a TLS greeting": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -79,13 +82,34 @@ def foreign():
     with Daemon() as daemon:
         before = daemon.holdings()
         for name, request in FOREIGN.items():
-            # Of a bad Content-Length libmicrohttpd 0.9.75 tells with two heads before one page.
             found = raw_bytes(daemon.address, request + SECOND)
             statuses = re.findall(rb"^HTTP/1\.[01] (\d+)", found, re.M)
             expect(all(status >= b"400" for status in statuses), lambda: f"{name} gets {found}")
+            expect(len(statuses) <= 1, lambda: f"{name} gets more than one answer: {found}")
         expect_demo(daemon)
         daemon.expect_unchanged(before, "all of it")
     return f"{len(FOREIGN)} requests"
+
+
+@check("a length beyond 64 bits gets one problem document")
+def too_long():
+    with Daemon() as daemon:
+        head = "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n"
+        answers = raw(daemon.address, head + SECOND)
+        equal(len(answers), 1, f"the number of answers: {answers}")
+        problems.expect_problem(answers[0], "payload-too-large", "a length beyond 64 bits")
+        expect_demo(daemon)
+
+
+@check("the host of an absolute target counts, and a foreign one is refused as in Host")
+def absolute():
+    with Daemon() as daemon:
+        for target, field, status in (("http://localhost/livez", "localhost", 200),
+                                      ("http://localhost/livez", "foreign.example", 200),
+                                      ("http://localhost:1/livez?x", "localhost", 400),
+                                      ("http://foreign.example/livez", "localhost", 403)):
+            answers = raw(daemon.address, f"GET {target} HTTP/1.1\r\nHost: {field}\r\n\r\n")
+            equal([answer.status for answer in answers], [status], f"{target} with Host: {field}")
 
 
 @check("what is odd but clear is served")

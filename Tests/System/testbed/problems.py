@@ -30,6 +30,7 @@ STATUS = {
     "idempotency-key-reused": 422,
     "pool-exhausted": 429,
     "draining": 503,
+    "server-busy": 503,
     "resources-exhausted": 503,
     "storage-failed": 503,
     "kick-timeout": 504,

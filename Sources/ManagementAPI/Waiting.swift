@@ -1,0 +1,131 @@
+import HTTPServer
+import LinuxSupport
+import MachineRuntime
+import PoolManager
+import Synchronization
+import VCPURuntime
+
+/// Something that an operation waits for: it happens, or its deadline passes, or the client leaves, whichever is first.
+///
+/// `happened` may be called from any thread, before or after the wait has begun, but under no lock: the operation goes on
+/// inside the call.
+final class Waiting<Value: Sendable>: Sendable {
+  enum Outcome: Sendable {
+    case happened(Value)
+    case expired
+    /// The client has left. The operation undoes what it has begun, and ends.
+    case left
+  }
+
+  private struct State {
+    var outcome: Outcome?
+    var continuation: CheckedContinuation<Outcome, Never>?
+  }
+
+  /// A leaf lock: the operation is not resumed under it.
+  private let state = Mutex(State())
+
+  /// Ends the wait with a value. False when it has ended before: the value is the caller's to undo.
+  @discardableResult
+  func happened(_ value: Value) -> Bool { end(.happened(value)) }
+
+  /// How the wait ended, within the task of an operation. Once. It waits until `deadlineNS` (CLOCK_MONOTONIC), or for ever.
+  func outcome(untilNS deadlineNS: UInt64? = nil) async -> Outcome {
+    if let outcome = state.withLock({ $0.outcome }) { return outcome }
+    let deadline = DeadlineTimer()
+    if let deadlineNS { deadline.arm(atNS: deadlineNS) { self.end(.expired) } }
+    let departure = DeadlineTimer()
+    let outcome = await withTaskCancellationHandler {
+      await withCheckedContinuation { begin($0) }
+    } onCancel: {
+      // The task must not go on inside its own cancellation (see `InlineExecutor`), but on the thread of deadlines.
+      departure.arm(atNS: 0) { self.end(.left) }
+    }
+    deadline.cancel()
+    departure.cancel()
+    return outcome
+  }
+
+  private func begin(_ continuation: CheckedContinuation<Outcome, Never>) {
+    let outcome = state.withLock { state in
+      if state.outcome == nil { state.continuation = continuation }
+      return state.outcome
+    }
+    if let outcome { continuation.resume(returning: outcome) }
+  }
+
+  @discardableResult
+  private func end(_ outcome: Outcome) -> Bool {
+    let (isFirst, continuation) = state.withLock { state in
+      guard state.outcome == nil else { return (false, CheckedContinuation<Outcome, Never>?.none) }
+      state.outcome = outcome
+      return (true, state.continuation.take())
+    }
+    continuation?.resume(returning: outcome)
+    return isFirst
+  }
+}
+
+extension APIProblem {
+  /// Ends an operation whose client has left. It is never sent.
+  static var clientLeft: APIProblem { APIProblem(.requestTimeout, "The client has left.") }
+}
+
+extension APIHandler {
+  /// How long an operation may keep its connection's thread, which serves others, with looking for an answer that is
+  /// likely to come at once.
+  static let patienceNS: UInt64 = 300_000
+
+  /// What `look` returns when all vCPUs have acknowledged. Nil when they have not by `deadlineNS` (CLOCK_MONOTONIC), or when
+  /// the client has left before, so that the answer does not matter.
+  ///
+  /// What is waited for has been published before, once: nothing is published here. `look` waits until the time that it is
+  /// given. `notify` has its closure called when there is something to look at, so that however many wait, they cost no
+  /// thread.
+  func acknowledgement<Value>(
+    of vm: VM, untilNS deadlineNS: UInt64,
+    notify: (@escaping @Sendable () -> Void) -> AnswerNotice,
+    look: (_ untilNS: UInt64) throws(MachineControlError) -> Value
+  ) async throws(APIProblem) -> Value? {
+    let patience = min(MonotonicClock.now() + Self.patienceNS, deadlineNS)
+    if let value = try Self.look(at: vm, untilNS: patience, look) { return value }
+    let acknowledged = Waiting<Void>()
+    let notice = notify { acknowledged.happened(()) }
+    let outcome = await acknowledged.outcome(untilNS: deadlineNS)
+    notice.cancel()
+    if case .left = outcome { return nil }
+    return try Self.look(at: vm, untilNS: 0, look)
+  }
+
+  private static func look<Value>(
+    at vm: VM, untilNS: UInt64, _ look: (UInt64) throws(MachineControlError) -> Value
+  ) throws(APIProblem) -> Value? {
+    do throws(MachineControlError) {
+      return try look(untilNS)
+    } catch {
+      if case .timedOut = error { return nil }
+      throw APIProblem(error, vm: vm.id)
+    }
+  }
+
+  /// What `work` returns, which blocks or keeps a processor busy: it runs on one of the API's worker threads, and the
+  /// operation goes on there. Refused when they are busy and their queue is full.
+  func working<Value: Sendable>(
+    on workers: WorkerPool? = nil, _ work: @escaping @Sendable () throws(APIProblem) -> Value
+  ) async throws(APIProblem) -> Value {
+    let pool = workers ?? self.workers
+    let result = await withCheckedContinuation {
+      (continuation: CheckedContinuation<Result<Value, APIProblem>, Never>) in
+      do throws(WorkerPool.Refusal) {
+        try pool.submit {
+          let result: Result<Value, APIProblem>
+          do throws(APIProblem) { result = .success(try work()) } catch { result = .failure(error) }
+          continuation.resume(returning: result)
+        }
+      } catch {
+        continuation.resume(returning: .failure(.serverBusy))
+      }
+    }
+    return try result.get()
+  }
+}
