@@ -67,10 +67,17 @@ extension JSONWriter {
   public mutating func member(_ name: StaticString, _ values: [String: String]) {
     beginMember(name)
     object { json in
-      for (name, value) in values.sorted(by: { $0.key < $1.key }) {
-        json.beginMember(name, in: json.depth)
-        json.put(value)
+      // One needs no sorting, which takes an array.
+      if values.count == 1 {
+        for (name, value) in values { json.member(named: name, value) }
+      } else {
+        for (name, value) in values.sorted(by: { $0.key < $1.key }) { json.member(named: name, value) }
       }
     }
+  }
+
+  private mutating func member(named name: String, _ value: String) {
+    beginMember(name, in: depth)
+    put(value)
   }
 }
