@@ -115,6 +115,7 @@ let package = Package(
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
     module("TestRandomness", [], path: "Tests/TestRandomness"),
+    module("TestSupport", ["KVM", "LinuxSupport"], path: "Tests/Support"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
@@ -122,12 +123,14 @@ let package = Package(
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
-    tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests(
+      "StateStoreTests",
+      ["TestSupport", "TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DigestsTests", ["TestRandomness", "Digests"]),
-    tests("BlobStoreTests", ["TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
+    tests("BlobStoreTests", ["TestSupport", "TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
+    tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration"]),
     tests("DevicesTests", ["TestRandomness", "Devices"]),
-    tests("GuestImagesTests", ["TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
+    tests("GuestImagesTests", ["TestSupport", "TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [
@@ -150,7 +153,9 @@ let package = Package(
         "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),
-    tests("BenchmarksTests", ["TestRandomness", "Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
+    tests(
+      "BenchmarksTests",
+      ["TestSupport", "TestRandomness", "Benchmarks", "GuestImages", "KVM", "VCPURuntime", "JSONCodec"]),
     tests("StructureTests", []),
   ]
 )
