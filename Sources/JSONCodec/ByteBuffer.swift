@@ -1,29 +1,32 @@
 /// Bytes that grow at their end: an array without its checks at each append, which cost more than writing does.
 @safe
 struct ByteBuffer: ~Copyable {
+  /// Has room for `capacity` bytes, of which the first `count` are initialised.
   private var start: UnsafeMutablePointer<UInt8>
   private var capacity: Int
   private(set) var count = 0
 
-  // Safe, here and below: `start` has room for `capacity` bytes, of which the first `count` are initialised. Nothing is
-  // written behind `count` before `reserve` has made room for it, and the memory is freed once, by `deinit`.
-
   /// An empty buffer with room for so many bytes, at least one.
+  // Safe: fresh memory, freed once, by `deinit` or `grow`.
   init(capacity: Int) {
     self.capacity = max(capacity, 1)
     unsafe start = .allocate(capacity: self.capacity)
   }
 
+  // Safe: `start` is ours, and no pointer to it is left.
   deinit { unsafe start.deallocate() }
 
   /// A copy of the bytes from `offset` on.
   func bytes(from offset: Int = 0) -> [UInt8] {
-    unsafe Array(UnsafeBufferPointer(start: start + offset, count: count - offset))
+    precondition(0...count ~= offset)
+    // Safe: these bytes are initialised, and copied before anything else happens to them.
+    return unsafe Array(UnsafeBufferPointer(start: start + offset, count: count - offset))
   }
 
   @inline(__always)
   mutating func append(_ byte: UInt8) {
     reserve(1)
+    // Safe: `reserve` has made room for it.
     unsafe start[count] = byte
     count += 1
   }
@@ -42,8 +45,8 @@ struct ByteBuffer: ~Copyable {
   mutating func append(_ first: UInt8, _ literal: StaticString, _ last: UInt8) {
     let length = literal.utf8CodeUnitCount
     reserve(length + 2)
+    // Safe: `reserve` has made room for all; a literal's bytes are where it says, as many as it says.
     unsafe start[count] = first
-    // Safe: a literal's bytes are where it says, as many as it says.
     unsafe (start + count + 1).initialize(from: literal.utf8Start, count: length)
     unsafe start[count + length + 1] = last
     count += length + 2
@@ -53,6 +56,7 @@ struct ByteBuffer: ~Copyable {
   @inline(__always)
   mutating func append(_ text: String, upTo stop: (UInt8) -> Bool = { _ in false }) -> Int {
     var text = text
+    // Safe: `reserve` makes room for as many bytes as the text has, and `index` stays below their number.
     return text.withUTF8 { source in
       reserve(source.count)
       var index = 0
@@ -70,6 +74,7 @@ struct ByteBuffer: ~Copyable {
 
   /// Appends an integer in decimal digits.
   mutating func append(_ value: Int64) {
+    // Safe: `reserve` makes room for a sign and 19 digits, which no integer exceeds.
     reserve(20)
     var rest = value.magnitude
     if value < 0 {

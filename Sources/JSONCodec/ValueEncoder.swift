@@ -3,7 +3,7 @@
 struct SharedWriter {
   private let writer: UnsafeMutablePointer<JSONWriter>
 
-  /// `writer` outlives this and its copies.
+  // Safe: kept, not used. `writer` outlives this and its copies.
   @unsafe
   init(_ writer: UnsafeMutablePointer<JSONWriter>) { unsafe self.writer = writer }
 
