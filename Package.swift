@@ -63,7 +63,7 @@ let package = Package(
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     .target(
-      name: "APIModel",
+      name: "APIModel", dependencies: ["JSONCodec"],
       // A link to VERSION: both programs carry the version that stands there.
       resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
@@ -124,6 +124,7 @@ let package = Package(
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
     module("TestRandomness", [], path: "Tests/TestRandomness"),
+    module("TestSupport", ["KVM", "LinuxSupport"], path: "Tests/Support"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
@@ -135,12 +136,14 @@ let package = Package(
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
-    tests("StateStoreTests", ["TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("DigestsTests", ["Digests"]),
-    tests("BlobStoreTests", ["TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
+    tests(
+      "StateStoreTests",
+      ["TestSupport", "TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("DigestsTests", ["TestRandomness", "Digests"]),
+    tests("BlobStoreTests", ["TestSupport", "TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
+    tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration"]),
     tests("DevicesTests", ["TestRandomness", "Devices"]),
-    tests("GuestImagesTests", ["TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
+    tests("GuestImagesTests", ["TestSupport", "TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [
@@ -170,7 +173,7 @@ let package = Package(
     tests(
       "BenchmarksTests",
       [
-        "TestRandomness", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
+        "TestSupport", "TestRandomness", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
         argumentParser,
       ]),
     tests("StructureTests", []),

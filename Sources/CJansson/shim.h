@@ -7,9 +7,3 @@ static inline json_type cjansson_typeof(const json_t *value) { return json_typeo
 
 /// `json_error_code`, whose enumeration has the same name as the function.
 static inline int cjansson_error_code(const json_error_t *error) { return (int)json_error_code(error); }
-
-/// `JSON_INDENT`.
-static inline size_t cjansson_indent(size_t spaces) { return JSON_INDENT(spaces); }
-
-/// `JSON_REAL_PRECISION`.
-static inline size_t cjansson_real_precision(size_t digits) { return JSON_REAL_PRECISION(digits); }

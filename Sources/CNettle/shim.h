@@ -1,3 +1,4 @@
-// Nettle's hash functions.
+// Nettle's hash functions and base64.
 #pragma once
+#include <nettle/base64.h>
 #include <nettle/sha2.h>

@@ -1,12 +1,13 @@
 import CJansson
 
-/// A parsed document: owns jansson's tree, and frees it once no ``Value`` of it is left.
+/// A parsed document: owns jansson's tree, and frees it once no ``JSONValue`` of it is left.
 @safe
 final class Document {
   private let tree: UnsafeMutablePointer<json_t>
 
   /// The whole document's value.
-  var root: Value { unsafe Value(tree, of: self) }
+  // Safe: the tree lives as long as this, which every value of it keeps alive.
+  var root: JSONValue { unsafe JSONValue(tree, of: self) }
 
   init(parsing bytes: [UInt8]) throws(JSONDecodingError) {
     if bytes.isEmpty {
@@ -15,6 +16,7 @@ final class Document {
     let scan = DocumentScan(bytes)
     try scan.checkLimits()
     var error = json_error_t()
+    // Safe: the reference is fresh, and `deinit` gives it back.
     guard let tree = unsafe Self.parse(bytes[...], error: &error) else {
       throw Self.decodingError(error, scan: scan)
     }
@@ -27,10 +29,10 @@ final class Document {
   /// The text of a string literal, quotes included; its bytes as they are where it is not a valid one.
   static func string(literal: ArraySlice<UInt8>) -> String {
     var error = json_error_t()
-    guard let value = unsafe parse(literal, error: &error) else { return String(decoding: literal, as: UTF8.self) }
     // Safe: the reference is fresh and given back once, after the text was copied.
+    guard let value = unsafe parse(literal, error: &error) else { return String(decoding: literal, as: UTF8.self) }
     defer { unsafe json_decref(value) }
-    return unsafe Value.text(of: value) ?? String(decoding: literal, as: UTF8.self)
+    return unsafe JSONValue.text(of: value) ?? String(decoding: literal, as: UTF8.self)
   }
 
   private static func parse(_ bytes: ArraySlice<UInt8>, error: inout json_error_t) -> UnsafeMutablePointer<json_t>? {
@@ -67,7 +69,7 @@ final class Document {
   }
 }
 
-/// jansson's hash seed, random so that nobody can craft colliding member names.
+/// jansson's hash seed, random so that no client can craft colliding member names.
 enum HashSeed {
   /// Touching it sets the seed, once in the process's life: jansson wants that done before any thread uses it.
   static let set: Void = json_object_seed(0)
@@ -75,21 +77,21 @@ enum HashSeed {
 
 /// A value in a ``Document``, which it keeps alive.
 @safe
-struct Value {
+struct JSONValue {
   /// What JSON knows.
   enum Kind { case null, boolean, integer, real, string, array, object }
 
   private let document: Document
   private let pointer: UnsafeMutablePointer<json_t>
 
+  // Safe: `pointer` belongs to `document`, whose tree never changes and lives as long as this value.
   @unsafe
   fileprivate init(_ pointer: UnsafeMutablePointer<json_t>, of document: Document) {
     self.document = document
     unsafe self.pointer = pointer
   }
 
-  // Safe, here and below: the pointer belongs to the document, which never changes and lives as long as this value.
-
+  // Safe: as in init.
   var kind: Kind {
     switch unsafe cjansson_typeof(pointer) {
     case JSON_OBJECT: .object
@@ -103,6 +105,7 @@ struct Value {
   }
 
   /// nil unless it is `true` or `false`.
+  // Safe: as in init.
   var boolean: Bool? {
     switch unsafe cjansson_typeof(pointer) {
     case JSON_TRUE: true
@@ -112,9 +115,11 @@ struct Value {
   }
 
   /// nil unless it is a number without fraction and exponent.
+  // Safe: as in init.
   var integer: Int64? { kind == .integer ? unsafe Int64(json_integer_value(pointer)) : nil }
 
   /// nil unless it is a number.
+  // Safe: as in init.
   var number: Double? {
     switch kind {
     case .integer, .real: unsafe json_number_value(pointer)
@@ -123,27 +128,33 @@ struct Value {
   }
 
   /// nil unless it is a string.
+  // Safe: as in init.
   var string: String? { unsafe Self.text(of: pointer) }
 
   /// Number of elements; 0 unless it is an array.
+  // Safe: as in init.
   var count: Int { unsafe json_array_size(pointer) }
 
   /// nil where there is none.
-  func element(_ index: Int) -> Value? {
+  // Safe: as in init; an element belongs to the same document.
+  func element(_ index: Int) -> JSONValue? {
     guard index >= 0, let found = unsafe json_array_get(pointer, index) else { return nil }
-    return unsafe Value(found, of: document)
+    return unsafe JSONValue(found, of: document)
   }
 
   /// nil where there is none.
-  func member(_ name: String) -> Value? {
+  // Safe: as in init; a member belongs to the same document, and jansson reads `count` bytes of the name.
+  func member(_ name: String) -> JSONValue? {
     let count = name.utf8.count
     let found = unsafe name.withCString { unsafe json_object_getn(pointer, $0, count) }
-    return unsafe found.map { unsafe Value($0, of: document) }
+    return unsafe found.map { unsafe JSONValue($0, of: document) }
   }
 
   /// The names of an object's members, in the document's order.
+  // Safe: as in init.
   var memberNames: [String] { unsafe JSONCodec.memberNames(of: pointer) }
 
+  // Safe: jansson says where a string is and how long; it is copied while the caller keeps the document.
   @unsafe
   fileprivate static func text(of pointer: UnsafeMutablePointer<json_t>) -> String? {
     guard let start = unsafe json_string_value(pointer) else { return nil }
@@ -156,6 +167,7 @@ struct Value {
 @unsafe
 func memberNames(of object: UnsafeMutablePointer<json_t>) -> [String] {
   var names: [String] = []
+  // Safe: `object` is alive during the call, and nothing changes it.
   unsafe names.reserveCapacity(json_object_size(object))
   var position = unsafe json_object_iter(object)
   while let current = unsafe position {

@@ -49,7 +49,7 @@ struct ElementDecoder: UnkeyedDecodingContainer {
 
   mutating func superDecoder() throws -> any Decoder { try advancing { $0 } }
 
-  private func element() throws(JSONDecodingError) -> Value {
+  private func element() throws(JSONDecodingError) -> JSONValue {
     guard let value = decoder.value.element(currentIndex) else {
       throw decoder.error(.missingMember, at: IndexKey(currentIndex))
     }
@@ -63,7 +63,7 @@ struct ElementDecoder: UnkeyedDecodingContainer {
     return result
   }
 
-  private mutating func scalar<T>(_ read: (Value) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
+  private mutating func scalar<T>(_ read: (JSONValue) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
     let value = try element()
     do throws(Mismatch) {
       let result = try read(value)

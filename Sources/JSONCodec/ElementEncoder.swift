@@ -1,47 +1,60 @@
 /// The elements of an array, in turn.
 struct ElementEncoder: UnkeyedEncodingContainer {
-  private let encoder: ValueEncoder
-  private let array: Container
+  let text: SharedWriter
+  /// The depth of the elements' slots.
+  let slot: Int
+  private(set) var count = 0
 
-  init(_ encoder: ValueEncoder, array: Container) {
-    self.encoder = encoder
-    self.array = array
+  init(text: SharedWriter, slot: Int) {
+    self.text = text
+    self.slot = slot
   }
 
-  var codingPath: [any CodingKey] { encoder.codingPath }
+  var codingPath: [any CodingKey] { [] }
 
-  var count: Int { array.count }
-
-  func encodeNil() throws { array.set(count, to: .null) }
-
-  func encode(_ value: Bool) throws { array.set(count, to: .boolean(value)) }
-
-  func encode(_ value: String) throws { array.set(count, to: .string(value)) }
-
-  func encode<T: BinaryFloatingPoint & Encodable>(_ value: T) throws {
-    array.set(count, to: try encoder.real(value, at: IndexKey(count)))
+  private mutating func begin() {
+    text { $0.beginElement(in: slot) }
+    count += 1
   }
 
-  func encode<T: FixedWidthInteger & Encodable>(_ value: T) throws {
-    array.set(count, to: try encoder.integer(value, at: IndexKey(count)))
+  mutating func encodeNil() {
+    begin()
+    text { $0.putNull() }
   }
 
-  func encode<T: Encodable>(_ value: T) throws { try child().write(value) }
-
-  func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) -> KeyedEncodingContainer<Nested> {
-    child().container(keyedBy: type)
+  mutating func encode(_ value: Bool) {
+    begin()
+    text { $0.put(value) }
   }
 
-  func nestedUnkeyedContainer() -> any UnkeyedEncodingContainer { child().unkeyedContainer() }
-
-  func superEncoder() -> any Encoder {
-    // It may be written later than its siblings, or never.
-    let index = count
-    array.set(index, to: .null)
-    return ValueEncoder(parent: encoder, key: IndexKey(index), place: .element(of: array, index: index))
+  mutating func encode(_ value: String) {
+    begin()
+    text { $0.put(value) }
   }
 
-  private func child() -> ValueEncoder {
-    ValueEncoder(parent: encoder, key: IndexKey(count), place: .element(of: array, index: count))
+  mutating func encode<T: BinaryFloatingPoint & Encodable>(_ value: T) throws {
+    begin()
+    try text { json throws(JSONEncodingError) in try json.put(value) }
+  }
+
+  mutating func encode<T: FixedWidthInteger & Encodable>(_ value: T) throws {
+    begin()
+    try text { json throws(JSONEncodingError) in try json.put(value) }
+  }
+
+  mutating func encode<T: Encodable>(_ value: T) throws { try next().write(value) }
+
+  mutating func nestedContainer<Nested: CodingKey>(keyedBy type: Nested.Type) -> KeyedEncodingContainer<Nested> {
+    next().container(keyedBy: type)
+  }
+
+  mutating func nestedUnkeyedContainer() -> any UnkeyedEncodingContainer { next().unkeyedContainer() }
+
+  /// Must be written before the next element.
+  mutating func superEncoder() -> any Encoder { next() }
+
+  private mutating func next() -> ValueEncoder {
+    begin()
+    return ValueEncoder(text: text, slot: slot)
   }
 }

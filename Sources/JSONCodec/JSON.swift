@@ -1,5 +1,3 @@
-import CJansson
-
 /// Encodes and decodes `Codable` values as JSON, strictly.
 ///
 /// Reading refuses whatever two parsers could understand differently: duplicate members, trailing data, NUL, invalid
@@ -34,16 +32,31 @@ public enum JSON {
     return try ValueDecoder(document.root, unknownMembers: unknownMembers).decode(type)
   }
 
-  /// `value` as JSON without white space.
+  /// `value` as JSON without white space, behind the bytes given.
   ///
   /// Members stand in the order in which the type encodes them, those of a dictionary in the order of their names.
-  /// Optional members that are nil are written as `null`. Every finite `Double` is read back as the same `Double`.
-  public static func encode<T: Encodable>(_ value: T) throws(JSONEncodingError) -> [UInt8] {
-    try ValueEncoder.text(of: value, layout: Int(JSON_COMPACT))
+  /// Optional members that are nil are written as `null`. Every finite `Double` is read back as the same `Double`. A NUL
+  /// in a string or a name becomes U+FFFD, since many parsers, ours among them, refuse it.
+  ///
+  /// A type encodes its members and elements in turn: it writes a nested container, or its superclass, before the next
+  /// member or element.
+  public static func encode<T: Encodable>(
+    _ value: T, after prefix: consuming [UInt8] = []
+  ) throws(JSONEncodingError) -> [UInt8] {
+    try ValueEncoder.append(value, to: JSONWriter(after: prefix))
   }
 
-  /// Like ``encode(_:)``, indented by two spaces, for people; no newline at the end.
+  /// Like ``encode(_:after:)`` for other values, in the value's own words.
+  public static func encode<T: JSONWritable>(
+    _ value: T, after prefix: consuming [UInt8] = []
+  ) throws(JSONEncodingError) -> [UInt8] {
+    var text = JSONWriter(after: prefix)
+    try value.write(to: &text)
+    return text.bytes
+  }
+
+  /// Like ``encode(_:after:)``, indented by two spaces, for people; no newline at the end.
   public static func encodePretty<T: Encodable>(_ value: T) throws(JSONEncodingError) -> [UInt8] {
-    try ValueEncoder.text(of: value, layout: cjansson_indent(2))
+    try ValueEncoder.append(value, to: JSONWriter(after: [], indent: 2))
   }
 }

@@ -44,7 +44,7 @@ struct MemberDecoder<Key: CodingKey>: KeyedDecodingContainerProtocol {
 
   func superDecoder(forKey key: Key) throws -> any Decoder { try child(key) }
 
-  private func member(_ key: any CodingKey) throws(JSONDecodingError) -> Value {
+  private func member(_ key: any CodingKey) throws(JSONDecodingError) -> JSONValue {
     guard let value = decoder.value.member(key.stringValue) else { throw decoder.error(.missingMember, at: key) }
     return value
   }
@@ -53,7 +53,7 @@ struct MemberDecoder<Key: CodingKey>: KeyedDecodingContainerProtocol {
     ValueDecoder(try member(key), parent: decoder, key: key)
   }
 
-  private func scalar<T>(_ key: Key, _ read: (Value) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
+  private func scalar<T>(_ key: Key, _ read: (JSONValue) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
     let value = try member(key)
     do throws(Mismatch) { return try read(value) } catch { throw decoder.error(error.kind, at: key) }
   }

@@ -1,62 +1,66 @@
 /// The members of an object, by coding key. Optional members that are nil are written as `null`.
 struct MemberEncoder<Key: CodingKey>: KeyedEncodingContainerProtocol {
-  private let encoder: ValueEncoder
-  private let object: Container
+  let text: SharedWriter
+  /// The depth of the members' slots.
+  let slot: Int
 
-  init(_ encoder: ValueEncoder, object: Container) {
-    self.encoder = encoder
-    self.object = object
+  var codingPath: [any CodingKey] { [] }
+
+  func encodeNil(forKey key: Key) {
+    text { $0.beginMember(key.stringValue, in: slot) }
+    text { $0.putNull() }
   }
 
-  var codingPath: [any CodingKey] { encoder.codingPath }
+  func encode(_ value: Bool, forKey key: Key) {
+    text { $0.beginMember(key.stringValue, in: slot) }
+    text { $0.put(value) }
+  }
 
-  func encodeNil(forKey key: Key) throws { object.set(key.stringValue, to: .null) }
-
-  func encode(_ value: Bool, forKey key: Key) throws { object.set(key.stringValue, to: .boolean(value)) }
-
-  func encode(_ value: String, forKey key: Key) throws { object.set(key.stringValue, to: .string(value)) }
+  func encode(_ value: String, forKey key: Key) {
+    text { $0.beginMember(key.stringValue, in: slot) }
+    text { $0.put(value) }
+  }
 
   func encode<T: BinaryFloatingPoint & Encodable>(_ value: T, forKey key: Key) throws {
-    object.set(key.stringValue, to: try encoder.real(value, at: key))
+    text { $0.beginMember(key.stringValue, in: slot) }
+    try text { json throws(JSONEncodingError) in try json.put(value) }
   }
 
   func encode<T: FixedWidthInteger & Encodable>(_ value: T, forKey key: Key) throws {
-    object.set(key.stringValue, to: try encoder.integer(value, at: key))
+    text { $0.beginMember(key.stringValue, in: slot) }
+    try text { json throws(JSONEncodingError) in try json.put(value) }
   }
 
-  func encode<T: Encodable>(_ value: T, forKey key: Key) throws { try child(key).write(value) }
+  func encode<T: Encodable>(_ value: T, forKey key: Key) throws { try next(key).write(value) }
 
   func nestedContainer<Nested: CodingKey>(
     keyedBy type: Nested.Type, forKey key: Key
   ) -> KeyedEncodingContainer<Nested> {
-    child(key).container(keyedBy: type)
+    next(key).container(keyedBy: type)
   }
 
-  func nestedUnkeyedContainer(forKey key: Key) -> any UnkeyedEncodingContainer { child(key).unkeyedContainer() }
+  func nestedUnkeyedContainer(forKey key: Key) -> any UnkeyedEncodingContainer { next(key).unkeyedContainer() }
 
-  func superEncoder() -> any Encoder { reserved(SuperKey()) }
+  /// Must be written before the next member.
+  func superEncoder() -> any Encoder { next(SuperKey()) }
 
-  func superEncoder(forKey key: Key) -> any Encoder { reserved(key) }
+  /// Must be written before the next member.
+  func superEncoder(forKey key: Key) -> any Encoder { next(key) }
 
-  private func child(_ key: any CodingKey) -> ValueEncoder {
-    ValueEncoder(parent: encoder, key: key, place: .member(of: object, name: key.stringValue))
-  }
-
-  /// A child that may be written later than its siblings, or never.
-  private func reserved(_ key: any CodingKey) -> ValueEncoder {
-    object.set(key.stringValue, to: .null)
-    return child(key)
+  private func next(_ key: any CodingKey) -> ValueEncoder {
+    text { $0.beginMember(key.stringValue, in: slot) }
+    return ValueEncoder(text: text, slot: slot)
   }
 }
 
 // One for each type, since a generic one would lose against the protocol's own, which write nothing for nil.
 extension MemberEncoder {
-  func encodeIfPresent(_ value: Bool?, forKey key: Key) throws {
-    if let value { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+  func encodeIfPresent(_ value: Bool?, forKey key: Key) {
+    if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) }
   }
 
-  func encodeIfPresent(_ value: String?, forKey key: Key) throws {
-    if let value { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+  func encodeIfPresent(_ value: String?, forKey key: Key) {
+    if let value { encode(value, forKey: key) } else { encodeNil(forKey: key) }
   }
 
   func encodeIfPresent(_ value: Double?, forKey key: Key) throws { try encodeNumberIfPresent(value, key) }
@@ -84,14 +88,14 @@ extension MemberEncoder {
   func encodeIfPresent(_ value: UInt64?, forKey key: Key) throws { try encodeNumberIfPresent(value, key) }
 
   func encodeIfPresent<T: Encodable>(_ value: T?, forKey key: Key) throws {
-    if let value { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
   }
 
   private func encodeNumberIfPresent<T: FixedWidthInteger & Encodable>(_ value: T?, _ key: Key) throws {
-    if let value { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
   }
 
   private func encodeNumberIfPresent<T: BinaryFloatingPoint & Encodable>(_ value: T?, _ key: Key) throws {
-    if let value { try encode(value, forKey: key) } else { try encodeNil(forKey: key) }
+    if let value { try encode(value, forKey: key) } else { encodeNil(forKey: key) }
   }
 }

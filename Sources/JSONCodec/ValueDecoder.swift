@@ -1,12 +1,12 @@
 /// Decodes one value of a document. It knows its parent, so the path to it is put together only where it is needed.
 final class ValueDecoder: Decoder {
-  let value: Value
+  let value: JSONValue
   let unknownMembers: JSON.UnknownMembers
   private let parent: ValueDecoder?
   private let key: (any CodingKey)?
 
   /// A decoder of a whole document.
-  init(_ value: Value, unknownMembers: JSON.UnknownMembers) {
+  init(_ value: JSONValue, unknownMembers: JSON.UnknownMembers) {
     self.value = value
     self.unknownMembers = unknownMembers
     parent = nil
@@ -14,7 +14,7 @@ final class ValueDecoder: Decoder {
   }
 
   /// A decoder of what `parent` has under `key`.
-  init(_ value: Value, parent: ValueDecoder, key: any CodingKey) {
+  init(_ value: JSONValue, parent: ValueDecoder, key: any CodingKey) {
     self.value = value
     unknownMembers = parent.unknownMembers
     self.parent = parent
@@ -105,7 +105,7 @@ extension ValueDecoder: SingleValueDecodingContainer {
     try scalar { value throws(Mismatch) in try Scalar.integer(value) }
   }
 
-  private func scalar<T>(_ read: (Value) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
+  private func scalar<T>(_ read: (JSONValue) throws(Mismatch) -> T) throws(JSONDecodingError) -> T {
     do throws(Mismatch) { return try read(value) } catch { throw self.error(error.kind) }
   }
 }

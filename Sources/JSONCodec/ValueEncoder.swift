@@ -1,165 +1,101 @@
-import CJansson
+/// The writer that all encoders of a document share. A class would do, if its checks did not cost more than writing.
+@safe
+struct SharedWriter {
+  private let writer: UnsafeMutablePointer<JSONWriter>
 
-/// Encodes one value into its place in the tree. It knows its parent, so the path to it is put together only where it
-/// is needed.
-final class ValueEncoder: Encoder {
-  /// Where a value goes.
-  enum Place {
-    case member(of: Container, name: String)
-    case element(of: Container, index: Int)
+  // Safe: kept, not used. `writer` outlives this and its copies.
+  @unsafe
+  init(_ writer: UnsafeMutablePointer<JSONWriter>) { unsafe self.writer = writer }
+
+  /// Lets `body` write.
+  func callAsFunction<E: Error>(_ body: (inout JSONWriter) throws(E) -> Void) throws(E) {
+    // Safe: the writer is alive, and `body` starts no other writing: encoders are called when it has ended.
+    try unsafe body(&writer.pointee)
   }
+}
 
-  let text: TextProperties
-  private let place: Place
-  private let parent: ValueEncoder?
-  private let key: (any CodingKey)?
-  private var container: Container?
-  private var isEmpty = true
+/// Encodes one value into its slot of the text.
+struct ValueEncoder: Encoder {
+  let text: SharedWriter
+  /// The depth of the slot.
+  let slot: Int
 
-  /// What the whole document needs of its text.
-  final class TextProperties {
-    /// How many significant digits tell every real number of the document from its neighbours. Seventeen always do,
-    /// but spell 0.1 as 0.10000000000000001.
-    private(set) var precision = 15
-
-    func note(_ value: Double) {
-      // Up to 15 digits come back unchanged by themselves; a shortest spelling of 16 is the nearest one, unless the
-      // value is a power of two, whose neighbours stand at unequal distances.
-      let digits = value.description.utf8.prefix { $0 != UInt8(ascii: "e") }.count { isDigit($0) }
-      if digits > 15 { precision = max(precision, value.significandBitPattern == 0 ? 17 : min(digits, 17)) }
+  /// Appends `value`, laid out as `text` says, and returns what was there before with it.
+  static func append<T: Encodable>(_ value: T, to text: consuming JSONWriter) throws(JSONEncodingError) -> [UInt8] {
+    do {
+      // Safe: encoders do not outlive the call that they are made for.
+      try unsafe withUnsafeMutablePointer(to: &text) { text in
+        try ValueEncoder(text: unsafe SharedWriter(text), slot: 0).write(value)
+      }
+    } catch let error as JSONEncodingError {
+      throw error
+    } catch EncodingError.invalidValue(_, let context) {
+      throw JSONEncodingError(.badValue(context.debugDescription), pointer: text.pointer)
+    } catch {
+      throw JSONEncodingError(.badValue(String(describing: error)), pointer: text.pointer)
     }
-
-    private func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
-  }
-
-  /// `value` as JSON, laid out as jansson's `layout` flags say.
-  static func text<T: Encodable>(of value: T, layout: Int) throws(JSONEncodingError) -> [UInt8] {
-    HashSeed.set
-    // The document is the one element of an array, so that it has a place like every other value.
-    let root = Container(.array)
-    let encoder = ValueEncoder(root: root)
-    try encoder.write(value)
-    let flags = layout | Int(JSON_ENCODE_ANY) | cjansson_real_precision(encoder.text.precision)
-    return root.textOfFirst(flags: flags)
-  }
-
-  private init(root: Container) {
-    text = TextProperties()
-    place = .element(of: root, index: 0)
-    parent = nil
-    key = nil
-  }
-
-  /// An encoder of what `parent` has under `key`, at `place`.
-  init(parent: ValueEncoder, key: any CodingKey, place: Place) {
-    text = parent.text
-    self.place = place
-    self.parent = parent
-    self.key = key
+    return text.bytes
   }
 
   var userInfo: [CodingUserInfoKey: Any] { [:] }
 
-  var codingPath: [any CodingKey] {
-    var path: [any CodingKey] = []
-    var encoder: ValueEncoder? = self
-    while let current = encoder, let key = current.key {
-      path.append(key)
-      encoder = current.parent
-    }
-    return path.reversed()
-  }
-
-  /// Writes `value` to this encoder's place.
-  func write<T: Encodable>(_ value: T) throws(JSONEncodingError) {
-    do {
-      try value.encode(to: self)
-    } catch let error as JSONEncodingError {
-      throw error
-    } catch let error as EncodingError {
-      throw encodingError(error)
-    } catch {
-      throw self.error(.badValue(String(describing: error)))
-    }
-    if isEmpty { _ = makeContainer(.object) }
-    if value is any DictionaryValue, let container, container.kind == .object { container.sortMembers() }
-  }
-
-  /// An error at this value, or at the member or element `key` of it.
-  func error(_ kind: JSONEncodingError.Kind, at key: (any CodingKey)? = nil) -> JSONEncodingError {
-    JSONEncodingError(kind, pointer: JSONPointer.text(of: codingPath + (key.map { [$0] } ?? [])))
-  }
-
-  /// A type's own objection. Its path counts where it leads further than to this value.
-  private func encodingError(_ error: EncodingError) -> JSONEncodingError {
-    guard case .invalidValue(_, let context) = error else { return self.error(.badValue(String(describing: error))) }
-    let own = codingPath
-    let path = context.codingPath.count > own.count ? context.codingPath : own
-    return JSONEncodingError(.badValue(context.debugDescription), pointer: JSONPointer.text(of: path))
-  }
-
-  private func put(_ value: consuming NewValue) {
-    isEmpty = false
-    switch place {
-    case .member(let object, let name): object.set(name, to: value)
-    case .element(let array, let index): array.set(index, to: value)
-    }
-  }
-
-  /// The array or object at this place, made when first asked for.
-  func makeContainer(_ kind: Container.Kind) -> Container {
-    if let container {
-      precondition(container.kind == kind, "a type encodes itself both as an array and as an object")
-      return container
-    }
-    let made = Container(kind)
-    put(made.reference)
-    container = made
-    return made
-  }
+  /// Always empty: an error's pointer is read from the text that stands when it is thrown.
+  var codingPath: [any CodingKey] { [] }
 
   func container<Key: CodingKey>(keyedBy type: Key.Type) -> KeyedEncodingContainer<Key> {
-    KeyedEncodingContainer(MemberEncoder<Key>(self, object: makeContainer(.object)))
+    text { $0.open(.object, in: slot) }
+    return KeyedEncodingContainer(MemberEncoder<Key>(text: text, slot: slot + 1))
   }
 
-  func unkeyedContainer() -> any UnkeyedEncodingContainer { ElementEncoder(self, array: makeContainer(.array)) }
+  func unkeyedContainer() -> any UnkeyedEncodingContainer {
+    text { $0.open(.array, in: slot) }
+    return ElementEncoder(text: text, slot: slot + 1)
+  }
 
   func singleValueContainer() -> any SingleValueEncodingContainer { self }
+
+  /// Writes `value` into the slot, and ends it.
+  func write<T: Encodable>(_ value: T) throws {
+    if let dictionary = value as? any NamedValues {
+      try dictionary.encodeSorted(to: self)
+    } else {
+      try value.encode(to: self)
+    }
+    text { $0.finish(slot) }
+  }
 }
 
 extension ValueEncoder: SingleValueEncodingContainer {
-  func encodeNil() throws { put(.null) }
+  func encodeNil() { text { $0.putNull() } }
 
-  func encode(_ value: Bool) throws { put(.boolean(value)) }
+  func encode(_ value: Bool) { text { $0.put(value) } }
 
-  func encode(_ value: String) throws { put(.string(value)) }
+  func encode(_ value: String) { text { $0.put(value) } }
 
-  func encode<T: BinaryFloatingPoint & Encodable>(_ value: T) throws { put(try real(value)) }
+  func encode<T: BinaryFloatingPoint & Encodable>(_ value: T) throws {
+    try text { json throws(JSONEncodingError) in try json.put(value) }
+  }
 
-  func encode<T: FixedWidthInteger & Encodable>(_ value: T) throws { put(try integer(value)) }
+  func encode<T: FixedWidthInteger & Encodable>(_ value: T) throws {
+    try text { json throws(JSONEncodingError) in try json.put(value) }
+  }
 
   func encode<T: Encodable>(_ value: T) throws { try write(value) }
-
-  /// The integer to put at this value's place, or under `key`.
-  func integer<T: FixedWidthInteger>(
-    _ value: T, at key: @autoclosure () -> (any CodingKey)? = nil
-  ) throws(JSONEncodingError) -> NewValue {
-    guard let exact = Int64(exactly: value) else { throw error(.integerOutOfRange, at: key()) }
-    return .integer(exact)
-  }
-
-  /// The number to put at this value's place, or under `key`.
-  func real<T: BinaryFloatingPoint>(
-    _ value: T, at key: @autoclosure () -> (any CodingKey)? = nil
-  ) throws(JSONEncodingError) -> NewValue {
-    guard value.isFinite else { throw error(.notFinite, at: key()) }
-    let double = Double(value)
-    text.note(double)
-    return .real(double)
-  }
 }
 
-/// Dictionaries have no order of their own: their members are sorted.
-private protocol DictionaryValue {}
+/// Dictionaries have no order of their own: their members are written in the order of their names.
+private protocol NamedValues {
+  func encodeSorted(to encoder: ValueEncoder) throws
+}
 
-extension Dictionary: DictionaryValue {}
+extension Dictionary: NamedValues where Key: CodingKeyRepresentable, Value: Encodable {
+  fileprivate func encodeSorted(to encoder: ValueEncoder) throws {
+    let text = encoder.text
+    text { $0.open(.object, in: encoder.slot) }
+    let slot = encoder.slot + 1
+    for (name, value) in map({ ($0.codingKey.stringValue, $1) }).sorted(by: { $0.0 < $1.0 }) {
+      text { $0.beginMember(name, in: slot) }
+      try ValueEncoder(text: text, slot: slot).write(value)
+    }
+  }
+}

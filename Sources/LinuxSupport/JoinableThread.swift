@@ -13,6 +13,7 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
   ///
   /// Throws EAGAIN when the process or the system has no room for another thread.
   public init(stackBytes: Int, name: String, _ body: @escaping @Sendable () -> Void) throws(Errno) {
+    // Safe: retaining touches no memory of ours; who releases it stands below.
     let box = unsafe Unmanaged.passRetained(ThreadBody(name: name, run: body))
     var attributes = pthread_attr_t()
     var all = sigset_t()
@@ -67,8 +68,8 @@ private final class ThreadBody: Sendable {
 
 // At file scope: a closure given to C could be inferred to be bound to an actor.
 private func threadMain(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  guard let argument = unsafe argument else { return nil }
   // Safe: `argument` is the retained box made by the initialiser, taken over here.
+  guard let argument = unsafe argument else { return nil }
   let body = unsafe Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue()
   _ = unsafe body.name.prefix(15).withCString { unsafe pthread_setname_np(pthread_self(), $0) }
   body.run()

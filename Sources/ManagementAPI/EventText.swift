@@ -1,27 +1,17 @@
 import APIModel
+import JSONCodec
 
 /// Events as the WHATWG's HTML standard has them go over the wire ("Server-sent events").
 enum EventText {
-  /// An event without its id: a name, by which browsers dispatch it, and a line of JSON. Written by hand, since whoever
-  /// publishes has other things to do; a test holds it to what the encoder makes.
+  /// An event without its id: a name, by which browsers dispatch it, and a line of JSON.
   static func event(_ event: EventDocument) -> [UInt8] {
-    var text = JSONText(capacity: 256)
-    text.put("event: ")
-    text.put(String(event.type.prefix { $0 != "." }))
-    text.put("\ndata: {\"type\":")
-    text.quote(event.type)
-    text.put(",\"at\":")
-    text.quote(event.at)
-    text.put(",\"pool\":")
-    text.quote(event.pool)
-    text.put(",\"vm\":")
-    text.quote(event.vm)
-    text.put(",\"lease\":")
-    text.quote(event.lease)
-    text.put(",\"detail\":")
-    text.quote(event.detail)
-    text.put("}\n\n")
-    return text.bytes
+    let name = event.type.prefix { $0 != "." }
+    do throws(JSONEncodingError) {
+      return try JSON.encode(event, after: Array("event: \(name)\ndata: ".utf8)) + Array("\n\n".utf8)
+    } catch {
+      // A document of strings can always be written.
+      preconditionFailure("an event cannot be encoded: \(error)")
+    }
   }
 
   /// The line that names an event, to go before it.

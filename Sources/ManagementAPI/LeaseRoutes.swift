@@ -28,7 +28,7 @@ enum LeaseRoutes {
     let starts = document?.start ?? true
     try api.check(request.arguments, forPool: context.parameters.name)
     let lease = try await api.lease(from: context.parameters.name, request)
-    var response = HTTPResponse.json(LeaseText.document(lease), status: 201)
+    var response = try HTTPResponse.json(LeaseDocument(lease), status: 201)
     response.headers.append(("Location", "/v1/leases/" + lease.id))
     // A client that looks finds it running. Its threads would keep the processors from the answer, so they are woken when
     // the answer has left. A VM that was deleted meanwhile has ended its lease, too.
@@ -63,7 +63,7 @@ enum LeaseRoutes {
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let id = context.parameters.lease
     guard let lease = api.fleet.lease(id) else { throw try api.ended(id) }
-    return .json(LeaseText.document(lease))
+    return try .json(LeaseDocument(lease))
   }
 
   private static func extend(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -77,7 +77,7 @@ enum LeaseRoutes {
       throw APIProblem(error)
     }
     guard let extended else { throw try api.ended(id) }
-    return .json(LeaseText.document(extended))
+    return try .json(LeaseDocument(extended))
   }
 
   private static func release(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

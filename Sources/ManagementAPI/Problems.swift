@@ -193,17 +193,21 @@ extension HTTPResponse {
       body: body)
   }
 
-  /// A document that was written already. A newline ends it, so that a terminal's prompt stands below it.
-  static func json(_ text: [UInt8], status: Int = 200) -> HTTPResponse {
-    var text = text
-    text.append(.newline)
-    return .dynamic(status: status, type: "application/json", body: text)
+  /// A document. A newline ends it, so that a terminal's prompt stands below it.
+  static func json<T: Encodable>(_ document: T, status: Int = 200) throws(APIProblem) -> HTTPResponse {
+    try json(status) { () throws(JSONEncodingError) in try JSON.encode(document) }
   }
 
-  /// A document.
-  static func json<T: Encodable>(_ document: T, status: Int = 200) throws(APIProblem) -> HTTPResponse {
+  /// The same, for a document that writes itself.
+  static func json<T: JSONWritable>(_ document: T, status: Int = 200) throws(APIProblem) -> HTTPResponse {
+    try json(status) { () throws(JSONEncodingError) in try JSON.encode(document) }
+  }
+
+  private static func json(
+    _ status: Int, _ encode: () throws(JSONEncodingError) -> [UInt8]
+  ) throws(APIProblem) -> HTTPResponse {
     do throws(JSONEncodingError) {
-      return .json(try JSON.encode(document), status: status)
+      return .dynamic(status: status, type: "application/json", body: try encode() + [.newline])
     } catch {
       throw APIProblem(.internalError, "\(error)")
     }

@@ -2,35 +2,34 @@
 public enum RFC3339 {
   /// `2025-01-31T12:00:00.000Z` for milliseconds since 1970, in UTC; any time from year 0 to 9999.
   public static func text(milliseconds: Int64) -> String {
-    var text: [UInt8] = []
-    text.reserveCapacity(24)
-    append(milliseconds: milliseconds, to: &text)
-    return String(decoding: text, as: UTF8.self)
-  }
-
-  /// Appends the same.
-  static func append(milliseconds: Int64, to text: inout [UInt8]) {
     let (seconds, fraction) = milliseconds.quotientAndRemainder(dividingBy: 1000, roundingDown: ())
     let (days, second) = seconds.quotientAndRemainder(dividingBy: 86_400, roundingDown: ())
     let (year, month, day) = civil(daysSince1970: days)
-    text.append(addingCapacity: 24) { (out: inout OutputSpan<UInt8>) in
-      func put(_ value: Int64) { out.append(0x30 + UInt8(truncatingIfNeeded: value % 10)) }
-      func putTwo(_ value: Int64, then mark: Unicode.Scalar) {
-        put(value / 10)
-        put(value)
-        out.append(UInt8(ascii: mark))
-      }
-      put(year / 1000)
-      put(year / 100)
-      putTwo(year % 100, then: "-")
-      putTwo(month, then: "-")
-      putTwo(day, then: "T")
-      putTwo(second / 3600, then: ":")
-      putTwo(second / 60 % 60, then: ":")
-      putTwo(second % 60, then: ".")
-      put(fraction / 100)
-      putTwo(fraction % 100, then: "Z")
+    // Safe: the span knows the buffer's size, and says how much of it was written.
+    return unsafe String(unsafeUninitializedCapacity: 24) { buffer in
+      var out = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
+      put(year / 1000, into: &out)
+      put(year / 100, into: &out)
+      putTwo(year % 100, then: "-", into: &out)
+      putTwo(month, then: "-", into: &out)
+      putTwo(day, then: "T", into: &out)
+      putTwo(second / 3600, then: ":", into: &out)
+      putTwo(second / 60 % 60, then: ":", into: &out)
+      putTwo(second % 60, then: ".", into: &out)
+      put(fraction / 100, into: &out)
+      putTwo(fraction % 100, then: "Z", into: &out)
+      return unsafe out.finalize(for: buffer)
     }
+  }
+
+  private static func put(_ value: Int64, into out: inout OutputSpan<UInt8>) {
+    out.append(0x30 + UInt8(truncatingIfNeeded: value % 10))
+  }
+
+  private static func putTwo(_ value: Int64, then mark: Unicode.Scalar, into out: inout OutputSpan<UInt8>) {
+    put(value / 10, into: &out)
+    put(value, into: &out)
+    out.append(UInt8(ascii: mark))
   }
 
   /// The date of a day in the Gregorian calendar. Years begin in March here, so that a leap day is a year's last.

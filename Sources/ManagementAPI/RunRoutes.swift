@@ -1,4 +1,5 @@
 import APIModel
+import Digests
 import GuestImages
 import HTTPServer
 import LinuxSupport
@@ -111,7 +112,8 @@ extension RunDocument {
   fileprivate init(_ vm: VM, _ stop: MachineStop, durationNS: UInt64) {
     let console = vm.machine.console
     let output = console.read(from: 0, limit: .max)
-    let text = String(validating: output.bytes, as: UTF8.self)
+    // Many readers of JSON refuse a NUL, so that the text is no more the console's than where it is not UTF-8.
+    let text = output.bytes.contains(0) ? nil : String(validating: output.bytes, as: UTF8.self)
     var exitCode: Int?
     var detail: String?
     switch stop {

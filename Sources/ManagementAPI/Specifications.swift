@@ -1,4 +1,5 @@
 import APIModel
+import Digests
 import GuestImages
 import PoolManager
 

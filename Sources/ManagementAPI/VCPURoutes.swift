@@ -59,7 +59,10 @@ enum VCPURoutes {
       throw APIProblem(.kickTimeout, "\(what) did not acknowledge the kick within \(timeoutMS) ms.")
     }
     vm.record(outcomes, of: kicks)
-    return KickText(outcomes, of: vm, vcpu: index).response
+    let mechanism = vm.machine.configuration.mechanism
+    if let index { return try .json(KickDocument(outcomes[0], vm: vm.id, vcpu: index, mechanism: mechanism)) }
+    let documents = outcomes.enumerated().map { KickDocument($1, vm: vm.id, vcpu: $0, mechanism: mechanism) }
+    return try .json(KickAllDocument(vm: vm.id, kicks: documents))
   }
 
   // MARK: Registers

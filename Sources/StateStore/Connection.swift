@@ -180,8 +180,8 @@ enum Value {
   /// Begins to read, and goes on reading: each later change then saves the four system calls that lock the log for
   /// reading and unlock it. What this connection writes meanwhile cannot be moved out of the log.
   mutating func holdSnapshot() throws(StateStoreError) {
+    // Safe: the statement is ours, and no other thread steps it; standing on a row, it keeps its transaction.
     let statement = try unsafe prepared(Self.heldSQL)
-    // Safe: the statement is ours, and nobody else steps it; standing on a row, it keeps its transaction.
     _ = unsafe sqlite3_reset(statement)
     let code = unsafe sqlite3_step(statement)
     guard code == SQLITE_ROW else { throw error(code) }
@@ -189,8 +189,8 @@ enum Value {
 
   /// Stops reading.
   mutating func releaseSnapshot() {
+    // Safe: the statement is ours, and no other thread steps it.
     guard isOpen, let statement = unsafe statements[Self.heldSQL] else { return }
-    // Safe: as above.
     _ = unsafe sqlite3_reset(statement)
   }
 
@@ -199,6 +199,7 @@ enum Value {
   mutating func execute(
     _ sql: String, _ values: [Value], _ read: (borrowing Row) throws(StateStoreError) -> Void
   ) throws(StateStoreError) {
+    // Safe: the statement is ours until it is reset, and no other thread steps it.
     let statement = try unsafe prepared(sql)
     defer {
       // Safe: the statement is ours. What reset returns was reported by step already. What is bound stays until it is
@@ -289,6 +290,7 @@ enum Value {
     unsafe sqlite3_column_type(statement, column) == SQLITE_NULL
   }
 
+  // Safe: as in init; a column that does not exist reads as 0.
   func int(_ column: Int32) -> Int { Int(unsafe sqlite3_column_int64(statement, column)) }
 
   func text(_ column: Int32) -> String { String(decoding: blob(column), as: UTF8.self) }

@@ -1,11 +1,12 @@
 import GuestImages
+import TestSupport
 import Testing
 import VCPURuntime
 
 @testable import Benchmarks
 
 /// The yardstick must be the same VM, or nothing is compared.
-@Suite(.enabled(if: hasKVM)) struct BareVMTests {
+@Suite(.enabled(if: RealKVM.isAvailable)) struct BareVMTests {
   @Test(arguments: BenchmarkGuest.allCases) func hasTheVeryMemoryOfAMachine(guest: BenchmarkGuest) throws {
     let layout = try guest.image.layout(memoryBytes: 2 << 20, vcpus: 1)
     var expected = [UInt8](repeating: 0, count: 2 << 20)

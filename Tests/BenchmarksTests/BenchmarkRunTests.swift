@@ -1,24 +1,14 @@
 import Foundation
 import JSONCodec
 import KVM
+import TestSupport
 import Testing
 import VCPURuntime
 
 @testable import Benchmarks
 
-/// Whether there is a KVM to measure; says so once if not.
-let hasKVM: Bool = {
-  do throws(KVMUnavailable) {
-    _ = try KVMSystem()
-    return true
-  } catch {
-    FileHandle.standardError.write(Data("SKIPPED: benchmarks on real VMs: \(error)\n".utf8))
-    return false
-  }
-}()
-
 /// Quick runs, for that they complete: how long anything took is nobody's concern here.
-@Suite(.serialized, .enabled(if: hasKVM)) struct BenchmarkRunTests {
+@Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct BenchmarkRunTests {
   @Test(arguments: KickMechanism.allCases) func kicksAreCompleteAndNoneIsLost(_ mechanism: KickMechanism) throws {
     let processors = ProcessorPlacement.usable
     defer { #expect(ProcessorPlacement.usable == processors) }

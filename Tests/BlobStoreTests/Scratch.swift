@@ -1,60 +1,18 @@
-import Foundation
-import Glibc
-import Synchronization
+import TestSupport
 
 @testable import BlobStore
 @testable import Digests
 
-/// A directory of a test's own, removed with it.
-final class Scratch: Sendable {
-  let path: String
+typealias Scratch = ScratchDirectory
+typealias SmallFileSystem = TestSupport.SmallFileSystem
 
-  init() throws {
-    path = NSTemporaryDirectory() + "vmpool-blobs-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-
-  var blobs: String { path + "/blobs" }
+extension ScratchDirectory {
+  var blobs: String { path(of: "blobs") }
 
   /// The names of the files below `partial`.
-  var partial: [String] { names(blobs + "/partial") }
+  var partial: [String] { names(in: "blobs/partial") }
   /// The names of the whole blobs' files.
-  var whole: [String] { names(blobs).filter { $0 != "partial" } }
-
-  private func names(_ path: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
-  }
-}
-
-/// A tmpfs of its own: can be full, which root's directories cannot.
-final class SmallFileSystem: Sendable {
-  private let scratch: Scratch
-  var path: String { scratch.path }
-
-  /// Whether this process may mount.
-  static let allowed: Bool = {
-    guard let scratch = try? Scratch(), mount(scratch.path, "size=64k") else { return false }
-    // Safe: the path lives for the call.
-    unsafe umount2(scratch.path, Int32(MNT_DETACH))
-    return true
-  }()
-
-  init(_ options: String) throws {
-    scratch = try Scratch()
-    guard Self.mount(scratch.path, options) else { throw CocoaError(.fileWriteUnknown) }
-  }
-
-  deinit {
-    // Safe: as above.
-    unsafe umount2(scratch.path, Int32(MNT_DETACH))
-  }
-
-  private static func mount(_ path: String, _ options: String) -> Bool {
-    // Safe: all strings live for the call.
-    unsafe options.withCString { unsafe Glibc.mount("tmpfs", path, "tmpfs", 0, $0) } == 0
-  }
+  var whole: [String] { names(in: "blobs").filter { $0 != "partial" } }
 }
 
 /// Bytes that differ from others' by their seed.

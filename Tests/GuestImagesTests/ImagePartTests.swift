@@ -1,16 +1,20 @@
 import Foundation
 import LinuxSupport
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import GuestImages
 
 /// A file with these bytes, removed when the value goes away.
 private final class ScratchFile {
-  let path = NSTemporaryDirectory() + UUID().uuidString
+  private let directory: ScratchDirectory
+  let path: String
 
-  init(_ bytes: [UInt8]) throws { try Data(bytes).write(to: URL(filePath: path)) }
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+  init(_ bytes: [UInt8]) throws {
+    directory = try ScratchDirectory()
+    path = try directory.write(bytes, to: "image")
+  }
 }
 
 struct ImagePartTests {

@@ -40,13 +40,23 @@ import Testing
 
   @Test func stringsAreEscaped() throws {
     #expect(
-      text(try JSON.encode(["\"\\/\u{8}\n\u{1F}\u{0}é\u{1F600}\u{2028}", ""]))
-        == "[\"\\\"\\\\/\\b\\n\\u001F\\u0000é\u{1F600}\u{2028}\",\"\"]")
-    #expect(text(try JSON.encode(["a\u{0}b": 1, "": 2, "\"": 3])) == "{\"\":2,\"\\\"\":3,\"a\\u0000b\":1}")
+      text(try JSON.encode(["\"\\/\u{8}\t\n\u{C}\r\u{1F}é\u{1F600}\u{2028}", ""]))
+        == "[\"\\\"\\\\/\\b\\t\\n\\f\\r\\u001Fé\u{1F600}\u{2028}\",\"\"]")
+    #expect(text(try JSON.encode(["b": 1, "": 2, "\"": 3])) == "{\"\":2,\"\\\"\":3,\"b\":1}")
+  }
+
+  /// jansson takes no NUL, not even an escaped one: a document with one could not be read by this very module.
+  @Test func noNULIsWritten() throws {
+    for text in ["\0", "a\0", "\0\0b", "é\0\u{1}\0"] {
+      let replaced = text.replacing("\0", with: "\u{FFFD}")
+      #expect(try JSON.decode([String].self, from: JSON.encode([text])) == [replaced])
+      #expect(try JSON.decode([String: Int].self, from: JSON.encodePretty([text: 1])) == [replaced: 1])
+      #expect(try JSON.decode(Told.self, from: JSON.encode(Told(what: text, labels: [text: text]))).what == replaced)
+    }
   }
 
   @Test func realNumbersAreShortWhereTheyCanBe() throws {
-    #expect(text(try JSON.encode([0.1, 1, -2.5, 1.05, 1e21, 123456.789])) == "[0.1,1.0,-2.5,1.05,1e21,123456.789]")
+    #expect(text(try JSON.encode([0.1, 1, -2.5, 1.05, 1e21, 123456.789])) == "[0.1,1.0,-2.5,1.05,1e+21,123456.789]")
     // 0.1 + 0.2 needs seventeen digits.
     #expect(text(try JSON.encode([0.1 + 0.2])) == "[0.30000000000000004]")
   }
@@ -88,27 +98,70 @@ import Testing
     #expect(try JSON.decode(Bool.self, from: JSON.encode(true)))
   }
 
-  @Test func containersMayBeWrittenOutOfTurn() throws {
-    struct Late: Encodable {
+  @Test func containersAreClosedByWhatFollows() throws {
+    struct Nested: Encodable {
       enum Keys: String, CodingKey { case first, second, third, fourth }
 
       func encode(to encoder: any Encoder) throws {
         var members = encoder.container(keyedBy: Keys.self)
-        let late = members.superEncoder(forKey: .first)
+        try "early".encode(to: members.superEncoder(forKey: .first))
         var list = members.nestedUnkeyedContainer(forKey: .second)
-        let lateElement = list.superEncoder()
+        try [1].encode(to: list.superEncoder())
+        _ = list.superEncoder()
         try list.encode(2)
         var inner = list.nestedContainer(keyedBy: Keys.self)
-        try members.encode("x", forKey: .third)
         try inner.encode(true, forKey: .fourth)
-        try [1].encode(to: lateElement)
-        try "late".encode(to: late)
-        try members.encode("y", forKey: .third)
+        _ = inner.nestedUnkeyedContainer(forKey: .first)
+        #expect(list.count == 4)
         try list.encodeNil()
+        // The same object again, as a superclass asks for it.
+        var again = encoder.container(keyedBy: Keys.self)
+        try again.encode("x", forKey: .third)
       }
     }
-    #expect(
-      text(try JSON.encode(Late())) == "{\"first\":\"late\",\"second\":[[1],2,{\"fourth\":true},null],\"third\":\"y\"}")
+    let expected = "{\"first\":\"early\",\"second\":[[1],{},2,{\"fourth\":true,\"first\":[]},null],\"third\":\"x\"}"
+    #expect(text(try JSON.encode(Nested())) == expected)
+    #expect(text(try JSON.encode([Nested()])) == "[\(expected)]")
+  }
+
+  @Test func writingOutOfTurnIsTheProgramsMistake() async {
+    await #expect(processExitsWith: .failure) {
+      struct Late: Encodable {
+        enum Keys: CodingKey { case first, second }
+
+        func encode(to encoder: any Encoder) throws {
+          var members = encoder.container(keyedBy: Keys.self)
+          var list = members.nestedUnkeyedContainer(forKey: .first)
+          try members.encode(1, forKey: .second)
+          try list.encode(1)
+        }
+      }
+      _ = try JSON.encode(Late())
+    }
+  }
+
+  @Test func documentCanFollowOtherText() throws {
+    #expect(text(try JSON.encode([1], after: bytes("data: ["))) == "data: [[1]")
+    #expect(text(try JSON.encode(Told(what: "", labels: [:]), after: bytes("{"))).hasPrefix("{{\"what\":\"\","))
+    #expect(throws: JSONEncodingError(.notFinite, pointer: "/a")) {
+      try JSON.encode(["a": Double.nan], after: bytes("{\"b\":["))
+    }
+  }
+
+  /// What writes itself reads the same as what is encoded.
+  @Test func whatWritesItselfIsAsEncoded() throws {
+    for told in [
+      Told(what: "", labels: [:]),
+      Told(
+        what: "é\"\u{1}", note: "n", isSo: true, number: .max, count: .min, labels: ["b": "\n", "a": "", "\"": "x"]),
+      Told(what: "x", number: UInt64(Int64.max), count: 10, labels: [:], others: [Told(what: "y", labels: [:])]),
+    ] {
+      if told.number == .max {
+        #expect(throws: JSONEncodingError(.integerOutOfRange, pointer: "/number")) { try JSON.encode(told) }
+      } else {
+        #expect(text(try JSON.encode(told)) == text(try JSON.encode(Encoded(value: told))))
+      }
+    }
   }
 
   @Test func inheritanceUsesTheSuperMember() throws {
@@ -132,4 +185,34 @@ import Testing
     #expect(text(document) == "{\"b\":2,\"super\":{\"a\":1}}")
     #expect(try JSON.decode(Derived.self, from: document).a == 1)
   }
+}
+
+/// A value that writes itself, and can be encoded.
+private struct Told: Codable, JSONWritable {
+  var what: String
+  var note: String?
+  var isSo = false
+  var number: UInt64?
+  var count = 0
+  var labels: [String: String]
+  var others: [Told] = []
+
+  func write(to json: inout JSONWriter) throws(JSONEncodingError) {
+    try json.object { json throws(JSONEncodingError) in
+      json.member("what", what)
+      json.member("note", note)
+      json.member("isSo", isSo)
+      try json.member("number", number)
+      json.member("count", count)
+      json.member("labels", labels)
+      try json.member("others", others)
+    }
+  }
+}
+
+/// A value without its own way of writing itself.
+private struct Encoded<Value: Encodable>: Encodable {
+  let value: Value
+
+  func encode(to encoder: any Encoder) throws { try value.encode(to: encoder) }
 }

@@ -97,6 +97,13 @@ struct OpenAPIDocument: @unchecked Sendable {
     #expect(Set(described.compactMap { $0["name"] as? String }) == Set(route.query), "\(route.operationID)")
   }
 
+  @Test(arguments: Route.all.indices) func idempotencyKeysAgree(index: Int) {
+    let route = Route.all[index]
+    let operation = document.operations["\(route.method.rawValue) \(route.template)"] ?? [:]
+    let names = (operation["parameters"] as? [Any] ?? []).map { document.resolved($0)["name"] as? String }
+    #expect(names.contains("Idempotency-Key") == route.isIdempotent, "\(route.operationID)")
+  }
+
   @Test(arguments: Route.all.indices) func bodiesAgree(index: Int) {
     let route = Route.all[index]
     let operation = document.operations["\(route.method.rawValue) \(route.template)"] ?? [:]

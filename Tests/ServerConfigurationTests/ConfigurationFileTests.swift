@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ServerConfiguration
@@ -83,9 +84,8 @@ struct ConfigurationFileTests {
   }
 
   @Test func aFileIsRead() throws {
-    let path = NSTemporaryDirectory() + "vmpool-configuration-" + UUID().uuidString
-    try Data("pools: {a: {image: hello}}".utf8).write(to: URL(filePath: path))
-    defer { try? FileManager.default.removeItem(atPath: path) }
+    let scratch = try ScratchDirectory()
+    let path = try scratch.write(Data("pools: {a: {image: hello}}".utf8), to: "vmpool.yaml")
     #expect(try ConfigurationFile(path: path).pools.count == 1)
     let error = #expect(throws: ConfigurationError.self) { try ConfigurationFile(path: path + "-none") }
     #expect(error!.lines == ["\(path)-none: it cannot be read: No such file or directory"])

@@ -1,61 +1,17 @@
 import Foundation
-import Glibc
+import TestSupport
 
 @testable import StateStore
 
-/// A directory of a test's own, removed with it.
-final class Scratch: Sendable {
-  let path: String
+typealias Scratch = ScratchDirectory
+typealias SmallFileSystem = TestSupport.SmallFileSystem
 
-  init() throws {
-    path = NSTemporaryDirectory() + "vmpool-state-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-  }
+extension ScratchDirectory {
+  var database: String { path(of: "vmpool.db") }
 
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+  func bytes(_ name: String = "vmpool.db") throws -> Data { try bytes(of: name) }
 
-  var database: String { path + "/vmpool.db" }
-
-  func bytes(_ name: String = "vmpool.db") throws -> Data {
-    try Data(contentsOf: URL(filePath: path).appending(path: name))
-  }
-
-  func replace(_ name: String = "vmpool.db", with bytes: Data) throws {
-    try bytes.write(to: URL(filePath: path).appending(path: name))
-  }
-}
-
-/// A tmpfs of its own, in a directory of its own: can be full and read-only, which root's directories cannot.
-final class SmallFileSystem: Sendable {
-  private let scratch: Scratch
-  var path: String { scratch.path }
-
-  /// Whether this process may mount.
-  static let allowed: Bool = {
-    guard let scratch = try? Scratch(), mount(scratch.path, "size=64k") else { return false }
-    // Safe: the path lives for the call.
-    unsafe umount2(scratch.path, Int32(MNT_DETACH))
-    return true
-  }()
-
-  init(_ options: String) throws {
-    scratch = try Scratch()
-    guard Self.mount(scratch.path, options) else { throw CocoaError(.fileWriteUnknown) }
-  }
-
-  deinit {
-    // Safe: as above.
-    unsafe umount2(scratch.path, Int32(MNT_DETACH))
-  }
-
-  func remount(_ options: String, readOnly: Bool = false) -> Bool {
-    Self.mount(path, options, UInt(MS_REMOUNT) | (readOnly ? UInt(MS_RDONLY) : 0))
-  }
-
-  private static func mount(_ path: String, _ options: String, _ flags: UInt = 0) -> Bool {
-    // Safe: all strings live for the call.
-    unsafe options.withCString { unsafe Glibc.mount("tmpfs", path, "tmpfs", flags, $0) } == 0
-  }
+  func replace(_ name: String = "vmpool.db", with bytes: Data) throws { try write(bytes, to: name) }
 }
 
 /// Entries and leases that differ where it matters.

@@ -10,14 +10,6 @@ struct FileTests {
     }
   }
 
-  /// An `unsafe` without a reason nearby is an assertion that nobody can check.
-  @Test func filesWithUnsafeCodeSayWhyItIsSafe() throws {
-    for (path, text) in try Repository.files(in: "Sources", endings: ["swift"]) where text.contains(" unsafe ") {
-      let says = text.contains("Safe: ") || text.contains("safe: ") || text.contains("Safe,")
-      #expect(says, "\(path) uses `unsafe` and never says why it is safe")
-    }
-  }
-
   @Test func noForceTryAndNoFatalErrorInTheServer() throws {
     for (path, text) in try Repository.files(in: "Sources", endings: ["swift"]) {
       #expect(!text.contains("try!"), "\(path) uses try!")

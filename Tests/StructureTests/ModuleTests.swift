@@ -6,8 +6,8 @@ struct ModuleTests {
   /// Modules by level, the lowest first: a module imports what stands below it, never beside or above.
   static let levels: [[String]] = [
     ["CLinux", "CKVM", "CGuests", "CBareKVM", "CMicroHTTP", "CJansson", "CCurl", "CNettle", "CSQLite", "CYAML"],
-    ["LinuxSupport", "Digests", "JSONCodec", "Metrics", "APIModel", "ServerConfiguration"],
-    ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore"],
+    ["LinuxSupport", "Digests", "JSONCodec", "Metrics", "ServerConfiguration"],
+    ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel"],
     ["Devices", "GuestImages", "VCPURuntime"],
     ["MachineRuntime"],
     ["PoolManager"],

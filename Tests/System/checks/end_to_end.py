@@ -1,7 +1,12 @@
 """Create, kick, look at the metrics, delete: what the server is for."""
+import base64
+import json
+
+from testbed import processes
 from testbed.checks import check, equal, eventually, expect
 from testbed.daemon import Daemon
 from testbed.exposition import Exposition
+from testbed.pools import declare
 
 COUNTERS = ("vmpool_kicks_total", "vmpool_vcpu_exits_total", "vmpool_kick_latency_seconds_count",
             "vmpool_kvm_signal_exits_total")
@@ -73,3 +78,28 @@ def expect_not_backwards(before, after):
     for series, value in before.counters():
         expect(after.samples.get(series, -1) >= value, lambda: f"{series}: {value} became {after.samples.get(series)}")
     return after
+
+
+# mov $0x3f8,%dx; mov $'a',%al; out %al,(%dx); mov $0,%al; out %al,(%dx); mov $'b',%al; out %al,(%dx);
+# mov $0,%al; out %al,$0xf4; hlt
+WRITES_A_NUL = bytes.fromhex("baf803b061eeb000eeb062eeb000e6f4f4")
+
+
+@check("a guest that writes a NUL: no JSON holds one, and the bytes are there")
+def nul():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        answer = client("PUT", "/v1/images/nul?kind=flat&mode=real16&load_address=0x10000", WRITES_A_NUL,
+                        {"Content-Type": "application/octet-stream"})
+        equal(answer.status, 201, f"storing the image: {answer}")
+        declare(client, "nul", image="nul", memory_mib=1, ready=1)
+        answer = client.post("/v1/pools/nul/run", {"wait_ms": 20000})
+        expect(b"\\u0000" not in answer.body and b"\0" not in answer.body, lambda: f"a NUL: {answer}")
+        found = answer.json
+        equal((found["outcome"], found["exit_code"], found["console"]), ("exited", 0, "a\ufffdb"), "the run")
+        equal(base64.b64decode(found["console_base64"]), b"a\0b", "the console's bytes")
+        # jansson reads the answer, too.
+        command = [processes.BINARIES / "vmpool", "run", "nul", "--json", "--wait", "20s", "--server", daemon.url]
+        ran = processes.run(command)
+        equal(ran.returncode, 0, f"vmpool run --json: {ran.stdout + ran.stderr}; its status")
+        equal(base64.b64decode(json.loads(ran.stdout)["console_base64"]), b"a\0b", "what it printed")

@@ -29,6 +29,8 @@ GROUPS = [
     "starvation",
     "quarantine",
     "schema",
+    "document",
+    "generated_client",
     "metrics",
     "prometheus",
     "stopping",
