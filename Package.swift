@@ -80,7 +80,7 @@ let package = Package(
     module(
       "PoolManager",
       [
-        "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "Metrics", "LinuxSupport", deques, heaps,
+        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "LinuxSupport", deques, heaps,
       ]),
     .target(
       name: "ManagementAPI",
@@ -118,6 +118,7 @@ let package = Package(
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
+    tests("APIModelTests", ["APIModel"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests("CommandLineTests", ["vmpool", "APIClient", "APIModel", "ServerConfiguration", argumentParser]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
@@ -142,7 +143,11 @@ let package = Package(
         "ThreadSanitizerSupport",
       ]),
     tests(
-      "PoolManagerTests", ["TestRandomness", "PoolManager", "MachineRuntime", "GuestImages", "ThreadSanitizerSupport"]),
+      "PoolManagerTests",
+      [
+        "TestRandomness", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
+        "LinuxSupport", "ThreadSanitizerSupport",
+      ]),
     tests(
       "ManagementAPITests",
       [

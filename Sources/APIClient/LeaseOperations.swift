@@ -21,8 +21,8 @@ extension VMPoolClient {
 
   /// `PATCH /v1/leases/{lease}`: lets it last for `ttlMS` from now, or as long as it may; the server's own default when
   /// nil.
-  public func extendLease(_ id: String, ttlMS: Int? = nil) throws(APIError) -> LeaseDocument {
-    try document("PATCH", leasePath(id), body: try encoded(ExtendLeaseDocument(ttlMS: ttlMS)))
+  public func extendLease(_ id: String, ttlMS: Int? = nil, shorten: Bool? = nil) throws(APIError) -> LeaseDocument {
+    try document("PATCH", leasePath(id), body: try encoded(ExtendLeaseDocument(ttlMS: ttlMS, shorten: shorten)))
   }
 
   /// `DELETE /v1/leases/{lease}`; one that was released before is no problem.

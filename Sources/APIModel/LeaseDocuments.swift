@@ -81,12 +81,18 @@ public struct LeaseRequestDocument: Codable, Sendable, Equatable {
 public struct ExtendLeaseDocument: Codable, Sendable, Equatable {
   /// How long it is to last from now, 1 to 86 400 000; 60 000 when absent.
   public var ttlMS: Int?
+  /// Whether it may end earlier than it would have; no when absent.
+  public var shorten: Bool?
 
   /// A heartbeat; nil stands for the default.
-  public init(ttlMS: Int? = nil) { self.ttlMS = ttlMS }
+  public init(ttlMS: Int? = nil, shorten: Bool? = nil) {
+    self.ttlMS = ttlMS
+    self.shorten = shorten
+  }
 
   enum CodingKeys: String, CodingKey {
     case ttlMS = "ttl_ms"
+    case shorten
   }
 }
 

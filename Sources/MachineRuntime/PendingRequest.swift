@@ -19,6 +19,9 @@ public struct PendingRequests: Sendable {
   /// CLOCK_MONOTONIC when the first was published.
   public let requestedAtNS: UInt64
 
+  /// No request: there is nothing to wait for.
+  public static let none = PendingRequests(requests: [], requestedAtNS: 0)
+
   init(requests: [PendingRequest], requestedAtNS: UInt64) {
     self.requests = requests
     self.requestedAtNS = requestedAtNS

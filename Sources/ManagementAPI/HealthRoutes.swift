@@ -11,6 +11,10 @@ enum HealthRoutes {
 
   private static func ready(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     if api.fleet.isDraining { throw .draining }
+    if api.fleet.isRecordingFailing {
+      throw APIProblem(
+        .storageFailed, "The state cannot be written, so no VM can be leased; the server's log says why.")
+    }
     return ok
   }
 

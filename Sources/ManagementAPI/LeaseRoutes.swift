@@ -56,10 +56,8 @@ enum LeaseRoutes {
   private static func page(_ api: APIHandler, _ context: Context, of pool: String?) throws(APIProblem) -> HTTPResponse {
     let limit = try context.query.pageLimit()
     let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999).map(UInt64.init) ?? 0
-    let matching = api.fleet.leases(of: pool).filter { $0.fence > token }
-    let page = matching.prefix(limit)
-    let next = matching.count > limit ? page.last.map { String($0.fence) } : nil
-    return try .json(Page(items: page.map(LeaseDocument.init), nextPageToken: next))
+    let (leases, next) = api.fleet.leases(of: pool, after: token, limit: limit)
+    return try .json(Page(items: leases.map(LeaseDocument.init), nextPageToken: next.map { String($0) }))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -74,7 +72,7 @@ enum LeaseRoutes {
     let ttlNS = try LeaseRequest.ttlNS(document?.ttlMS)
     let extended: Lease?
     do throws(JournalFailure) {
-      extended = try api.fleet.extend(id, ttlNS: ttlNS, by: context.origin)
+      extended = try api.fleet.extend(id, ttlNS: ttlNS, shortens: document?.shorten ?? false, by: context.origin)
     } catch {
       throw APIProblem(error)
     }
@@ -99,23 +97,24 @@ extension APIHandler {
   /// the client has left is ended.
   func lease(from pool: String, _ request: LeaseRequest) async throws(APIProblem) -> Lease {
     let turn = Waiting<Result<Lease, LeaseRefusal>>()
+    let answer: LeaseAnswer
     do throws(LeaseRefusal) {
-      let answer = try fleet.lease(from: pool, request) { [fleet] result in
+      answer = try fleet.lease(from: pool, request) { [fleet] result in
         guard !turn.happened(result), case .success(let lease) = result else { return }
         _ = fleet.end(lease.id, .abandoned, by: .server)
       }
-      switch answer {
-      case .granted(let lease): return lease
-      case .waiting(let place):
-        // The pool's queue keeps the deadline.
-        guard case .happened(let result) = await turn.outcome() else {
-          _ = fleet.leave(place)
-          throw LeaseRefusal.exhausted(waiting: 0)
-        }
-        return try result.get()
-      }
     } catch {
       throw APIProblem(error, pool: pool)
+    }
+    switch answer {
+    case .granted(let lease): return lease
+    case .waiting(let place):
+      // The pool's queue keeps the deadline.
+      guard case .happened(let result) = await turn.outcome() else {
+        _ = fleet.leave(place)
+        throw .clientLeft
+      }
+      do throws(LeaseRefusal) { return try result.get() } catch { throw APIProblem(error, pool: pool) }
     }
   }
 
@@ -164,12 +163,14 @@ extension APIProblem {
     case .draining: self = .draining
     case .notRecorded(let failure): self.init(failure)
     case .untold(let vm, let error): self.init(error, vm: vm)
-    case .exhausted(let waiting):
+    case .exhausted(let waiting, let reason):
       let others = waiting == 1 ? "1 other waits" : "\(waiting) others wait"
+      let advice =
+        reason.map { "\($0)".asSentence }
+        ?? "Try again, wait longer (wait_ms), or let the pool keep more ready."
       self.init(
-        .poolExhausted,
-        "No VM of the pool \(pool) was ready in time, and \(others) for one; try again, wait longer (wait_ms), or let "
-          + "the pool keep more ready.", waiting: waiting)
+        .poolExhausted, "No VM of the pool \(pool) was ready in time, and \(others) for one. \(advice)",
+        waiting: waiting)
     }
   }
 }

@@ -62,17 +62,31 @@ public final class PoolDeclarations: Sendable {
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try condition.check(old?.tag, "The pool \(name)")
       let entry = Entry(document: document, source: .api, revision: state.nextRevision)
-      // First what the fleet may refuse, then what lasts: a declaration that was refused must not come back.
-      let (pool, isNew) = try translating { () throws(FleetError) in try fleet.declare(name, specification) }
+      // What the fleet refuses must not be on record, and what cannot be recorded must not be in force.
+      try translating { () throws(FleetError) in try fleet.checkDeclaration(name) }
+      try record(name, entry, origin)
       state.nextRevision += 1
-      do throws(APIProblem) {
-        try record(name, entry, origin)
-      } catch {
-        restore(name, old)
-        throw error
-      }
+      let (pool, isNew) = try declare(name, specification, insteadOf: old, origin)
       state.entries[name] = entry
       return (pool, entry, isNew)
+    }
+  }
+
+  /// Declares a pool whose declaration is on record. The fleet refuses it only if it has begun to drain since it was
+  /// asked: the record is then what it was before.
+  private func declare(
+    _ name: String, _ specification: PoolSpecification, insteadOf old: Entry?, _ origin: Origin
+  ) throws(APIProblem) -> (pool: PoolStatus, isNew: Bool) {
+    do throws(FleetError) {
+      return try fleet.declare(name, specification)
+    } catch {
+      if var old {
+        old.revision += 1
+        try record(name, old, origin)
+      } else {
+        do throws(JournalFailure) { try journal?.deleted(name, by: origin) } catch { throw APIProblem(error) }
+      }
+      throw APIProblem(error)
     }
   }
 
@@ -90,20 +104,12 @@ public final class PoolDeclarations: Sendable {
     }
   }
 
-  /// Takes back a declaration that could not be recorded.
-  private func restore(_ name: String, _ old: Entry?) {
-    if let old, let specification = try? PoolSpecification(old.document, images.image(old.document.image)) {
-      // It was good enough before; a fleet that drains meanwhile has no use for it.
-      _ = try? fleet.declare(name, specification)
-    } else {
-      _ = try? fleet.deletePool(name, force: true)
-    }
-  }
-
-  /// Deletes a pool that was declared over the API, or by the server itself. Returns whether leases are waited for;
-  /// `whenGone` is called when nothing is left of it.
+  /// Deletes a pool that was declared over the API, or by the server itself. Returns whether leases are waited for.
+  /// `whenOver` is called once: when nothing is left of the pool, when only quarantined VMs are, or at `deadlineNS`
+  /// (CLOCK_MONOTONIC). The deletion goes on in any case.
   func delete(
-    _ name: String, _ condition: Condition, force: Bool, by origin: Origin, whenGone: @escaping @Sendable () -> Void
+    _ name: String, _ condition: Condition, force: Bool, by origin: Origin, untilNS deadlineNS: UInt64,
+    whenOver: @escaping @Sendable (PoolDeletion) -> Void
   ) throws(APIProblem) -> Bool {
     try guarded.withLock { state throws(APIProblem) in
       let old = state.entries[name]
@@ -119,7 +125,7 @@ public final class PoolDeclarations: Sendable {
         }
       }
       let waits = try translating { () throws(FleetError) in
-        try fleet.deletePool(name, force: force, whenGone: whenGone)
+        try fleet.deletePool(name, force: force, untilNS: deadlineNS, whenOver: whenOver)
       }
       state.entries[name] = nil
       return waits

@@ -1,5 +1,6 @@
 import APIModel
 import HTTPServer
+import LinuxSupport
 import PoolManager
 
 /// `/v1/pools` and `/v1/pools/{pool}`.
@@ -60,21 +61,24 @@ enum PoolRoutes {
     let name = context.parameters.name
     let force = try context.query.word("force", of: ["true", "false"]) == "true"
     let condition = try context.condition()
-    let gone = Waiting<Void>()
-    let waits = try api.pools.delete(name, condition, force: force, by: context.origin) { gone.happened(()) }
+    let end = Waiting<PoolDeletion>()
+    let waits = try api.pools.delete(
+      name, condition, force: force, by: context.origin, untilNS: context.receivedNS + patienceNS
+    ) { end.happened($0) }
     // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
-    if !waits, case .happened = await gone.outcome(untilNS: context.receivedNS + deletionPatienceNS) {
-      return .noContent
-    }
-    // It may have gone a moment ago.
-    guard let pool = try? api.fleet.pool(name) else { return .noContent }
+    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }) }
+    guard case .happened(.goesOn(let pool)) = await end.outcome() else { return .noContent }
+    return try accepted(pool)
+  }
+
+  /// How long DELETE waits for VMs that are being taken apart.
+  private static let patienceNS: UInt64 = 10_000_000_000
+
+  private static func accepted(_ pool: PoolStatus) throws(APIProblem) -> HTTPResponse {
     var response = try response(pool, nil)
     response.status = 202
     return response
   }
-
-  /// How long a client waits for a pool to be gone.
-  private static let deletionPatienceNS: UInt64 = 10_000_000_000
 
   private static func response(
     _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?

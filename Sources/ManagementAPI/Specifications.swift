@@ -32,18 +32,17 @@ extension VMSpecification {
 }
 
 extension PoolSpecification {
-  /// The most VMs a pool can be asked to keep ready.
-  static let readyLimit = 1000
-  /// The most VMs that a pool can be allowed.
-  static let vmLimit = 100_000
-
   /// What a pool's declaration asks for, which names `image`.
   init(_ document: DeclarePoolDocument, _ image: GuestImage) throws(APIProblem) {
+    do throws(PoolMistake) {
+      try document.check()
+    } catch {
+      throw .invalid(error.pointer, error.description)
+    }
     let vm = try VMSpecification(
-      image, vcpus: document.vcpus, memoryMiB: document.memoryMiB,
-      deadlineMS: document.deadlineMS)
-    // The VMs are made later, when nobody listens any more: what cannot ever fit is told now. An unusable image may
-    // become usable.
+      image, vcpus: document.vcpus, memoryMiB: document.memoryMiB, deadlineMS: document.deadlineMS)
+    // The VMs are made later, when no client waits for an answer, so a guest that can never fit is refused now. An
+    // unusable image may become usable.
     do throws(GuestLayoutError) {
       if image.reasonUnusable == nil {
         _ = try image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus)
@@ -51,27 +50,10 @@ extension PoolSpecification {
     } catch {
       throw APIProblem(error)
     }
-    let (min, max) = (document.ready.min, document.ready.max)
-    // One number is both.
-    let low = try checked(min, default: 0, in: 0...Self.readyLimit, at: min == max ? "/ready" : "/ready/min")
-    let high = try checked(max, default: 0, in: 0...Self.readyLimit, at: "/ready/max")
-    guard low <= high else { throw .invalid("/ready", "ready.min is \(low), above ready.max, which is \(high).") }
-    var maxVMs: Int?
-    if let most = document.maxVMs {
-      maxVMs = try checked(most, default: most, in: 1...Self.vmLimit, at: "/max_vms")
-      guard most >= high else {
-        throw .invalid("/max_vms", "max_vms is \(most), below ready.max, which is \(high).")
-      }
-    }
-    let concurrency = try document.refill?.concurrency.map { count throws(APIProblem) in
-      try checked(count, default: count, in: 1...64, at: "/refill/concurrency")
-    }
-    let probeIntervalMS = try document.probeIntervalMS.map { interval throws(APIProblem) in
-      try checked(interval, default: interval, in: 10...3_600_000, at: "/probe_interval_ms")
-    }
     self.init(
-      vm: vm, ready: low...high, maxVMs: maxVMs, refillConcurrency: concurrency, isPaused: document.paused ?? false,
-      probeIntervalNS: probeIntervalMS.map { UInt64($0) * 1_000_000 })
+      vm: vm, ready: document.ready.min...document.ready.max, maxVMs: document.maxVMs,
+      refillConcurrency: document.refill?.concurrency, isPaused: document.paused ?? false,
+      probeIntervalNS: document.probeIntervalMS.map { UInt64($0) * 1_000_000 })
   }
 }
 

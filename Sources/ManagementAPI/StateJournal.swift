@@ -4,7 +4,7 @@ import JSONCodec
 import PoolManager
 import StateStore
 
-/// Records what the fleet and the declarations of its pools want recorded, in the server's state.
+/// Records leases, pools and images in the server's state.
 public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   private let state: StateDatabase
 
@@ -12,6 +12,9 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   public init(_ state: StateDatabase) { self.state = state }
 
   // MARK: Leases
+
+  /// Whether the latest attempt to record something failed.
+  public var isFailing: Bool { state.isFailing }
 
   /// A lease is about to be handed out.
   public func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure) {
@@ -24,7 +27,7 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
     }
   }
 
-  /// A lease lasts until `expiresAt`.
+  /// An open lease will last until `expiresAt`.
   public func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure) {
     // Not in the audit log, which heartbeats would drown.
     try writing { () throws(StateStoreError) in

@@ -28,8 +28,8 @@ enum VMRoutes {
     let pool = try context.query.resourceName("pool")
     let state = try context.query.word("state", of: states)
     let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999)
-    let page = api.fleet.vms(after: token.map(UInt64.init), limit: limit) { vm in
-      (pool == nil || vm.pool == pool) && (state == nil || vm.machine.state.name == state)
+    let page = api.fleet.vms(of: pool, after: token.map(UInt64.init), limit: limit) { vm in
+      state == nil || vm.machine.state.name == state
     }
     return try .json(Page(items: page.vms.map(VMDocument.init), nextPageToken: page.next.map { String($0) }))
   }

@@ -1,31 +1,26 @@
-import Dispatch
+import LinuxSupport
 import Synchronization
 
-/// Calls a function at the time it was set to last. May be set from any thread.
+/// Calls a function at the time it was set to last, on the thread that runs the process's deadlines: the function must be
+/// short. May be set from any thread. Letting go of it cancels it.
 final class Alarm: Sendable {
-  private let queue = DispatchQueue(label: "vmpool.clock")
-  /// Guards the timer; a leaf lock.
-  private let timer: Mutex<any DispatchSourceTimer>
+  /// A leaf lock.
+  private let timer = Mutex<DeadlineTimer?>(nil)
 
-  init() {
-    timer = Mutex(DispatchSource.makeTimerSource(queue: queue))
-  }
-
-  /// What it calls, on a queue of its own. Once, before it is set.
-  func arm(_ ring: @escaping @Sendable () -> Void) {
-    timer.withLock { timer in
-      timer.setEventHandler(handler: ring)
-      timer.activate()
+  /// Sets time (CLOCK_MONOTONIC) and function in the place of those before.
+  func set(atNS time: UInt64, _ ring: @escaping @Sendable () -> Void) {
+    let new = DeadlineTimer()
+    let old = timer.withLock { timer in
+      defer { timer = new }
+      return timer
     }
+    old?.cancel()
+    new.arm(atNS: time, ring)
   }
 
-  /// Sets it; what it was set to before is forgotten.
-  func set(afterNS delay: UInt64) {
-    // To the millisecond: dispatch would otherwise allow itself a tenth of the time.
-    timer.withLock {
-      $0.schedule(deadline: .now() + .nanoseconds(Int(clamping: delay)), leeway: .milliseconds(1))
-    }
+  /// As it was before it was set.
+  func cancel() {
+    let old = timer.withLock { $0.take() }
+    old?.cancel()
   }
-
-  deinit { timer.withLock { $0.cancel() } }
 }

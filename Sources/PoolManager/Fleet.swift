@@ -1,6 +1,4 @@
 import DequeModule
-import Dispatch
-import Foundation
 import LinuxSupport
 import MachineRuntime
 import Synchronization
@@ -8,7 +6,7 @@ import VCPURuntime
 
 /// All VMs of the server, the pools that keep some of them ready, and the leases under which those are handed out.
 ///
-/// `Ledger` decides, this does. Methods may be called from any thread; those that make, delete or stop VMs take
+/// `Ledger` decides, `Fleet` acts. Methods may be called from any thread; those that make, delete or stop VMs take
 /// milliseconds.
 public final class Fleet: Sendable {
   /// What it will not exceed.
@@ -18,40 +16,62 @@ public final class Fleet: Sendable {
   let factory: any MachineFactory
   let journal: (any LeaseJournal)?
   private let observer: (@Sendable (FleetEvent) -> Void)?
-  let byHand = PoolMeasurements()
-  // At most `limits.creations` jobs at a time, so that pools being filled leave processor time to everybody else.
-  private let refill = DispatchQueue(label: "vmpool.refill", attributes: .concurrent)
-  // One at a time: a thousand may come at once, and others want the processors, too.
-  private let retirement = DispatchQueue(label: "vmpool.retirement")
-  /// Hands VMs to those who have waited, and tells those who watch one that it is gone.
-  private let messages = DispatchQueue(label: "vmpool.messages", attributes: .concurrent)
-  private let alarm = Alarm()
-  /// Guards the tables below. Nothing is waited for under it, and no VM is made, controlled or deleted under it; the
-  /// locks of a machine and of a VM's lease are taken under it for a look, and the observer is called under it. vCPU
-  /// threads take it when their VM stops.
+  /// What is measured of VMs outside of pools.
+  let standalone = PoolMeasurements()
+  // Each has threads of its own, so that no work waits for another kind's. Their queues are bounded by what is in the
+  // tables: VMs, leases and waiting clients.
+  private let refill: WorkerPool
+  private let retirement = WorkerPool(name: "retirement", threads: 1, queueLimit: .max)
+  /// Hands VMs to clients that have waited, records ends of leases, and calls what watches VMs and pools.
+  private let messages = WorkerPool(name: "messages", threads: 2, queueLimit: .max)
+  /// Kicks probed VMs, and waits for their answers.
+  let probing = WorkerPool(name: "probes", threads: 1, queueLimit: 128)
+  private let clock = Alarm()
+  /// Guards the tables below. Nothing is waited for under it, and no VM is made, controlled or deleted under it. The locks
+  /// of a machine and of a VM's lease are taken under it for a look, and the observer is called under it. vCPU threads
+  /// take it when their VM changes state.
   private let guarded: Mutex<Tables>
 
   struct Tables {
     var ledger: Ledger
     /// VMs that can be found.
-    var vms: [String: VM] = [:]
-    /// VMs being taken apart, whose counts are not folded into their pool yet.
-    var leaving: [String: VM] = [:]
+    var vms = Inventory<VM>()
+    /// VMs being taken apart, whose counts are not added to their pool's yet.
+    var leaving = Inventory<VM>()
     var measurements: [Ledger.PoolKey: PoolMeasurements] = [:]
     var probes: [Ledger.PoolKey: KickProbe] = [:]
-    var leases: [String: Lease] = [:]
+    /// Leases that are on record, and have not ended.
+    var leases = Inventory<Lease>()
+    /// Grants that are not on record yet, and of which no client knows.
+    var pending: [String: PendingGrant] = [:]
     /// Leases that have ended, until that is recorded.
     var ending: [String: Ending] = [:]
     var waiting: [UInt64: Waiting] = [:]
     var watches: [String: [UInt64: @Sendable (MachineState?) -> Bool]] = [:]
-    var gone: [Ledger.PoolKey: [@Sendable () -> Void]] = [:]
-    /// VMs that were leased and are no more, the oldest first: what a late holder asks for.
-    var pastHoldings: Deque<String> = []
-    var nextSequence: UInt64 = 1
-    var nextToken: UInt64 = 1
+    /// What waits for VMs to be taken apart. Called with whether that was done in time.
+    var ends: [String: [@Sendable (Bool) -> Void]] = [:]
+    /// Messages to be delivered after this change of the tables.
+    var outbox: [@Sendable () -> Void] = []
+    var deletions: [Ledger.PoolKey: [UInt64: Deletion]] = [:]
+    var past = PastVMs()
+    var nextVMNumber: UInt64 = 1
     var lastLeaseID: UInt64 = 0
+    var nextToken: UInt64 = 1
     /// When the clock rings; nil when it is not set.
-    var alarmNS: UInt64?
+    var clockNS: UInt64?
+
+    mutating func token() -> UInt64 {
+      defer { nextToken += 1 }
+      return nextToken
+    }
+  }
+
+  struct PendingGrant {
+    let lease: Lease
+    let pool: Ledger.PoolKey
+    let waitNS: UInt64
+    /// What ended it before it was on record.
+    var ended: (end: LeaseEnd, origin: Origin)?
   }
 
   struct Ending {
@@ -64,14 +84,33 @@ public final class Fleet: Sendable {
     let request: LeaseRequest
     let sinceNS: UInt64
     let measurements: PoolMeasurements
-    let tell: @Sendable (Result<Lease, LeaseRefusal>) -> Void
+    let notify: @Sendable (Result<Lease, LeaseRefusal>) -> Void
   }
 
-  static let pastHoldingLimit = 4096
+  /// A client that waits for the end of a pool.
+  struct Deletion {
+    let timer: DeadlineTimer?
+    let notify: @Sendable (PoolDeletion) -> Void
+  }
+
+  /// VMs that were leased and are no more: what a holder that comes late asks for. The latest are kept.
+  struct PastVMs {
+    private static let limit = 4096
+    private var order: Deque<String> = []
+    private var ids: Set<String> = []
+
+    func contains(_ id: String) -> Bool { ids.contains(id) }
+
+    mutating func insert(_ id: String) {
+      guard ids.insert(id).inserted else { return }
+      order.append(id)
+      if order.count > Self.limit, let oldest = order.popFirst() { ids.remove(oldest) }
+    }
+  }
 
   /// An empty fleet whose VMs `factory` makes. Leases are recorded in `journal`, if there is one, and fences begin at
-  /// `firstFence`. `observer` is told what happens, in order and under the fleet's lock: it must not wait, and not call
-  /// back.
+  /// `firstFence`. `observer` is called with what happens, in order and under the fleet's lock: it must not wait, and not
+  /// call back.
   public init(
     factory: any MachineFactory, mechanism: KickMechanism, limits: FleetLimits = FleetLimits(),
     journal: (any LeaseJournal)? = nil, firstFence: UInt64 = 1, observer: (@Sendable (FleetEvent) -> Void)? = nil
@@ -81,177 +120,212 @@ public final class Fleet: Sendable {
     self.limits = limits
     self.journal = journal
     self.observer = observer
+    refill = WorkerPool(name: "refill", threads: max(limits.creations, 1), queueLimit: .max)
     guarded = Mutex(Tables(ledger: Ledger(limits: limits, firstFence: firstFence)))
-    alarm.arm { [weak self] in self?.ring() }
+    // Starts the thread for deadlines while there is room for one: a process that cannot have it ends.
+    clock.set(atNS: .max) {}
   }
 
-  // MARK: Steps
+  // MARK: The tables
 
-  /// Looks at the tables.
-  func look<Value>(_ body: (borrowing Tables) -> Value) -> Value {
+  /// Reads the tables.
+  func read<Value>(_ body: (borrowing Tables) -> Value) -> Value {
     let value = guarded.withLock { UncheckedBox(value: body($0)) }
     return value.value
   }
 
-  /// One change of the tables, and all that follows from it.
-  func step<Value>(_ body: (inout Tables, _ now: UInt64) -> Value) -> Value {
-    let (value, work) = change(body)
+  /// Makes one change of the tables, and begins all that follows from it.
+  func update<Value>(_ body: (inout Tables, _ now: UInt64) -> Value) -> Value {
+    let (value, work) = updateDeferring(body)
     for job in work { job() }
     return value
   }
 
-  /// One change of the tables; what follows from it is for the caller to do, soon.
-  func change<Value>(
+  /// Makes one change of the tables. The caller has to do `work`, which begins what follows from it, soon.
+  func updateDeferring<Value>(
     _ body: (inout Tables, _ now: UInt64) -> Value
   ) -> (value: Value, work: [@Sendable () -> Void]) {
     let changed = guarded.withLock { tables in
       let now = MonotonicClock.now()
       let value = body(&tables, now)
-      return UncheckedBox(value: (value, settle(&tables, now)))
+      return UncheckedBox(value: (value, followUp(&tables, now)))
     }
     return changed.value
   }
 
-  /// Sets about what the ledger wants done. Under the lock, so that it and the queues agree; nothing is done here.
-  private func settle(_ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
+  /// Collects what the ledger wants done. Under the lock, so that it and the tables agree; nothing is done here.
+  private func followUp(_ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
     var work: [@Sendable () -> Void] = []
-    takeOver(&tables, now, &work)
+    performActions(&tables, now, &work)
     while let creation = tables.ledger.nextCreation(now: now) {
-      let measurements = tables.measurements[creation.pool] ?? byHand
-      work.append { self.refill.async { [weak self] in self?.make(creation, measurements) } }
+      let measurements = tables.measurements[creation.pool] ?? standalone
+      work.append { self.submit(to: self.refill) { [weak self] in self?.make(creation, measurements) } }
     }
     // Asking for creations may have had its own consequences.
-    takeOver(&tables, now, &work)
-    setAlarm(&tables, now)
+    performActions(&tables, now, &work)
+    setClock(&tables, now)
+    work += tables.outbox.map { message in { [self] in deliver(message) } }
+    tables.outbox = []
     return work
   }
 
-  private func takeOver(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {
+  private func performActions(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {
     var ended: [String] = []
     for action in tables.ledger.takeActions() {
-      if case .ended(let holding, _) = action { ended.append(holding.id) }
+      if case .ended(let grant, _) = action { ended.append(grant.id) }
       work += perform(action, &tables, now)
     }
     // All at once: a thousand leases may end at the same time.
-    if !ended.isEmpty { work.append { [self, ended] in messages.async { self.recordEnds(of: ended) } } }
+    if !ended.isEmpty { work.append { [self, ended] in deliver { self.recordEnds(of: ended) } } }
   }
 
   private func perform(_ action: Ledger.Action, _ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
     switch action {
-    case .grant(let id, let holding):
+    case .grant(let id, let grant):
       guard let waiting = tables.waiting.removeValue(forKey: id),
-        let lease = enter(holding, waiting.request, since: waiting.sinceNS, &tables, now)
+        let lease = enter(grant, waiting.request, since: waiting.sinceNS, &tables, now)
       else { return [] }
-      return [
-        { [self] in messages.async { waiting.tell(self.handOver(lease, waiting.request)) } }
-      ]
+      return [{ [self] in deliver { waiting.notify(self.handOver(lease, waiting.request)) } }]
     case .refuse(let id, let refusal):
       guard let waiting = tables.waiting.removeValue(forKey: id) else { return [] }
       waiting.measurements.leases.count(refusal)
-      return [{ [messages] in messages.async { waiting.tell(.failure(refusal)) } }]
+      return [{ [self] in deliver { waiting.notify(.failure(refusal)) } }]
     case .retire(let id):
       guard let vm = remove(id, &tables) else { return [] }
-      return [{ [self] in retirement.async { self.retire(vm) } }]
-    case .ended(let holding, let end):
-      if let lease = tables.leases[holding.id] { forget(lease, end, by: .server, &tables) }
+      return [{ [self] in takeApart(vm) }]
+    case .ended(let grant, let end):
+      forget(grant.id, end, by: .server, &tables)
       return []
+    case .onlyQuarantinedLeft(let key):
+      guard let pool = tables.ledger.pools[key] else { return [] }
+      return finish(key, .goesOn(Self.status(pool, tables, now)), &tables)
     case .gone(let key):
       tables.measurements[key] = nil
       tables.probes[key] = nil
-      let told = tables.gone.removeValue(forKey: key) ?? []
-      return told.map { tell in { [messages] in messages.async(execute: tell) } }
+      return finish(key, .complete, &tables)
     case .note(let pool, let note):
       observe(.note(pool: pool, note))
       return []
     }
   }
 
+  private func finish(
+    _ key: Ledger.PoolKey, _ outcome: PoolDeletion, _ tables: inout Tables
+  ) -> [@Sendable () -> Void] {
+    (tables.deletions.removeValue(forKey: key) ?? [:]).values.map { deletion in
+      { [self] in deliver { deletion.notify(outcome) } }
+    }
+  }
+
   func observe(_ event: FleetEvent) { observer?(event) }
 
-  func telling(_ work: @escaping @Sendable () -> Void) { messages.async(execute: work) }
+  /// Has `work` done on a thread for messages.
+  func deliver(_ work: @escaping @Sendable () -> Void) { submit(to: messages, work) }
+
+  private func submit(to workers: WorkerPool, _ work: @escaping @Sendable () -> Void) {
+    // Refused only where the system has no thread to give: then it is done here, late rather than never.
+    do throws(WorkerPool.Refusal) { try workers.submit(work) } catch { work() }
+  }
 
   // MARK: Time
 
-  private func setAlarm(_ tables: inout Tables, _ now: UInt64) {
-    guard let next = tables.ledger.nextTick, next < tables.alarmNS ?? .max else { return }
-    tables.alarmNS = next
-    alarm.set(afterNS: next - min(next, now))
+  private func setClock(_ tables: inout Tables, _ now: UInt64) {
+    guard let next = tables.ledger.nextTick, next < tables.clockNS ?? .max else { return }
+    tables.clockNS = next
+    clock.set(atNS: next) { [weak self] in self?.timeHasCome() }
   }
 
-  private func ring() {
-    step { tables, now in
-      tables.alarmNS = nil
+  private func timeHasCome() {
+    update { tables, now in
+      tables.clockNS = nil
       tables.ledger.tick(now: now)
     }
   }
 
   // MARK: Retirement
 
-  /// Takes a VM out of the tables, so that nobody finds it and nobody else takes it apart.
+  /// Takes a VM out of the tables: it cannot be found any more, and is taken apart once.
   func remove(_ id: String, _ tables: inout Tables) -> VM? {
-    guard let vm = tables.vms.removeValue(forKey: id) else { return tables.leaving[id] }
-    tables.leaving[id] = vm
+    guard let (vm, number, pool, state) = tables.vms.remove(id) else { return tables.leaving[id] }
+    tables.leaving.insert(vm, id: id, number: number, pool: pool, state: state)
     observe(.vm(vm, state: nil))
-    for (_, tell) in tables.watches.removeValue(forKey: id) ?? [:] { messages.async { _ = tell(nil) } }
+    for (_, notify) in tables.watches.removeValue(forKey: id) ?? [:] { tables.outbox.append { _ = notify(nil) } }
     return vm
   }
 
-  /// Takes a VM apart, without keeping those that come after it waiting.
-  private func retire(_ vm: VM) {
-    do throws(MachineControlError) {
-      try vm.machine.stop(.killed, untilNS: MonotonicClock.now() + Self.patienceNS)
-    } catch {
-      if case .timedOut = error {
-        return DispatchQueue(label: "vmpool.retirement.slow").async { [self] in _ = takeApart(vm) }
+  /// Begins to take a VM apart. Occupies no thread while its vCPUs stop: `stateChanged` says when they have, and a thread
+  /// for retirements destroys it then. A VM that does not stop in time is quarantined, and destroyed when it does stop.
+  func takeApart(_ vm: VM) {
+    submit(to: retirement) { [self] in
+      stop(vm)
+      // Only now: a thousand may have been before it.
+      vm.retirementAlarm.set(atNS: MonotonicClock.now() + limits.retirementNS) { [weak self, weak vm] in
+        if let vm { self?.quarantine(vm) }
       }
     }
-    bury(vm)
   }
 
-  /// How long a VM may take to stop before others go first.
-  private static let patienceNS: UInt64 = 20_000_000
-
-  /// Takes a VM apart. False when that was not done in time: it is quarantined, and goes on being taken apart.
-  func takeApart(_ vm: VM) -> Bool {
+  private func stop(_ vm: VM) {
     do throws(MachineControlError) {
-      try vm.machine.stop(.killed, untilNS: MonotonicClock.now() + limits.retirementNS)
+      try vm.machine.stop(.killed, untilNS: 0)
     } catch {
-      if case .timedOut = error {
-        step { tables, _ in tables.ledger.quarantined(vm.id) }
-        // A thread of its own, for however long it takes.
-        DispatchQueue(label: "vmpool.quarantine").async { [self] in bury(vm) }
-        return false
+      switch error {
+      case .timedOut, .failed:
+        // A change of state follows, unless it came before the VM left the tables.
+        guard case .stopped = vm.machine.state else { return }
+      case .invalidState, .deleted, .noSuchVCPU, .arguments: break
       }
-      // Stopped already, or about to be: what is left of it is joined below.
     }
-    bury(vm)
-    return true
+    destroy(vm)
   }
 
-  private func bury(_ vm: VM) {
-    vm.destroy()
-    step { tables, now in
-      // In one step, so that no scrape sees the counts twice or not at all.
-      vm.fold()
-      tables.leaving[vm.id] = nil
-      tables.ledger.retired(vm.id, now: now)
+  /// Has a VM destroyed whose vCPUs have stopped: once, however often this is called.
+  func destroy(_ vm: VM) {
+    guard vm.beginDestruction() else { return }
+    submit(to: retirement) { [self] in
+      vm.destroy()
+      vm.retirementAlarm.cancel()
+      let waiting = update { tables, now in
+        // In one step, so that no scrape sees the counts twice or not at all.
+        vm.addCountsToPool()
+        _ = tables.leaving.remove(vm.id)
+        tables.ledger.retired(vm.id, now: now)
+        return tables.ends.removeValue(forKey: vm.id) ?? []
+      }
+      for notify in waiting { notify(true) }
     }
   }
+
+  /// A VM has not stopped in time. It is asked again as often as that takes.
+  private func quarantine(_ vm: VM) {
+    guard !vm.isBeingDestroyed else { return }
+    update { tables, now in
+      if tables.ledger.quarantined(vm.id, now: now) { tables.leaving.setState(vm.id, Self.quarantinedState) }
+      for notify in tables.ends.removeValue(forKey: vm.id) ?? [] { tables.outbox.append { notify(false) } }
+    }
+    takeApart(vm)
+  }
+
+  /// The state that a quarantined VM is counted under.
+  static let quarantinedState = "quarantined"
 
   // MARK: The end
 
-  /// Whether nothing new is made any more.
-  public var isDraining: Bool { look { $0.ledger.isClosed } }
+  /// Whether the latest attempt to record something failed: no lease can be granted then.
+  public var isRecordingFailing: Bool { journal?.isFailing == true }
 
-  /// Makes nothing new and hands out nothing from now on; whoever waits for a lease is told.
+  /// Whether nothing new is made any more.
+  public var isDraining: Bool { read { $0.ledger.isClosed } }
+
+  /// Makes nothing new and hands out nothing from now on; clients that wait for a lease are refused.
   public func beginDraining() {
-    step { tables, _ in tables.ledger.close() }
+    update { tables, _ in tables.ledger.close() }
   }
 
   /// Stops every VM; those that have not acknowledged by `deadlineNS` (CLOCK_MONOTONIC) are returned.
   public func stopAll(untilNS deadlineNS: UInt64) -> [VM] {
-    let all = look { Array($0.vms.values) }
-    // All are signalled first, then all are waited for. This only asks; what becomes of it, the waiting tells.
+    let all = read { $0.vms.items }
+    // All are signalled first, then all are waited for. This only asks; the waiting below says what became of it.
     for vm in all { try? vm.machine.stop(.killed, untilNS: 0) }
     return all.filter { vm in
       do throws(MachineControlError) {

@@ -5,26 +5,25 @@ import MachineRuntime
 // Leases: asked for, extended and ended.
 
 extension Fleet {
-  /// Takes a VM out of a pool's stock for somebody. Where there is none, waits in the pool's queue for as long as the
-  /// request says; `later` is called then, once, on any thread.
+  /// Takes a VM out of a pool's stock. Where there is none, waits in the pool's queue for as long as the request says;
+  /// `later` is called then, once, on any thread.
   ///
-  /// When this returns a lease it is recorded. Its VM is ready, and told what its guest should be told.
+  /// A lease that this returns is on record. Its VM is ready, and the request's arguments are in its memory.
   public func lease(
     from pool: String, _ request: LeaseRequest, later: @escaping @Sendable (Result<Lease, LeaseRefusal>) -> Void
   ) throws(LeaseRefusal) -> LeaseAnswer {
-    let (result, work) = change { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
-      let id = tables.nextToken
-      tables.nextToken += 1
+    let (result, work) = updateDeferring { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
+      let id = tables.token()
       let (end, overflows) = now.addingReportingOverflow(request.waitNS)
       let waiter = Waiter(
         id: id, leaseID: nextLeaseID(&tables), ttlNS: request.ttlNS, untilNS: overflows ? .max : end)
       do throws(LeaseRefusal) {
-        guard let holding = try tables.ledger.lease(from: pool, waiter, now: now) else {
-          let measurements = tables.ledger.names[pool].flatMap { tables.measurements[$0] } ?? byHand
-          tables.waiting[id] = Waiting(request: request, sinceNS: now, measurements: measurements, tell: later)
+        guard let grant = try tables.ledger.lease(from: pool, waiter, now: now) else {
+          let measurements = tables.ledger.keys[pool].flatMap { tables.measurements[$0] } ?? standalone
+          tables.waiting[id] = Waiting(request: request, sinceNS: now, measurements: measurements, notify: later)
           return .success((nil, id))
         }
-        return .success((enter(holding, request, since: now, &tables, now), id))
+        return .success((enter(grant, request, since: now, &tables, now), id))
       } catch {
         count(error, pool, tables)
         return .failure(error)
@@ -37,89 +36,166 @@ extension Fleet {
     return .granted(try handOver(lease, request).get())
   }
 
-  /// An id that no other lease has or had: the time. So what is recorded of a new lease goes to the end of what is
-  /// recorded.
+  /// An id that no other lease has or had: the time. So a new lease's record goes to the end of all records.
   private func nextLeaseID(_ tables: inout Tables) -> String {
     tables.lastLeaseID = max(tables.lastLeaseID + 1, WallClock.now())
     return "lease-" + hex(tables.lastLeaseID, digits: 16)
   }
 
-  /// Enters a hand-over into the tables.
+  // MARK: Handing over
+
+  /// Enters a grant into the tables. No client knows of it before `handOver`.
   func enter(
-    _ holding: Ledger.Holding, _ request: LeaseRequest, since: UInt64, _ tables: inout Tables, _ now: UInt64
+    _ grant: Ledger.LeaseGrant, _ request: LeaseRequest, since: UInt64, _ tables: inout Tables, _ now: UInt64
   ) -> Lease? {
-    guard let vm = tables.vms[holding.vm], let pool = vm.pool else { return nil }
+    guard let vm = tables.vms[grant.vm], let pool = vm.pool else { return nil }
     let wall = Date()
     let lease = Lease(
-      id: holding.id, pool: pool, vm: vm, fence: holding.fence, labels: request.labels, grantedAt: wall,
-      expiresAt: wall.adding(ns: holding.expiresNS - now), lastsUntil: wall.adding(ns: holding.lastNS - now))
+      id: grant.id, pool: pool, vm: vm, fence: grant.fence, labels: request.labels, grantedAt: wall,
+      expiresAt: wall.adding(ns: grant.expiresNS - now), lastsUntil: wall.adding(ns: grant.lastNS - now))
     vm.setLease((lease.id, lease.fence))
-    tables.leases[lease.id] = lease
-    vm.measurements.leaseWait.record(ns: now - since)
-    vm.measurements.leases.count(LeaseCounts.Result.granted)
-    observe(.lease(lease, isNew: true))
+    tables.pending[lease.id] = PendingGrant(lease: lease, pool: grant.pool, waitNS: now - since)
     return lease
   }
 
-  /// Tells the VM's guest what it should be told, and records the lease; where either cannot be done it never was.
+  /// Records the lease, and prepares its VM. Where either fails there never was a lease.
   func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
-    do throws(MachineControlError) {
-      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
+    do throws(LeaseRefusal) {
+      // The guest of a run works while its lease is recorded. Not where that is likely to fail: its VM would be lost.
+      let startsFirst = request.begin != nil && journal?.isFailing != true
+      if startsFirst { try prepare(lease, request) }
+      do throws(JournalFailure) {
+        try journal?.granted(lease, by: request.origin)
+      } catch {
+        withdraw(lease, keepsVM: !startsFirst)
+        throw .notRecorded(error)
+      }
+      if !startsFirst {
+        do throws(LeaseRefusal) { try prepare(lease, request) } catch {
+          // It is on record, so its end has to be, too.
+          endRecorded(lease)
+          throw error
+        }
+      }
     } catch {
-      undo(lease, .abandoned)
-      return .failure(.untold(vm: lease.vm.id, error))
+      lease.vm.measurements.leases.count(error)
+      return .failure(error)
     }
-    request.begin?(lease)
-    do throws(JournalFailure) {
-      try journal?.granted(lease, by: request.origin)
-    } catch {
-      undo(lease, .notRecorded)
-      return .failure(.notRecorded(error))
-    }
-    // It may have ended while it was recorded; then its end may have come too early for that.
-    recordEnds(of: [lease.id])
+    announce(lease)
     return .success(lease)
   }
 
-  /// Ends a lease of which there is no record: neither is there anything whose end could be recorded.
-  private func undo(_ lease: Lease, _ end: LeaseEnd) {
-    _ = self.end(lease.id, end, by: .server)
-    step { tables, _ in tables.ending[lease.id] = nil }
+  private func prepare(_ lease: Lease, _ request: LeaseRequest) throws(LeaseRefusal) {
+    do throws(MachineControlError) {
+      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
+    } catch {
+      withdraw(lease, keepsVM: false)
+      throw .untold(vm: lease.vm.id, error)
+    }
+    request.begin?(lease)
+  }
+
+  /// Takes a grant back of which no client knows: it is neither counted nor published. Its VM goes back to the stock, or
+  /// is taken apart where it may have been touched.
+  private func withdraw(_ lease: Lease, keepsVM: Bool) {
+    update { tables, now in
+      guard let pending = tables.pending.removeValue(forKey: lease.id), pending.ended == nil else { return }
+      if keepsVM {
+        lease.vm.setLease(nil)
+        _ = tables.ledger.undoGrant(lease.id, now: now)
+      } else {
+        _ = tables.ledger.end(lease.id, now: now)
+      }
+    }
+  }
+
+  private func endRecorded(_ lease: Lease) {
+    let ended = EndedLease(id: lease.id, end: .abandoned, at: Date(), origin: .server)
+    update { tables, _ in tables.ending[lease.id] = Ending(lease: ended) }
+    recordEnds(of: [lease.id])
+  }
+
+  /// The lease is on record: from now on it can be found, and it is counted and published.
+  private func announce(_ lease: Lease) {
+    let hasEnded = update { tables, now in
+      guard let pending = tables.pending.removeValue(forKey: lease.id) else { return false }
+      lease.vm.measurements.leaseWait.record(ns: pending.waitNS)
+      lease.vm.measurements.leases.count(LeaseCounts.Result.granted)
+      observe(.lease(lease, isNew: true))
+      guard let (end, origin) = pending.ended else {
+        tables.ledger.confirm(lease.id, now: now)
+        tables.leases.insert(lease, id: lease.id, number: lease.fence, pool: pending.pool, state: "")
+        return false
+      }
+      settleEnd(of: lease, end, by: origin, &tables)
+      return true
+    }
+    if hasEnded { recordEnds(of: [lease.id]) }
   }
 
   /// Gives up waiting; false where the answer is on its way already.
   public func leave(_ wait: LeaseWait) -> Bool {
-    step { tables, now in
+    update { tables, now in
       guard tables.ledger.leave(wait.id, pool: wait.pool, now: now) else { return false }
       tables.waiting.removeValue(forKey: wait.id)?.measurements.leases.count(LeaseCounts.Result.abandoned)
       return true
     }
   }
 
+  // MARK: Those there are
+
   /// The lease of that id, unless it has ended.
-  public func lease(_ id: String) -> Lease? { look { $0.leases[id] } }
+  public func lease(_ id: String) -> Lease? { read { $0.leases[id] } }
 
   /// All leases of a pool, or all there are, in the order in which they were granted.
-  public func leases(of pool: String? = nil) -> [Lease] {
-    look { Array($0.leases.values) }.filter { pool == nil || $0.pool == pool }.sorted { $0.fence < $1.fence }
+  public func leases(of pool: String? = nil) -> [Lease] { leases(of: pool, after: nil, limit: .max).leases }
+
+  /// A page of the leases of a pool, or of all there are (nil), in the order of their fences, beginning after `fence`;
+  /// `next` is there where more follow.
+  public func leases(of pool: String?, after fence: UInt64?, limit: Int) -> (leases: [Lease], next: UInt64?) {
+    // One more, to know whether another follows.
+    let size = limit == .max ? limit : limit + 1
+    let found = read { tables -> [(number: UInt64, value: Lease)] in
+      guard let pool else { return tables.leases.page(after: fence, limit: size) }
+      return tables.ledger.keys[pool].map { tables.leases.page(of: $0, after: fence, limit: size) } ?? []
+    }
+    let page = found.prefix(limit)
+    return (page.map(\.value), found.count > limit ? page.last?.number : nil)
   }
 
-  /// Lets a lease last for `ttlNS` from now, or as long as it may. Nil where there is none (any more).
-  public func extend(_ id: String, ttlNS: UInt64, by origin: Origin) throws(JournalFailure) -> Lease? {
-    let extended = step { tables, now -> Lease? in
-      guard let holding = tables.ledger.extend(id, ttlNS: ttlNS, now: now), let old = tables.leases[id] else {
-        return nil
-      }
-      let lease = Lease(
-        id: old.id, pool: old.pool, vm: old.vm, fence: old.fence, labels: old.labels, grantedAt: old.grantedAt,
-        expiresAt: Date().adding(ns: holding.expiresNS - now), lastsUntil: old.lastsUntil)
-      tables.leases[id] = lease
+  /// Lets a lease last for `ttlNS` from now, or as long as it may. It never ends earlier than it would have, unless
+  /// `shortens`. Nil where there is none (any more). What cannot be recorded is not in force.
+  public func extend(
+    _ id: String, ttlNS: UInt64, shortens: Bool = false, by origin: Origin
+  ) throws(JournalFailure) -> Lease? {
+    let now = MonotonicClock.now()
+    let planned = read { tables -> (lease: Lease, isChange: Bool)? in
+      guard let old = tables.leases[id], let before = tables.ledger.leases[id],
+        let after = tables.ledger.extended(id, ttlNS: ttlNS, shortens: shortens, now: now)
+      else { return nil }
+      return (old.extended(to: after, now), after.expiresNS != before.expiresNS)
+    }
+    guard let planned else { return nil }
+    guard planned.isChange else { return lease(id) }
+    do throws(JournalFailure) {
+      try journal?.extended(planned.lease, by: origin)
+    } catch {
+      // A lease that has ended meanwhile cannot be recorded as extended.
+      if lease(id) == nil { return nil }
+      throw error
+    }
+    return update { tables, now in
+      guard let old = tables.leases[id],
+        let grant = tables.ledger.extend(id, ttlNS: ttlNS, shortens: shortens, now: now)
+      else { return nil }
+      let lease = old.extended(to: grant, now)
+      tables.leases.replace(id, with: lease)
       observe(.lease(lease, isNew: false))
       return lease
     }
-    if let extended { try journal?.extended(extended, by: origin) }
-    return extended
   }
+
+  // MARK: Ending
 
   /// Ends a lease: the VM is taken apart and replaced, off the caller's path. False where there is none (any more).
   public func end(_ id: String, _ end: LeaseEnd, by origin: Origin) -> Bool {
@@ -132,61 +208,65 @@ extension Fleet {
   /// another thread when the returned closure is called: it would keep the processors from what is more urgent.
   public func endFirst(_ id: String, _ end: LeaseEnd, by origin: Origin) -> @Sendable () -> Void {
     let aftermath = endAtOnce(id, end, by: origin)
-    return { [self] in if let aftermath { telling(aftermath) } }
+    return { [self] in if let aftermath { deliver(aftermath) } }
   }
 
   /// Takes a lease out of the tables. What is returned records that, and has the VM taken apart and replaced.
   private func endAtOnce(_ id: String, _ end: LeaseEnd, by origin: Origin) -> (@Sendable () -> Void)? {
-    let (ended, work) = change { tables, now -> Lease? in
-      guard tables.ledger.end(id, now: now) != nil, let lease = tables.leases[id] else { return nil }
-      forget(lease, end, by: origin, &tables)
-      return lease
+    let (hasEnded, work) = updateDeferring { tables, now in
+      guard tables.ledger.end(id, now: now) != nil else { return false }
+      forget(id, end, by: origin, &tables)
+      return true
     }
-    guard let ended else {
+    guard hasEnded else {
       for job in work { job() }
       return nil
     }
     return { [self] in
       for job in work { job() }
       // With those that could not be recorded before.
-      recordEnds(of: [ended.id] + look { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
+      recordEnds(of: [id] + read { tables in tables.ending.filter { $0.value.hasFailed }.map(\.key) })
     }
   }
 
   /// How a lease ended that is no more; nil where it is not known, or never was.
   public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? {
     // In this order: it is recorded before it is taken out of the table.
-    if let ending = look({ $0.ending[id] }) { return ending.lease.end }
+    if let ending = read({ $0.ending[id] }) { return ending.lease.end }
     return try journal?.end(of: id)
   }
 
-  /// Takes a lease that has ended out of the tables.
-  func forget(_ lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
-    tables.leases[lease.id] = nil
+  /// Takes a lease that has ended out of the tables. One that is not on record yet is settled when it is.
+  func forget(_ id: String, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
+    if let pending = tables.pending[id] {
+      pending.lease.vm.setLease(nil)
+      tables.pending[id]?.ended = (end, origin)
+    } else if let lease = tables.leases.remove(id)?.item {
+      lease.vm.setLease(nil)
+      settleEnd(of: lease, end, by: origin, &tables)
+    }
+  }
+
+  private func settleEnd(of lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     tables.ending[lease.id] = Ending(lease: EndedLease(id: lease.id, end: end, at: Date(), origin: origin))
-    lease.vm.setLease(nil)
     lease.vm.measurements.leases.count(end)
-    tables.pastHoldings.append(lease.vm.id)
-    if tables.pastHoldings.count > Self.pastHoldingLimit { tables.pastHoldings.removeFirst() }
+    tables.past.insert(lease.vm.id)
     observe(.ended(lease, end))
   }
 
   /// Records the ends of those of the leases that have ended, where that was not done yet.
   func recordEnds(of ids: [String]) {
-    let ended = look { tables in ids.compactMap { tables.ending[$0]?.lease } }
+    let ended = read { tables in ids.compactMap { tables.ending[$0]?.lease } }
     guard !ended.isEmpty else { return }
     do throws(JournalFailure) {
-      let others = Set(try journal?.ended(ended) ?? [])
-      step { tables, _ in
-        for lease in ended {
-          // What is not on record as granted is about to be: whoever does that looks here again.
-          if !others.contains(lease.id) { tables.ending[lease.id] = nil }
-        }
+      _ = try journal?.ended(ended)
+      update { tables, _ in
+        for lease in ended { tables.ending[lease.id] = nil }
       }
     } catch {
-      // They have ended all the same, and are said to. Should the server end before a record of that can be made, they
-      // will be said to have been lost with it.
-      step { tables, _ in
+      // They have ended all the same. Should the server end before that can be recorded, the next one will call them
+      // lost.
+      update { tables, _ in
         for lease in ended { tables.ending[lease.id]?.hasFailed = true }
       }
       observe(.journal(error))
@@ -194,8 +274,17 @@ extension Fleet {
   }
 
   private func count(_ refusal: LeaseRefusal, _ pool: String, _ tables: borrowing Tables) {
-    guard let key = tables.ledger.names[pool] else { return }
+    guard let key = tables.ledger.keys[pool] else { return }
     tables.measurements[key]?.leases.count(refusal)
+  }
+}
+
+extension Lease {
+  fileprivate func extended(to grant: Ledger.LeaseGrant, _ now: UInt64) -> Lease {
+    let isLast = grant.expiresNS == grant.lastNS
+    return Lease(
+      id: id, pool: pool, vm: vm, fence: fence, labels: labels, grantedAt: grantedAt,
+      expiresAt: isLast ? lastsUntil : Date().adding(ns: grant.expiresNS - now), lastsUntil: lastsUntil)
   }
 }
 

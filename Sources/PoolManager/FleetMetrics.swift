@@ -2,45 +2,52 @@ import MachineRuntime
 import VCPURuntime
 
 extension Fleet {
-  /// Every pool's metrics, and those of the VMs created by hand.
+  /// Every pool's metrics, and those of the VMs outside of pools.
   public var metrics: [PoolMetrics] {
-    struct Look {
-      let book: PoolBook?
+    struct Sample {
+      let pool: PoolState?
       let vms: [VM]
+      var states: [String: Int]
       let retired: VCPUCounts
       let measurements: PoolMeasurements
     }
-    // The lists and the retired counts in one step; the sums, which only grow, at leisure.
-    let looks = look { tables -> [Look] in
-      let all = Array(tables.vms.values) + tables.leaving.values
-      let byPool = Dictionary(grouping: all) { ObjectIdentifier($0.measurements) }
-      func look(_ book: PoolBook?, _ measurements: PoolMeasurements) -> Look {
-        Look(
-          book: book, vms: byPool[ObjectIdentifier(measurements)] ?? [], retired: measurements.retiredCounts,
-          measurements: measurements)
+    // The lists and the retired counts in one step; the sums, which only grow, with no lock held.
+    let samples = read { tables -> [Sample] in
+      func sample(_ key: Ledger.PoolKey?, _ measurements: PoolMeasurements) -> Sample {
+        Sample(
+          pool: key.flatMap { tables.ledger.pools[$0] }, vms: tables.vms.items(of: key) + tables.leaving.items(of: key),
+          states: tables.vms.counts(of: key).merging(tables.leaving.counts(of: key), uniquingKeysWith: +),
+          retired: measurements.retiredCounts, measurements: measurements)
       }
-      return [look(nil, byHand)]
-        + tables.ledger.names.sorted { $0.key < $1.key }.compactMap { _, key in
-          tables.measurements[key].map { look(tables.ledger.books[key], $0) }
+      var outside = sample(nil, standalone)
+      // Those of pools that are deleted otherwise would be in no metric.
+      for (key, pool) in tables.ledger.pools where tables.ledger.keys[pool.name] != key {
+        outside.states[Self.quarantinedState, default: 0] += pool.quarantined
+      }
+      return [outside]
+        + tables.ledger.names.compactMap { name in
+          guard let key = tables.ledger.keys[name], let measurements = tables.measurements[key] else { return nil }
+          return sample(key, measurements)
         }
     }
-    return looks.map { look in
-      var counts = look.retired
-      for vm in look.vms { counts += vm.machine.counts }
-      var states = Self.countByState(look.vms)
-      if let book = look.book {
+    return samples.map { sample in
+      var counts = sample.retired
+      for vm in sample.vms { counts += vm.machine.counts }
+      var states = sample.states
+      let pool = sample.pool
+      if let pool {
         // A VM that was handed over and is not started has the state, and is not to be had.
         let unstarted = states["ready"] ?? 0
-        let stock = min(book.ready.count + book.outdated.count, unstarted)
+        let stock = min(pool.ready.count + pool.outdated.count, unstarted)
         states["ready"] = stock
         states["taken"] = unstarted - stock
       }
-      states["creating"] = look.book.map { $0.creating + $0.creatingOutdated } ?? 0
-      states["quarantined"] = look.book?.quarantined ?? 0
+      states[Self.quarantinedState, default: 0] += 0
+      states["creating"] = pool.map { $0.creating + $0.creatingOutdated } ?? 0
       return PoolMetrics(
-        pool: look.book?.name, target: look.book?.specification.ready.upperBound, vms: states,
-        leased: look.book?.leased ?? 0, waiting: look.book?.queue.count ?? 0,
-        refillFailures: look.book?.backoff.failures ?? 0, counts: counts, measurements: look.measurements)
+        pool: pool?.name, target: pool?.specification.ready.upperBound, vms: states, leased: pool?.leased ?? 0,
+        waiting: pool?.queue.count ?? 0, refillFailures: pool?.backoff.failures ?? 0, counts: counts,
+        measurements: sample.measurements)
     }
   }
 }

@@ -9,14 +9,14 @@ extension Fleet {
   public func declare(_ name: String, _ specification: PoolSpecification) throws(FleetError) -> (
     PoolStatus, isNew: Bool
   ) {
-    let result = step { tables, now -> Result<(PoolStatus, isNew: Bool), FleetError> in
+    let result = update { tables, now -> Result<(PoolStatus, isNew: Bool), FleetError> in
       do throws(FleetError) {
         let isNew = try tables.ledger.declare(name, specification, now: now)
-        guard let book = tables.ledger.book(name) else { return .failure(.noSuchPool(name)) }
-        if isNew { tables.measurements[book.key] = PoolMeasurements() }
-        setProbe(book.key, specification.probeIntervalNS, &tables)
+        guard let pool = tables.ledger.pool(name) else { return .failure(.noSuchPool(name)) }
+        if isNew { tables.measurements[pool.key] = PoolMeasurements() }
+        setProbe(pool.key, specification.probeIntervalNS, &tables)
         observe(.pool(name, isNew: isNew))
-        return .success((Self.status(book, tables, now), isNew))
+        return .success((Self.status(pool, tables, now), isNew))
       } catch {
         return .failure(error)
       }
@@ -24,49 +24,82 @@ extension Fleet {
     return try result.get()
   }
 
+  /// Throws what `declare` would throw for a pool of that name, and does nothing else: for a caller that has to record the
+  /// declaration first.
+  public func checkDeclaration(_ name: String) throws(FleetError) {
+    if let refusal = read({ $0.ledger.refusalToDeclare(name) }) { throw refusal }
+  }
+
   /// How a pool stands.
   public func pool(_ name: String) throws(FleetError) -> PoolStatus {
     let now = MonotonicClock.now()
-    guard let status = look({ tables in tables.ledger.book(name).map { Self.status($0, tables, now) } }) else {
+    guard let status = read({ tables in tables.ledger.pool(name).map { Self.status($0, tables, now) } }) else {
       throw .noSuchPool(name)
     }
     return status
   }
 
   /// All pools, by name.
-  public var pools: [PoolStatus] {
+  public var pools: [PoolStatus] { pools(after: nil, limit: .max).pools }
+
+  /// A page of the pools by name, beginning after the one `name` names; `next` is there where more follow.
+  public func pools(after name: String?, limit: Int) -> (pools: [PoolStatus], next: String?) {
     let now = MonotonicClock.now()
-    return look { tables in
-      tables.ledger.names.keys.sorted().compactMap { name in
-        tables.ledger.book(name).map { Self.status($0, tables, now) }
-      }
+    return read { tables in
+      let names = tables.ledger.names
+      let start = name.flatMap { name in names.firstIndex { $0 > name } ?? names.endIndex } ?? 0
+      let page = names[start...].prefix(limit)
+      let pools = page.compactMap { name in tables.ledger.pool(name).map { Self.status($0, tables, now) } }
+      return (pools, page.endIndex < names.endIndex ? page.last : nil)
     }
   }
 
   /// Deletes a pool with its VMs, started ones too: now, leases and all (`force`), or once the last lease has ended.
-  /// `whenGone` is called, on any thread, when nothing is left of it. Returns whether leases are waited for.
+  /// Returns whether leases are waited for.
+  ///
+  /// `whenOver` is called once, on any thread: when nothing is left of the pool, when all that is left are quarantined
+  /// VMs, or at `deadlineNS` (CLOCK_MONOTONIC; nil: never). The deletion goes on in any case.
+  @discardableResult
   public func deletePool(
-    _ name: String, force: Bool = false, whenGone: @escaping @Sendable () -> Void = {}
+    _ name: String, force: Bool = false, untilNS deadlineNS: UInt64?,
+    whenOver: @escaping @Sendable (PoolDeletion) -> Void
   ) throws(FleetError) -> Bool {
-    let result = step { tables, now -> Result<Bool, FleetError> in
+    let timer = deadlineNS.map { _ in DeadlineTimer() }
+    let result = update { tables, now -> Result<(waits: Bool, key: Ledger.PoolKey, token: UInt64), FleetError> in
       do throws(FleetError) {
-        let isNew = tables.ledger.book(name)?.isDraining == false
+        let isNew = tables.ledger.pool(name)?.isDraining == false
         let (key, waits) = try tables.ledger.delete(pool: name, force: force, now: now)
-        tables.gone[key, default: []].append(whenGone)
+        let token = tables.token()
+        tables.deletions[key, default: [:]][token] = Deletion(timer: timer, notify: whenOver)
         if isNew { observe(.pool(name, isNew: nil)) }
-        return .success(waits)
+        return .success((waits, key, token))
       } catch {
         return .failure(error)
       }
     }
-    return try result.get()
+    let (waits, key, token) = try result.get()
+    if let timer, let deadlineNS {
+      timer.arm(atNS: deadlineNS) { [weak self] in
+        self?.update { tables, now in
+          guard let deletion = tables.deletions[key]?.removeValue(forKey: token), let pool = tables.ledger.pools[key]
+          else { return }
+          let status = Self.status(pool, tables, now)
+          tables.outbox.append { deletion.notify(.goesOn(status)) }
+        }
+      }
+    }
+    return waits
   }
 
-  static func status(_ book: PoolBook, _ tables: borrowing Tables, _ now: UInt64) -> PoolStatus {
-    PoolStatus(book, states: countByState(tables.vms.values.filter { $0.pool == book.name }), now: now)
+  /// As above; `whenGone` is called when nothing is left of the pool.
+  @discardableResult
+  public func deletePool(
+    _ name: String, force: Bool = false, whenGone: @escaping @Sendable () -> Void = {}
+  ) throws(FleetError) -> Bool {
+    try deletePool(name, force: force, untilNS: nil) { outcome in if case .complete = outcome { whenGone() } }
   }
 
-  static func countByState(_ vms: some Sequence<VM>) -> [String: Int] {
-    vms.reduce(into: [:]) { $0[$1.machine.state.name, default: 0] += 1 }
+  static func status(_ pool: PoolState, _ tables: borrowing Tables, _ now: UInt64) -> PoolStatus {
+    PoolStatus(pool, states: tables.vms.counts(of: pool.key), now: now)
   }
 }

@@ -56,7 +56,7 @@ public struct PoolStatus: Sendable {
   public let ready: Int
   /// Those of them that are of an older declaration, and will be replaced.
   public let outdated: Int
-  /// VMs that somebody has a lease of.
+  /// VMs that are under a lease.
   public let leased: Int
   /// VMs being made.
   public let creating: Int
@@ -71,20 +71,28 @@ public struct PoolStatus: Sendable {
   /// How it stands with making VMs.
   public let refill: RefillStatus
 
-  init(_ book: PoolBook, states: [String: Int], now: UInt64) {
-    name = book.name
-    specification = book.specification
+  init(_ pool: PoolState, states: [String: Int], now: UInt64) {
+    name = pool.name
+    specification = pool.specification
     self.states = states
-    ready = book.ready.count + book.outdated.count
-    outdated = book.outdated.count
-    leased = book.leased
-    creating = book.creating + book.creatingOutdated
-    retiring = book.retiring
-    quarantined = book.quarantined
-    waiting = book.queue.count
-    isDraining = book.isDraining
-    refill = RefillStatus(book, now: now)
+    ready = pool.ready.count + pool.outdated.count
+    outdated = pool.outdated.count
+    leased = pool.leased
+    creating = pool.creating + pool.creatingOutdated
+    retiring = pool.retiring
+    quarantined = pool.quarantined
+    waiting = pool.queue.count
+    isDraining = pool.isDraining
+    refill = RefillStatus(pool, now: now)
   }
+}
+
+/// How far the deletion of a pool has come.
+public enum PoolDeletion: Sendable {
+  /// Nothing of the pool is left.
+  case complete
+  /// Leases have not ended, or VMs are not taken apart yet: how the pool stands. The server goes on.
+  case goesOn(PoolStatus)
 }
 
 /// How a pool stands with making VMs.
@@ -114,18 +122,18 @@ public struct RefillStatus: Sendable {
   /// How long until the next attempt.
   public let nextAttemptNS: UInt64?
 
-  init(_ book: PoolBook, now: UInt64) {
-    let backoff = book.backoff
+  init(_ pool: PoolState, now: UInt64) {
+    let backoff = pool.backoff
     failures = backoff.failures
     failedAgoNS = failures > 0 ? now - min(backoff.lastFailureNS, now) : nil
     nextAttemptNS = failures > 0 ? max(backoff.nextAttemptNS, now) - now : nil
-    lastError = book.limitedBy.map { "\($0)" } ?? backoff.lastFailure ?? book.hindrance
-    if book.specification.isPaused {
+    lastError = pool.limitedBy.map { "\($0)" } ?? backoff.lastFailure ?? pool.hindrance
+    if pool.specification.isPaused {
       state = .paused
     } else if failures > 0 {
       state = backoff.isOpen ? .breakerOpen : .backingOff
     } else {
-      state = book.limitedBy == nil && book.hindrance == nil ? .ok : .limited
+      state = pool.limitedBy == nil && pool.hindrance == nil ? .ok : .limited
     }
   }
 }
@@ -146,7 +154,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   case creation(MachineCreationError)
   /// The VM cannot be told what it should be; nothing of it is left.
   case untold(vm: String, MachineControlError)
-  /// Somebody presented a fence that is not, or no longer, that of the VM's lease.
+  /// The client presented a fence that is not, or no longer, that of the VM's lease.
   case staleFence(vm: String, fence: UInt64)
   /// The VM is gone for everybody, but could not be taken apart in time.
   case stuck(vm: String)

@@ -1,42 +1,42 @@
-import Foundation
 import GuestImages
 import LinuxSupport
 import MachineRuntime
+import Synchronization
 
 // VMs: made by hand, found, watched and deleted.
 
 extension Fleet {
-  /// Makes a VM by hand and tells its guest `arguments`; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
+  /// Makes a VM by hand and writes `arguments` into its guest's memory; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
   public func create(
     _ specification: VMSpecification, _ arguments: GuestArguments = GuestArguments(), start: Bool,
     untilNS deadlineNS: UInt64
   ) throws(FleetError) -> VM {
     let footprint = specification.footprint
-    let refusal = step { tables, _ -> FleetError? in
+    let refusal = update { tables, _ -> FleetError? in
       if tables.ledger.isClosed { return .draining }
       return tables.ledger.reserve(footprint).map { .noRoom($0) }
     }
     if let refusal { throw refusal }
     let vm: VM
     do throws(MachineCreationError) {
-      vm = try make(specification, pool: nil, measurements: byHand)
+      vm = try make(specification, pool: nil, measurements: standalone)
     } catch {
-      step { tables, now in tables.ledger.unreserve(footprint, now: now) }
+      update { tables, now in tables.ledger.unreserve(footprint, now: now) }
       throw .creation(error)
     }
     do throws(MachineControlError) {
       try vm.machine.tell(arguments)
     } catch {
       vm.machine.destroy()
-      step { tables, now in tables.ledger.unreserve(footprint, now: now) }
+      update { tables, now in tables.ledger.unreserve(footprint, now: now) }
       throw .untold(vm: vm.id, error)
     }
-    step { tables, _ in
+    update { tables, _ in
       tables.ledger.madeByHand(vm.id, footprint)
-      tables.vms[vm.id] = vm
+      insert(vm, pool: nil, &tables)
       observe(.vm(vm, state: vm.machine.state.name))
     }
-    // A start that is not acknowledged in time has been asked for all the same: the VM's state tells.
+    // A start that is not acknowledged in time is a start all the same; the VM's state says so.
     if start { try? vm.machine.start(untilNS: deadlineNS) }
     return vm
   }
@@ -45,13 +45,13 @@ extension Fleet {
   func make(_ creation: Ledger.Creation, _ measurements: PoolMeasurements) {
     do throws(MachineCreationError) {
       let vm = try make(creation.specification, pool: creation.name, measurements: measurements)
-      step { tables, now in
-        tables.vms[vm.id] = vm
+      update { tables, now in
+        insert(vm, pool: creation.pool, &tables)
         observe(.vm(vm, state: vm.machine.state.name))
         tables.ledger.created(creation, vm.id, now: now)
       }
     } catch {
-      step { tables, now in
+      update { tables, now in
         tables.ledger.failed(creation, "\(error)", now: now, jitter: Double.random(in: 0...1))
       }
     }
@@ -60,10 +60,6 @@ extension Fleet {
   private func make(
     _ specification: VMSpecification, pool: String?, measurements: PoolMeasurements
   ) throws(MachineCreationError) -> VM {
-    let sequence = step { tables, _ in
-      defer { tables.nextSequence += 1 }
-      return tables.nextSequence
-    }
     let id = "vm-" + randomHex(digits: 12)
     let configuration = MachineConfiguration(
       image: specification.image, vcpus: specification.vcpus, memoryMiB: specification.memoryMiB,
@@ -71,35 +67,46 @@ extension Fleet {
     let began = MonotonicClock.now()
     let machine = try factory.make(configuration) { [weak self] state in self?.stateChanged(of: id, to: state) }
     measurements.createTime.record(ns: MonotonicClock.now() - began)
-    return VM(id: id, pool: pool, sequence: sequence, machine: machine, measurements: measurements)
+    return VM(id: id, pool: pool, machine: machine, measurements: measurements)
+  }
+
+  private func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {
+    tables.vms.insert(vm, id: vm.id, number: tables.nextVMNumber, pool: pool, state: vm.machine.state.name)
+    tables.nextVMNumber += 1
   }
 
   private func stateChanged(of id: String, to state: MachineState) {
-    let watches = step { tables, now -> [UInt64: @Sendable (MachineState?) -> Bool] in
-      guard let vm = tables.vms[id] else { return [:] }
-      // Whoever got it without asking: it cannot be leased any more.
-      if case .leased = tables.ledger.slots[id]?.phase {} else { _ = tables.ledger.take(id, now: now) }
+    let (leaving, watches) = update { tables, now -> (VM?, [UInt64: @Sendable (MachineState?) -> Bool]) in
+      guard let vm = tables.vms[id] else {
+        guard let vm = tables.leaving[id] else { return (nil, [:]) }
+        if tables.ledger.vms[id]?.phase != .quarantined { tables.leaving.setState(id, state.name) }
+        return (vm, [:])
+      }
+      tables.vms.setState(id, state.name)
+      // A client may have controlled it without asking for it: it cannot be leased any more.
+      if case .leased = tables.ledger.vms[id]?.phase {} else { _ = tables.ledger.take(id, now: now) }
       observe(.vm(vm, state: state.name))
-      return tables.watches[id] ?? [:]
+      return (nil, tables.watches[id] ?? [:])
     }
-    for (token, tell) in watches where !tell(state) { unwatch(VMWatch(vm: id, token: token)) }
+    if let leaving, case .stopped = state { destroy(leaving) }
+    for (token, notify) in watches where !notify(state) { unwatch(VMWatch(vm: id, token: token)) }
   }
 
   /// The VM of that id, for looking at it.
   public func vm(_ id: String) throws(FleetError) -> VM {
-    guard let vm = look({ $0.vms[id] }) else { throw .noSuchVM(id) }
+    guard let vm = read({ $0.vms[id] }) else { throw .noSuchVM(id) }
     return vm
   }
 
-  /// The VM of that id, for whoever presents the fence of a lease, or none, to act upon it. `isTaken` where the act
-  /// makes it unfit for being leased: it leaves its pool's stock then.
+  /// The VM of that id, for a client that acts upon it and presents the fence of its lease, or none. `isTaken` where the
+  /// act makes the VM unfit for being leased: it leaves its pool's stock then.
   public func vm(_ id: String, fence: UInt64?, isTaken: Bool) throws(FleetError) -> VM {
-    let result = step { tables, now -> Result<VM, FleetError> in
+    let result = update { tables, now -> Result<VM, FleetError> in
       guard let vm = tables.vms[id] else {
-        let wasLeased = fence != nil && tables.pastHoldings.contains(id)
+        let wasLeased = fence != nil && tables.past.contains(id)
         return .failure(wasLeased ? .staleFence(vm: id, fence: fence ?? 0) : .noSuchVM(id))
       }
-      // A VM is handed over once in its life, so what holds now holds for as long as the caller has it.
+      // No VM is leased twice, so what holds now holds for as long as the caller has the VM.
       if let fence, vm.lease?.fence != fence { return .failure(.staleFence(vm: id, fence: fence)) }
       if isTaken, !tables.ledger.take(id, now: now) { return .failure(.noSuchVM(id)) }
       return .success(vm)
@@ -107,51 +114,82 @@ extension Fleet {
     return try result.get()
   }
 
-  /// A page of the VMs that `isIncluded` accepts, oldest first, beginning after the one `token` names.
+  /// A page of the VMs that `isIncluded` accepts, oldest first, beginning after the one `token` names: of a pool, or of
+  /// all (nil). `isIncluded` is called with no lock held.
   public func vms(
-    after token: UInt64?, limit: Int, where isIncluded: (VM) -> Bool = { _ in true }
+    of pool: String? = nil, after token: UInt64?, limit: Int, where isIncluded: (VM) -> Bool = { _ in true }
   ) -> (vms: [VM], next: UInt64?) {
-    let all = look { Array($0.vms.values) }
-    let matching = all.filter { $0.sequence > token ?? 0 && isIncluded($0) }.sorted { $0.sequence < $1.sequence }
-    let page = Array(matching.prefix(limit))
-    return (page, matching.count > limit ? page.last?.sequence : nil)
+    var found: [(number: UInt64, value: VM)] = []
+    var last = token
+    // In pieces, so that the lock is never held for long. One more than the page, to know whether another follows.
+    while found.count <= limit {
+      let size = min(max(limit, 64), 1024)
+      let piece = read { tables -> [(number: UInt64, value: VM)] in
+        guard let pool else { return tables.vms.page(after: last, limit: size) }
+        return tables.ledger.keys[pool].map { tables.vms.page(of: $0, after: last, limit: size) } ?? []
+      }
+      found += piece.lazy.filter { isIncluded($0.value) }
+      last = piece.last?.number
+      if piece.count < size { break }
+    }
+    let page = found.prefix(limit)
+    return (page.map(\.value), found.count > limit ? page.last?.number : nil)
   }
 
-  /// Deletes a VM, and ends the lease it is under: returns when its threads are joined, its descriptors closed and its
+  /// Deletes a VM, and ends the lease it is under. Waits until its threads are joined, its descriptors closed and its
   /// memory freed.
   public func delete(_ id: String, fence: UInt64? = nil) throws(FleetError) {
+    let isOver = CountingSemaphore()
+    let refusal = Mutex<FleetError?>(nil)
+    try delete(id, fence: fence) { error in
+      refusal.withLock { $0 = error }
+      isOver.signal()
+    }
+    isOver.wait()
+    if let error = refusal.withLock({ $0 }) { throw error }
+  }
+
+  /// Deletes a VM, and ends the lease it is under. `whenOver` is called once, on any thread: with nil when its threads are
+  /// joined, its descriptors closed and its memory freed, or with `stuck` when that was not done in time. The VM cannot be
+  /// found any more when this returns, and occupies no thread while it stops.
+  public func delete(
+    _ id: String, fence: UInt64?, whenOver: @escaping @Sendable (FleetError?) -> Void
+  ) throws(FleetError) {
     _ = try vm(id, fence: fence, isTaken: false)
-    let found = step { tables, now -> VM? in
+    let found = update { tables, now -> VM? in
       guard tables.ledger.delete(id, now: now) else { return nil }
+      tables.ends[id, default: []].append { isDone in whenOver(isDone ? nil : .stuck(vm: id)) }
       return remove(id, &tables)
     }
     guard let found else { throw .noSuchVM(id) }
-    guard takeApart(found) else { throw .stuck(vm: id) }
+    takeApart(found)
   }
 
-  /// Calls `tell` at each change of a VM's state, and with nil when it is deleted (at once, if it is already), until it
-  /// answers false or `unwatch` is called. On the thread that made the change, a vCPU's own as a rule: it must not wait.
-  public func watch(_ id: String, _ tell: @escaping @Sendable (MachineState?) -> Bool) -> VMWatch {
-    let (token, exists) = step { tables, _ in
-      defer { tables.nextToken += 1 }
-      guard tables.vms[id] != nil else { return (tables.nextToken, false) }
-      tables.watches[id, default: [:]][tables.nextToken] = tell
-      return (tables.nextToken, true)
+  /// Calls `notify` at each change of a VM's state, and with nil when it is deleted (soon, if it is already), until it
+  /// returns false or `unwatch` is called. On the thread that made the change, a vCPU's own as a rule: it must not wait.
+  public func watch(_ id: String, _ notify: @escaping @Sendable (MachineState?) -> Bool) -> VMWatch {
+    let token = update { tables, _ in
+      let token = tables.token()
+      if tables.vms[id] != nil {
+        tables.watches[id, default: [:]][token] = notify
+      } else {
+        tables.outbox.append { _ = notify(nil) }
+      }
+      return token
     }
-    if !exists { telling { _ = tell(nil) } }
     return VMWatch(vm: id, token: token)
   }
 
   /// Ends a watch. A call that is under way may still come.
   public func unwatch(_ watch: VMWatch) {
-    step { tables, _ in
+    update { tables, _ in
       tables.watches[watch.vm]?[watch.token] = nil
       if tables.watches[watch.vm]?.isEmpty == true { tables.watches[watch.vm] = nil }
     }
   }
 }
 
-/// Somebody watching a VM.
+/// A client that watches a VM.
 public struct VMWatch: Sendable {
   let vm: String
   let token: UInt64

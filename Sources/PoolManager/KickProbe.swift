@@ -1,31 +1,34 @@
-import Dispatch
 import LinuxSupport
 import MachineRuntime
 import Synchronization
 
-/// Kicks one of a pool's running VMs now and then, so that its latency histogram tells how the host is doing before a
-/// customer's kick does. It goes on until it is dropped.
+/// Kicks one of a pool's running VMs now and then, so that its latency histogram shows how the host is doing before a
+/// client's kick does. It goes on until it is let go of.
 final class KickProbe: Sendable {
   let intervalNS: UInt64
-  /// Guards the timer; a leaf lock.
-  private let timer: Mutex<any DispatchSourceTimer>
+  private let alarm = Alarm()
+  private let workers: WorkerPool
+  private let pick: @Sendable () -> VM?
   /// A guest that does not answer is waited for no longer.
   private static let patienceNS: UInt64 = 1_000_000_000
 
-  /// Asks `pick` for a VM every `intervalNS`, and kicks one of its vCPUs.
-  init(everyNS intervalNS: UInt64, _ pick: @escaping @Sendable () -> VM?) {
+  /// Asks `pick` for a VM every `intervalNS`, and has one of the `workers` kick one of its vCPUs.
+  init(everyNS intervalNS: UInt64, on workers: WorkerPool, _ pick: @escaping @Sendable () -> VM?) {
     self.intervalNS = intervalNS
-    let interval = DispatchTimeInterval.nanoseconds(Int(clamping: intervalNS))
-    timer = Mutex(DispatchSource.makeTimerSource(queue: DispatchQueue(label: "vmpool.probe")))
-    timer.withLock { timer in
-      timer.setEventHandler { if let vm = pick() { Self.kick(vm) } }
-      // Not to the nanosecond: probes of several pools may share a wake-up.
-      timer.schedule(deadline: .now() + interval, repeating: interval, leeway: .nanoseconds(Int(intervalNS / 20)))
-      timer.activate()
-    }
+    self.workers = workers
+    self.pick = pick
+    setAlarm()
   }
 
-  deinit { timer.withLock { $0.cancel() } }
+  private func setAlarm() {
+    alarm.set(atNS: MonotonicClock.now() + intervalNS) { [weak self] in self?.ring() }
+  }
+
+  private func ring() {
+    setAlarm()
+    // Where all are busy, this probe is left out: it would say nothing that the others do not.
+    try? workers.submit { [pick] in if let vm = pick() { Self.kick(vm) } }
+  }
 
   private static func kick(_ vm: VM) {
     do throws(MachineControlError) {
@@ -49,14 +52,13 @@ extension Fleet {
       return
     }
     if tables.probes[key]?.intervalNS == intervalNS { return }
-    tables.probes[key] = KickProbe(everyNS: intervalNS) { [weak self] in self?.anyRunningVM(of: key) }
+    tables.probes[key] = KickProbe(everyNS: intervalNS, on: probing) { [weak self] in self?.anyRunningVM(of: key) }
   }
 
   private func anyRunningVM(of key: Ledger.PoolKey) -> VM? {
-    look { tables in
-      guard let measurements = tables.measurements[key] else { return nil }
-      return tables.vms.values.filter { $0.measurements === measurements && $0.machine.state == .running }
-        .randomElement()
+    let vms = read { tables in
+      tables.vms.counts(of: key)["running", default: 0] > 0 ? tables.vms.items(of: key) : []
     }
+    return vms.filter { $0.machine.state == .running }.randomElement()
   }
 }

@@ -2,20 +2,20 @@ import Foundation
 import GuestImages
 import MachineRuntime
 
-/// What somebody who wants a VM asks for.
+/// What a client that wants a VM asks for.
 public struct LeaseRequest: Sendable {
   /// How long the lease lasts, unless it is extended.
   public var ttlNS: UInt64
   /// How long to wait for a VM when there is none; 0 for not at all.
   public var waitNS: UInt64
-  /// Whatever the client wants to find there again.
+  /// What the client attaches to the lease.
   public var labels: [String: String]
-  /// What the guest is told before it is started.
+  /// Written into the guest's memory before it is started.
   public var arguments: GuestArguments
   /// On whose behalf.
   public var origin: Origin
-  /// Called before the lease is recorded, which takes a while: the guest may run meanwhile. If it cannot be recorded the VM
-  /// is taken back.
+  /// Starts the guest, before the lease is recorded, so that it runs meanwhile. If the lease cannot be recorded the VM is
+  /// taken apart; so while recording fails, the fleet records first.
   public var begin: (@Sendable (Lease) -> Void)?
 
   /// A request.
@@ -78,14 +78,14 @@ public enum LeaseEnd: String, Sendable, Equatable, CaseIterable {
   case vmDeleted = "vm_deleted"
   /// The pool was deleted, leases and all.
   case poolDeleted = "pool_deleted"
-  /// The client had gone before it could be told of it.
+  /// The client had gone before it had its answer.
   case abandoned
   /// It could not be recorded, and was never handed out.
   case notRecorded = "not_recorded"
   /// The server ended, and its VMs with it.
   case serverEnded = "server_ended"
 
-  /// Whether its holder lost it, through no doing of its own.
+  /// Whether its holder lost it without having asked for that.
   public var isLoss: Bool {
     switch self {
     case .released, .expired, .abandoned: false
@@ -100,8 +100,9 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   case noSuchPool
   /// The pool is being deleted.
   case poolDeleted
-  /// No VM was ready in time; so many others still wait.
-  case exhausted(waiting: Int)
+  /// No VM was ready in time; so many others still wait. The reason is there where waiting longer will not help, or not
+  /// by itself.
+  case exhausted(waiting: Int, reason: PoolShortage?)
   /// The server is about to stop.
   case draining
   /// It could not be recorded.
@@ -110,11 +111,37 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   case untold(vm: String, MachineControlError)
 }
 
+/// Why a pool has no VM to lease, and will not have one by itself.
+public enum PoolShortage: Sendable, Equatable, CustomStringConvertible {
+  /// It is declared `paused`.
+  case paused
+  /// As many VMs as it may have are there, leased or controlled by clients.
+  case full(maxVMs: Int)
+  /// A limit of the server or the host stands in the way.
+  case noRoom(BudgetRefusal)
+  /// The last attempt to make a VM failed.
+  case failing(String)
+  /// It keeps no VM ready, and makes one only for a client that waits.
+  case keepsNone
+
+  /// What stands in the way, and what to change.
+  public var description: String {
+    switch self {
+    case .paused: "the pool is paused: set paused to false, and it makes VMs again"
+    case .full(let most):
+      "all \(most) VMs that max_vms allows are in use: wait until a lease ends (wait_ms), or raise max_vms"
+    case .noRoom(let refusal): "\(refusal)"
+    case .failing(let detail): "making a VM fails: \(detail)"
+    case .keepsNone: "the pool keeps none ready: wait for one (wait_ms), or raise ready"
+    }
+  }
+}
+
 /// What became of a request for a lease.
 public enum LeaseAnswer: Sendable {
   /// Here it is.
   case granted(Lease)
-  /// It waits; whoever asked is told later.
+  /// It waits; the function that was given with the request is called later.
   case waiting(LeaseWait)
 }
 
@@ -126,9 +153,11 @@ public struct LeaseWait: Sendable {
 
 /// Where leases are recorded, so that they outlive the process. Called on any thread, and answers at once.
 public protocol LeaseJournal: Sendable {
+  /// Whether the latest attempt to record something failed.
+  var isFailing: Bool { get }
   /// A lease is about to be handed out.
   func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure)
-  /// A lease lasts until `expiresAt`.
+  /// An open lease will last until `expiresAt`.
   func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure)
   /// How a lease ended, as far as is known; nil where it is not.
   func end(of id: String) throws(JournalFailure) -> LeaseEnd?
@@ -157,9 +186,9 @@ public struct JournalFailure: Error, Sendable, Equatable, CustomStringConvertibl
   public init(_ description: String) { self.description = description }
 }
 
-/// Something that those who watch a pool want to know.
+/// What operators of a pool want to know.
 public enum PoolNote: Sendable, Equatable {
-  /// Somebody had to wait or was sent away, for the first time since there was a VM.
+  /// A client had to wait or was refused, for the first time since there was a VM.
   case exhausted
   /// Making a VM failed.
   case failing(String)
@@ -171,7 +200,7 @@ public enum PoolNote: Sendable, Equatable {
   case quarantined(vm: String)
 }
 
-/// What happens in the fleet, for whoever watches it.
+/// What happens in the fleet.
 public enum FleetEvent: Sendable {
   /// A VM is in a new state; nil when it is deleted.
   case vm(VM, state: String?)
@@ -181,8 +210,8 @@ public enum FleetEvent: Sendable {
   case ended(Lease, LeaseEnd)
   /// A pool was declared, for the first time or anew; nil when it is deleted.
   case pool(String, isNew: Bool?)
-  /// How a pool fares.
-  case note(pool: String, PoolNote)
+  /// How a pool fares; nil for VMs of none.
+  case note(pool: String?, PoolNote)
   /// The end of a lease could not be recorded.
   case journal(JournalFailure)
 }

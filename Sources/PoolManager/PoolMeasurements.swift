@@ -36,7 +36,7 @@ public struct PoolMetrics: Sendable {
   public let target: Int?
   /// VMs by state; `creating`, `quarantined` and, handed over but not started, `taken` among them.
   public let vms: [String: Int]
-  /// VMs that somebody has a lease of.
+  /// VMs that are under a lease.
   public let leased: Int
   /// Clients waiting for a lease.
   public let waiting: Int
@@ -56,9 +56,9 @@ public final class LeaseCounts: Sendable {
     case granted
     /// No VM was ready in time.
     case exhausted
-    /// The client left before its turn, or before it could be told.
+    /// The client left before its turn, or before it had its answer.
     case abandoned
-    /// The server or the pool was about to end, or the lease could not be recorded or the guest not told.
+    /// The server or the pool was about to end, or the lease could not be recorded, or its guest not be prepared.
     case refused
     /// The holder gave the VM back.
     case released

@@ -13,8 +13,6 @@ public final class VM: Sendable {
   public let createdAt: Date
   /// The machine itself.
   public let machine: any ManagedMachine
-  /// Its place in the order of creation.
-  let sequence: UInt64
   /// What its pool has measured.
   let measurements: PoolMeasurements
   /// The lease it is under; a leaf lock, written under the fleet's.
@@ -22,7 +20,12 @@ public final class VM: Sendable {
   /// Where kicks are counted; a leaf lock.
   private let account = Mutex(Account.open)
 
-  /// A kick may be acknowledged before its VM is taken apart, and counted by whoever waited for it afterwards.
+  /// Rings when its retirement has taken too long.
+  let retirementAlarm = Alarm()
+  /// Relaxed: it decides who destroys the VM, and hands nothing over.
+  private let destruction = Atomic(false)
+
+  /// A kick may be acknowledged before its VM is taken apart, and counted afterwards by the client that waited for it.
   private enum Account {
     /// On the vCPUs.
     case open
@@ -33,11 +36,10 @@ public final class VM: Sendable {
   }
 
   init(
-    id: String, pool: String?, sequence: UInt64, machine: any ManagedMachine, measurements: PoolMeasurements
+    id: String, pool: String?, machine: any ManagedMachine, measurements: PoolMeasurements
   ) {
     self.id = id
     self.pool = pool
-    self.sequence = sequence
     self.machine = machine
     self.measurements = measurements
     createdAt = Date()
@@ -46,14 +48,19 @@ public final class VM: Sendable {
   /// The lease it is under, and its fence.
   public var lease: (id: String, fence: UInt64)? { holder.withLock { $0 }.map { ($0.lease, $0.fence) } }
 
-  /// Takes it apart; once. Its counts then go to its pool with `fold`.
+  /// Returns true once: to the caller that has to destroy it.
+  func beginDestruction() -> Bool { !destruction.exchange(true, ordering: .relaxed) }
+
+  var isBeingDestroyed: Bool { destruction.load(ordering: .relaxed) }
+
+  /// Destroys the machine; once. Then `addCountsToPool` is due.
   func destroy() {
     account.withLock { $0 = .closing(VCPUCounts()) }
     machine.destroy()
   }
 
   /// Adds its counts to its pool's.
-  func fold() {
+  func addCountsToPool() {
     account.withLock { account in
       var counts = machine.counts
       if case .closing(let late) = account { counts += late }
@@ -64,7 +71,7 @@ public final class VM: Sendable {
 
   func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
 
-  /// Tells the metrics of kicks that were acknowledged: once each.
+  /// Counts kicks that were acknowledged: once each.
   public func record(_ outcomes: [KickOutcome], of kicks: PendingKicks) {
     account.withLock { account in
       switch account {

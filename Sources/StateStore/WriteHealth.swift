@@ -37,10 +37,11 @@ final class WriteRecord: Sendable {
   private let state = Mutex(State())
   /// Whether `health.current` is there: spares a write that succeeds the lock. Relaxed: it orders nothing, and pairs
   /// with nothing but itself.
-  private let isFailing = Atomic(false)
+  private let failing = Atomic(false)
 
   init(_ report: @escaping @Sendable (WriteReport) -> Void) { self.report = report }
 
+  var isFailing: Bool { failing.load(ordering: .relaxed) }
   var health: WriteHealth { state.withLock { $0.health } }
 
   /// A write has failed. Returns whether the caller should schedule another try.
@@ -49,7 +50,7 @@ final class WriteRecord: Sendable {
     let (retries, unreported) = state.withLock { state in
       state.health.failures += 1
       state.health.current = error
-      isFailing.store(true, ordering: .relaxed)
+      failing.store(true, ordering: .relaxed)
       let retries = !state.isRetrying
       state.isRetrying = true
       state.unreported += 1
@@ -73,9 +74,9 @@ final class WriteRecord: Sendable {
 
   /// A write has succeeded.
   func succeeded() {
-    guard isFailing.load(ordering: .relaxed) else { return }
+    guard failing.load(ordering: .relaxed) else { return }
     let isNews = state.withLock { state in
-      isFailing.store(false, ordering: .relaxed)
+      failing.store(false, ordering: .relaxed)
       state.health.current = nil
       defer { state.isReported = false }
       return state.isReported
@@ -87,4 +88,7 @@ final class WriteRecord: Sendable {
 extension StateDatabase {
   /// How writing the state fares. While the latest write has failed, the state tries again every second by itself.
   public var writeHealth: WriteHealth { writeRecord.health }
+
+  /// Whether the latest write failed. Costs a load.
+  public var isFailing: Bool { writeRecord.isFailing }
 }

@@ -18,7 +18,10 @@ struct ExtendCommand: DocumentCommand {
       "How long it is to last from now, \(DurationArgument.form). 60s when absent.", valueName: "duration"))
   var ttl: DurationArgument?
 
+  @Flag(help: "Let it end earlier than it would have, where that is what --ttl says.")
+  var shorten = false
+
   func run(_ client: VMPoolClient) throws {
-    try show(client.extendLease(lease, ttlMS: ttl?.milliseconds)) { LeasesCommand.table([$0]).text }
+    try show(client.extendLease(lease, ttlMS: ttl?.milliseconds, shorten: shorten ? true : nil)) { LeasesCommand.table([$0]).text }
   }
 }

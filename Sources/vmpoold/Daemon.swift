@@ -5,6 +5,7 @@ import HTTPServer
 import KVM
 import LinuxSupport
 import Logging
+import MachineRuntime
 import ManagementAPI
 import PoolManager
 import ServerConfiguration
@@ -105,7 +106,13 @@ struct Daemon {
   private func openState(_ logger: Logger) throws(StartupError) -> StateDatabase {
     if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
     do throws(StateStoreError) {
-      let state = try StateDatabase.open(directory: options.stateDir, sync: options.stateSync)
+      let state = try StateDatabase.open(directory: options.stateDir, sync: options.stateSync) { report in
+        switch report {
+        case .failing(let error, let failures):
+          logger.error("the state cannot be written", metadata: ["error": "\(error)", "failures": "\(failures)"])
+        case .recovered: logger.notice("the state can be written again")
+        }
+      }
       let lost = state.recovered.lostLeases.count
       if lost > 0 { logger.notice("leases were lost with the server that held them", metadata: ["leases": "\(lost)"]) }
       return state
@@ -209,12 +216,12 @@ struct Daemon {
   private static func log(_ event: FleetEvent, _ logger: Logger) {
     switch event {
     case .note(let pool, .failing(let detail)):
-      logger.warning("a VM could not be made", metadata: ["pool": "\(pool)", "error": "\(detail)"])
+      logger.warning("a VM could not be made", metadata: ["pool": "\(pool ?? "_none")", "error": "\(detail)"])
     case .note(let pool, .limited(let refusal)):
-      logger.warning("no room for a VM", metadata: ["pool": "\(pool)", "error": "\(refusal)"])
+      logger.warning("no room for a VM", metadata: ["pool": "\(pool ?? "_none")", "error": "\(refusal)"])
     case .note(let pool, .quarantined(let vm)):
-      logger.error("a VM could not be taken apart in time", metadata: ["pool": "\(pool)", "vm": "\(vm)"])
-    case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool)"])
+      logger.error("a VM could not be taken apart in time", metadata: ["pool": "\(pool ?? "_none")", "vm": "\(vm)"])
+    case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool ?? "_none")"])
     case .journal(let failure):
       logger.error("the end of a lease could not be recorded", metadata: ["error": "\(failure)"])
     case .note(_, .exhausted), .vm, .lease, .ended, .pool: break

@@ -166,7 +166,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
         try $0.leases(pool: "demo").isEmpty
       },
       .init("GET /v1/leases/lease-1", leaseJSON) { try $0.lease("lease-1") == lease },
-      .init("PATCH /v1/leases/lease-1", body: #"{"ttl_ms":9}"#, leaseJSON) {
+      .init("PATCH /v1/leases/lease-1", body: #"{"ttl_ms":9,"shorten":null}"#, leaseJSON) {
         try $0.extendLease("lease-1", ttlMS: 9) == lease
       },
       .init("DELETE /v1/leases/a%2Fb", "") {

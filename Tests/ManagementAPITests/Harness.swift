@@ -7,6 +7,7 @@ import HTTPServer
 import JSONCodec
 import KVM
 import LinuxSupport
+import MachineRuntime
 import Metrics
 import PoolManager
 import StateStore

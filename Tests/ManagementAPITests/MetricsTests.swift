@@ -27,21 +27,21 @@ import Testing
     #expect(before[#"vmpool_vms{pool="_none",state="paused"}"#] == 1)
   }
 
-  /// Whoever waited for a kick counts it, however late.
+  /// A client that waited for a kick counts it, however late.
   @Test(.enabled(if: RealKVM.isAvailable)) func aKickIsCountedWhileItsVMEndsAndAfterwards() throws {
     let spin = try #require(BuiltinGuest.named("spin"))
     let machine = try KVMMachineFactory(system: RealKVM.system.get()).make(
       MachineConfiguration(image: .builtin(spin), vcpus: 1, memoryMiB: 1, mechanism: .immediateExit)
     ) { _ in }
     let measurements = PoolMeasurements()
-    let vm = VM(id: "vm-000000000001", pool: nil, sequence: 1, machine: machine, measurements: measurements)
+    let vm = VM(id: "vm-000000000001", pool: nil, machine: machine, measurements: measurements)
     try machine.start(untilNS: .max)
     let kicks = try machine.requestKicks(vcpu: nil)
     let outcomes = try kicks.wait(untilNS: .max)
     vm.record(outcomes, of: kicks)
     vm.destroy()
     vm.record(outcomes, of: kicks)
-    vm.fold()
+    vm.addCountsToPool()
     vm.record(outcomes, of: kicks)
     #expect(measurements.retiredCounts.kicks.values.reduce(0, +) == 3)
   }

@@ -1,4 +1,5 @@
 import APIModel
+import MachineRuntime
 import PoolManager
 import Testing
 

@@ -33,8 +33,10 @@ final class LedgerHost {
   /// Asks the ledger what to do.
   func act() {
     while true {
-      actions += ledger.takeActions()
-      for case .retire(let vm) in actions where !retiring.contains(vm) && ledger.slots[vm]?.phase == .retiring {
+      let new = ledger.takeActions()
+      for case .grant(_, let grant) in new { ledger.confirm(grant.id, now: now) }
+      actions += new
+      for case .retire(let vm) in actions where !retiring.contains(vm) && ledger.vms[vm]?.phase == .retiring {
         retiring.append(vm)
       }
       guard let creation = ledger.nextCreation(now: now) else { return }
@@ -76,14 +78,24 @@ final class LedgerHost {
   /// Until nothing is to be done any more.
   func settle() { while create() != nil || retire() {} }
 
+  /// Asks for a lease, which is on record at once unless it is not `confirmed`.
   func lease(
-    _ pool: String, ttl: UInt64 = 60_000_000_000, wait: UInt64 = 0
-  ) throws(LeaseRefusal) -> Ledger.Holding? {
+    _ pool: String, ttl: UInt64 = 60_000_000_000, wait: UInt64 = 0, confirmed: Bool = true
+  ) throws(LeaseRefusal) -> Ledger.LeaseGrant? {
     waiters += 1
     let waiter = Waiter(id: waiters, leaseID: "lease-\(waiters)", ttlNS: ttl, untilNS: now + wait)
     let holding = try ledger.lease(from: pool, waiter, now: now)
+    if let holding, confirmed { ledger.confirm(holding.id, now: now) }
     act()
     return holding
+  }
+
+  /// The number of the client that asked last.
+  var lastWaiter: UInt64 { waiters }
+
+  func undo(_ lease: String) -> Bool {
+    defer { act() }
+    return ledger.undoGrant(lease, now: now)
   }
 
   func end(_ lease: String) {
@@ -103,12 +115,12 @@ final class LedgerHost {
 
   func leave(_ waiter: UInt64, pool: String) -> Bool { ledger.leave(waiter, pool: pool, now: now) }
 
-  func extend(_ lease: String, ttlNS: UInt64) -> Ledger.Holding? { ledger.extend(lease, ttlNS: ttlNS, now: now) }
+  func extend(_ lease: String, ttlNS: UInt64) -> Ledger.LeaseGrant? { ledger.extend(lease, ttlNS: ttlNS, now: now) }
 
   func reserve(_ footprint: Footprint) -> BudgetRefusal? { ledger.reserve(footprint) }
 
-  func book(_ name: String) throws -> PoolBook {
-    guard let book = ledger.book(name) else { throw FleetError.noSuchPool(name) }
+  func pool(_ name: String) throws -> PoolState {
+    guard let book = ledger.pool(name) else { throw FleetError.noSuchPool(name) }
     return book
   }
 }

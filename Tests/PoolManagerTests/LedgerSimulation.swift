@@ -19,6 +19,7 @@ struct LedgerSimulation {
   private var alive: Set<String> = []
   private var everLeased: Set<String> = []
   private var holders: [String: String] = [:]
+  private var unconfirmed: Set<String> = []
   private var lastFence: UInt64 = 0
   private var queues: [String: [UInt64]] = [:]
   private var poolOfWaiter: [UInt64: String] = [:]
@@ -48,7 +49,8 @@ struct LedgerSimulation {
     case 5..<30: lease()
     case 30..<42: end()
     case 42..<46: extend()
-    case 46..<50: leave()
+    case 46..<48: leave()
+    case 48..<50: confirmOrUndoGrant()
     case 50..<70: finishCreation()
     case 70..<84: finishRetirement()
     case 84..<87: takeOrDelete()
@@ -110,12 +112,25 @@ struct LedgerSimulation {
     ended(holding)
   }
 
+  /// A grant is on record, or could not be recorded: its VM may be granted once more.
+  private mutating func confirmOrUndoGrant() {
+    guard let lease = unconfirmed.sorted().randomElement(using: &random), let vm = holders[lease] else { return }
+    unconfirmed.remove(lease)
+    guard Bool.random(using: &random) else { return ledger.confirm(lease, now: now) }
+    guard ledger.undoGrant(lease, now: now) else { return fail("\(lease) is held and cannot be taken back") }
+    holders[lease] = nil
+    everLeased.remove(vm)
+  }
+
   private mutating func extend() {
     guard let lease = holders.keys.sorted().randomElement(using: &random) else { return }
     let ttl = UInt64.random(in: 1...5_000_000_000, using: &random)
     // Its time may be up already, and the clock not have rung yet.
-    guard let holding = ledger.extend(lease, ttlNS: ttl, now: now) else { return }
-    if holding.expiresNS != min(now + ttl, holding.lastNS) { fail("\(lease) was not extended as asked") }
+    let before = ledger.leases[lease]?.expiresNS ?? 0
+    let shortens = Bool.random(using: &random)
+    guard let holding = ledger.extend(lease, ttlNS: ttl, shortens: shortens, now: now) else { return }
+    let expected = min(shortens ? now + ttl : max(before, now + ttl), holding.lastNS)
+    if holding.expiresNS != expected { fail("\(lease) was not extended as asked") }
   }
 
   private mutating func leave() {
@@ -139,7 +154,10 @@ struct LedgerSimulation {
 
   private mutating func finishRetirement() {
     guard let place = retiring.indices.randomElement(using: &random) else { return }
-    if Int.random(in: 0..<10, using: &random) == 0 { return ledger.quarantined(retiring[place]) }
+    if Int.random(in: 0..<10, using: &random) == 0 {
+      ledger.quarantined(retiring[place], now: now)
+      return
+    }
     let vm = retiring.remove(at: place)
     alive.remove(vm)
     byHand[vm] = nil
@@ -180,7 +198,7 @@ struct LedgerSimulation {
       for action in ledger.takeActions() { perform(action) }
       guard let creation = ledger.nextCreation(now: now) else { break }
       creations.append(creation)
-      if let most = specifications[creation.name]?.maxVMs, let book = ledger.books[creation.pool], book.total > most {
+      if let most = specifications[creation.name]?.maxVMs, let book = ledger.pools[creation.pool], book.total > most {
         fail("\(creation.name) grew to \(book.total) VMs, beyond its \(most)")
       }
     }
@@ -202,13 +220,15 @@ struct LedgerSimulation {
       if !alive.contains(vm) || retiring.contains(vm) { fail("\(vm) is taken apart twice") }
       retiring.append(vm)
     case .ended(let holding, _): ended(holding)
+    case .onlyQuarantinedLeft(let key):
+      if let pool = ledger.pools[key], !pool.isDraining { fail("\(pool.name) is not being deleted") }
     case .gone(let key):
-      if ledger.slots.values.contains(where: { $0.pool == key }) { fail("a pool is gone, and VMs of it are not") }
+      if ledger.vms.values.contains(where: { $0.pool == key }) { fail("a pool is gone, and VMs of it are not") }
     case .note: break
     }
   }
 
-  private mutating func granted(_ holding: Ledger.Holding) {
+  private mutating func granted(_ holding: Ledger.LeaseGrant) {
     grants += 1
     if !alive.contains(holding.vm) || retiring.contains(holding.vm) { fail("\(holding.vm) is granted and is no more") }
     if !everLeased.insert(holding.vm).inserted { fail("\(holding.vm) was granted twice") }
@@ -216,10 +236,12 @@ struct LedgerSimulation {
     if holding.fence <= lastFence { fail("the fence went from \(lastFence) to \(holding.fence)") }
     lastFence = holding.fence
     holders[holding.id] = holding.vm
+    if Bool.random(using: &random) { unconfirmed.insert(holding.id) } else { ledger.confirm(holding.id, now: now) }
   }
 
-  private mutating func ended(_ holding: Ledger.Holding) {
+  private mutating func ended(_ holding: Ledger.LeaseGrant) {
     ends += 1
+    unconfirmed.remove(holding.id)
     if holders.removeValue(forKey: holding.id) != holding.vm { fail("\(holding.id) ended twice") }
   }
 
@@ -231,22 +253,27 @@ struct LedgerSimulation {
   // MARK: What must hold
 
   private mutating func check() {
-    if Set(ledger.slots.keys) != alive { fail("the ledger and the host disagree about the VMs there are") }
+    if Set(ledger.vms.keys) != alive { fail("the ledger and the host disagree about the VMs there are") }
     if Set(ledger.leases.keys) != Set(holders.keys) { fail("the ledger and the holders disagree about the leases") }
     let budget = ledger.budget
     if budget.vms != alive.count + creations.count { fail("\(budget.vms) VMs are accounted for") }
     if budget.vms > ledger.limits.vms || budget.memoryMiB > ledger.limits.memoryMiB { fail("the host is overdrawn") }
     if ledger.creationsInFlight != creations.count { fail("creations in flight are miscounted") }
-    for book in ledger.books.values {
-      let count = ledger.slots.values.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
+    for book in ledger.pools.values {
+      let count = ledger.vms.values.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
+      let open = unconfirmed.count { ledger.leases[$0]?.pool == book.key }
+      if book.unconfirmed != open { fail("\(book.name) counts \(book.unconfirmed) leases not on record, of \(open)") }
       let making = creations.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
       if book.total != count + making { fail("\(book.name) counts \(book.total) VMs of \(count + making)") }
       if !book.queue.isEmpty, book.ready.count + book.outdated.count > 0 {
         fail("\(book.name) has both VMs and waiters")
       }
-      if book.queue.count != (queues[book.name]?.count ?? 0), ledger.names[book.name] == book.key {
+      if book.queue.count != (queues[book.name]?.count ?? 0), ledger.keys[book.name] == book.key {
         fail("\(book.name)'s queue is miscounted")
       }
+    }
+    if ledger.timers.count > 2 * (ledger.leases.count + queues.values.reduce(0) { $0 + $1.count }) + 200 {
+      fail("\(ledger.timers.count) timers are kept")
     }
     for (id, holding) in ledger.leases where holding.expiresNS > holding.lastNS { fail("\(id) lasts too long") }
   }
@@ -258,6 +285,8 @@ struct LedgerSimulation {
   /// Lets everything come to its end: nobody asks for anything, nothing fails. Every pool is then as declared, unless
   /// the host has no room for that.
   mutating func comeToRest() {
+    for lease in unconfirmed { ledger.confirm(lease, now: now) }
+    unconfirmed = []
     for round in 0..<100 {
       now += 1_000_000_000
       ledger.tick(now: now)
@@ -276,7 +305,7 @@ struct LedgerSimulation {
       }
       check()
     }
-    for book in ledger.books.values where !book.isDraining && !book.specification.isPaused {
+    for book in ledger.pools.values where !book.isDraining && !book.specification.isPaused {
       let isFilled = book.ready.count == book.specification.ready.upperBound
       let hasNoRoom = book.isFull || ledger.budget.refusal(of: book.specification.vm.footprint) != nil
       if !isFilled, !hasNoRoom { fail("\(book.name) is not filled: \(book)") }

@@ -56,7 +56,7 @@ import Testing
     try host.declare("many", LedgerHost.specification(9...9))
     #expect(host.creations.count == 4)
     host.settle()
-    #expect(try host.book("one").ready.count == 5 && host.book("many").ready.count == 9)
+    #expect(try host.pool("one").ready.count == 5 && host.pool("many").ready.count == 9)
   }
 
   @Test func whoeverWaitsGetsAVMBeyondTheDeclaration() throws {
@@ -94,15 +94,15 @@ import Testing
     host.settle()
     try host.declare("p", LedgerHost.specification(2...3, image: "hello", maxVMs: maxVMs))
     var steps = 0
-    while try host.book("p").outdated.count > 0, steps < 100 {
+    while try host.pool("p").outdated.count > 0, steps < 100 {
       steps += 1
       if host.create() == nil { host.retire() }
-      let book = try host.book("p")
+      let book = try host.pool("p")
       #expect(book.ready.count + book.outdated.count >= 2, "step \(steps)")
       #expect(book.total <= maxVMs ?? .max)
     }
     host.settle()
-    let book = try host.book("p")
+    let book = try host.pool("p")
     #expect(book.outdated.isEmpty && book.ready.count == 3)
   }
 
@@ -112,14 +112,14 @@ import Testing
     host.settle()
     try host.declare("p", LedgerHost.specification(2...2, image: "hello", maxVMs: 2))
     host.settle()
-    #expect(try host.book("p").outdated.count == 2)
-    let refill = RefillStatus(try host.book("p"), now: host.now)
+    #expect(try host.pool("p").outdated.count == 2)
+    let refill = RefillStatus(try host.pool("p"), now: host.now)
     #expect(refill.state == .limited && refill.lastError?.contains("max_vms (2) leaves no room") == true)
     let holdings = try [host.lease("p"), host.lease("p")]
     for holding in holdings { host.end(try #require(holding).id) }
     host.settle()
-    #expect(try host.book("p").outdated.isEmpty && host.book("p").ready.count == 2)
-    #expect(RefillStatus(try host.book("p"), now: host.now).state == .ok)
+    #expect(try host.pool("p").outdated.isEmpty && host.pool("p").ready.count == 2)
+    #expect(RefillStatus(try host.pool("p"), now: host.now).state == .ok)
   }
 
   @Test func aVMOfAnOldDeclarationIsNotEvenTakenIn() throws {
@@ -127,9 +127,9 @@ import Testing
     try host.declare("p", LedgerHost.specification(1...1))
     try host.declare("p", LedgerHost.specification(1...1, image: "hello"))
     host.create()
-    #expect(try host.book("p").ready.isEmpty && host.retiring.count == 1)
+    #expect(try host.pool("p").ready.isEmpty && host.retiring.count == 1)
     host.settle()
-    #expect(try host.book("p").ready.count == 1)
+    #expect(try host.pool("p").ready.count == 1)
   }
 
   // MARK: Failures
@@ -140,11 +140,11 @@ import Testing
     #expect(host.creations.count == 4)
     // Those that fail together count once.
     for _ in 0..<4 { host.fail() }
-    #expect(try host.book("p").backoff.failures == 1)
+    #expect(try host.pool("p").backoff.failures == 1)
     var waits: [UInt64] = []
     for _ in 0..<12 {
       #expect(host.creations.isEmpty)
-      let next = try host.book("p").backoff.nextAttemptNS
+      let next = try host.pool("p").backoff.nextAttemptNS
       waits.append(next - host.now)
       host.pass(next - host.now - 1)
       #expect(host.creations.isEmpty)
@@ -154,12 +154,12 @@ import Testing
     }
     let expected = (0..<12).map { min(UInt64(50_000_000) << UInt64($0), 15_000_000_000) }
     #expect(waits == expected)
-    #expect(try host.book("p").backoff.isOpen)
+    #expect(try host.pool("p").backoff.isOpen)
     host.pass(15_000_000_000)
     _ = host.news()
     host.create()
     #expect(host.news().contains(.note(pool: "p", .recovered)))
-    #expect(try host.book("p").backoff == RefillBackoff())
+    #expect(try host.pool("p").backoff == RefillBackoff())
     #expect(host.creations.count == 3)
   }
 
@@ -177,7 +177,7 @@ import Testing
     let host = LedgerHost(limits)
     try host.declare("p", LedgerHost.specification(3...3))
     host.settle()
-    let book = try host.book("p")
+    let book = try host.pool("p")
     #expect(book.ready.count == 2 && book.limitedBy?.resource == resource)
     #expect(RefillStatus(book, now: host.now).state == .limited)
     #expect(host.reserve(Footprint(vcpus: 1, memoryMiB: 2))?.resource == resource)

@@ -62,7 +62,9 @@ def life():
         expect(milliseconds(longer["expires_at"]) > milliseconds(one["expires_at"]), "it was not extended")
         longest = client("PATCH", path(one), {"ttl_ms": DAY}).json
         equal(longest["expires_at"], one["max_expires_at"], "the end beyond which it cannot be extended")
-        shorter = client("PATCH", path(one)).json
+        heartbeat = client("PATCH", path(one)).json
+        equal(heartbeat["expires_at"], longest["expires_at"], "the end after a heartbeat that asks for less")
+        shorter = client("PATCH", path(one), {"shorten": True}).json
         expect(lasts(shorter) < 300_000, "a heartbeat that asks for nothing asks for a minute")
         equal({**shorter, "expires_at": None}, {**one, "expires_at": None}, "what an extension leaves alone")
 
@@ -97,8 +99,8 @@ def expiry():
         problems.expect_problem(client.delete(path(brief)), "lease-expired", "releasing it")
         equal(client.get("/v1/vms/" + brief["vm"]).status, 404, "its VM")
         equal(client.get("/v1/vms/" + kept["vm"]).json["state"], "running", "the VM of the other")
-        # It may be extended to less, too.
-        equal(client("PATCH", path(kept), {"ttl_ms": 1}).status, 200, "the last heartbeat")
+        # It may be shortened, too, where that is asked for.
+        equal(client("PATCH", path(kept), {"ttl_ms": 1, "shorten": True}).status, 200, "the last heartbeat")
         becomes(410, "the lease without further heartbeats", lambda: client.get(path(kept)).status)
         filled(client, "spins")
         return f"{time.monotonic() - began:.2f} s"
@@ -182,6 +184,7 @@ def exhausted():
             began = time.monotonic()
             answer = client.post("/v1/pools/single/leases", body)
             document = problems.expect_problem(answer, "pool-exhausted", f"leasing with {body}")
+            expect("max_vms" in document["detail"], lambda: f"what stands in the way: {document['detail']}")
             equal((document["waiting"], answer.headers["Retry-After"]), (others, "1"), "who waits, and Retry-After")
             return time.monotonic() - began
 

@@ -49,7 +49,29 @@ def deleted():
         with held(thread):
             problems.expect_problem(client.delete(vm), "vm-quarantined", "deleting it")
             problems.expect_problem(client.get(vm), "vm-not-found", "looking for it")
+            equal(metric(client, 'vmpool_vms{pool="_none",state="quarantined"}'), 1, "the metric of VMs in no pool")
         becomes(set(), "threads left of it", lambda: threads(daemon, "vcpu") - before)
+
+
+@check("deleting the pool of such a VM answers, goes on, and counts the VM")
+def pool_deleted():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        declare(client, "p", ready=1)
+        before = threads(daemon, "vcpu")
+        with held(vcpu_thread(daemon)):
+            vm = client.get("/v1/vms?pool=p").json["items"][0]["id"]
+            problems.expect_problem(client.delete(f"/v1/vms/{vm}"), "vm-quarantined", "deleting it")
+            answer = client.delete("/v1/pools/p?force=true")
+            equal((answer.status, answer.json["status"]["quarantined"]), (202, 1), "deleting the pool")
+            problems.expect_problem(client.get("/v1/pools/p"), "pool-not-found", "looking for the pool")
+            equal(metric(client, 'vmpool_vms{pool="_none",state="quarantined"}'), 1, "the metric of VMs in no pool")
+            # The name is free.
+            declare(client, "p", ready=1)
+            equal(status(client, "p")["quarantined"], 0, "VMs in quarantine of the new pool")
+        becomes(0, "the metric, once it has stopped", lambda: metric(
+            client, 'vmpool_vms{pool="_none",state="quarantined"}'))
+        becomes(1, "vCPU threads left", lambda: len(threads(daemon, "vcpu") - before))
 
 
 def counts(client, *names):

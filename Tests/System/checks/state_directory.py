@@ -156,6 +156,7 @@ def filling():
         declare(client, "brief", image="hello", ready=2)
         kept, ended = lease(client, "full"), lease(client, "full")
         brief = lease(client, "full", wait_ms=10_000, ttl_ms=600_000)
+        timed = lease(client, "full", wait_ms=10_000, ttl_ms=8_000)
         filled(client, "full")
         hog = fill(directory)
 
@@ -167,6 +168,16 @@ def filling():
         # A page or two may be left in what the log has taken already.
         eventually("the disk is full", lambda: client.post("/v1/pools/full/leases", {"ttl_ms": 600_000}).status == 503)
         mine = {one["lease"] for one in client.get("/v1/leases").json["items"]}
+        # What could not be recorded did not happen.
+        filled(client, "full")
+        vms, granted = ready(client), count(client, "granted")
+        for _ in range(10):
+            fails("POST", "/v1/pools/full/leases", {})
+        equal(ready(client), vms, "the VMs that are ready")
+        equal(count(client, "granted"), granted, "leases counted as granted")
+        equal(count(client, "lost"), 0, "leases counted as lost")
+        problems.expect_problem(client.get("/readyz"), "storage-failed", "readiness")
+        equal(daemon.log.count("the state cannot be written"), 1, "lines about it in the log")
         for _ in range(20):
             fails("POST", "/v1/pools/full/leases", {})
             # The one guest runs when it cannot be recorded, the other is likely to have ended.
@@ -184,13 +195,15 @@ def filling():
         equal(client.delete(path(ended)).status, 204, "releasing on a full disk")
         equal(client.get("/v1/vms/" + ended["vm"]).status, 404, "its VM")
         problems.expect_problem(client.get(path(ended)), "lease-released", "the released lease on a full disk")
-        equal(client("PATCH", path(brief), {"ttl_ms": 1}).status in (200, 503), True, "the end of another")
-        becomes(410, "a lease that expires on a full disk", lambda: client.get(path(brief)).status)
+        fails("PATCH", path(brief), {"ttl_ms": 1, "shorten": True})
+        equal(client.get(path(brief)).json, brief, "the lease that was not shortened")
+        becomes(410, "a lease that expires on a full disk", lambda: client.get(path(timed)).status)
         equal(client.get(path(kept)).status, 200, "the lease that is held")
-        for address in ("/livez", "/readyz", "/v1/vms", "/metrics", "/v1/pools"):
+        for address in ("/livez", "/v1/vms", "/metrics", "/v1/pools"):
             equal(client.get(address).status, 200, address)
 
         hog.unlink()
+        becomes(200, "readiness, without a request that writes", lambda: client.get("/readyz").status)
         becomes(201, "a lease once there is room", lambda: client.post("/v1/pools/full/leases", {}).status)
         equal(client("PATCH", "/v1/pools/full", {"ready": 1}).status, 200, "a change once there is room")
         equal(client.post("/v1/pools/brief/run", {"wait_ms": 10_000}).json["outcome"], "exited", "a run once there is room")
@@ -198,3 +211,34 @@ def filling():
             equal(client.delete(f"/v1/pools/{pool}?force=true").status, 204, f"deleting the pool {pool}")
         equal(client.get("/v1/vms").json["items"], [], "the VMs left")
         expect(not [name for name in daemon.descriptors() if "kvm-v" in name], "descriptors of VMs are left")
+
+
+def ready(client):
+    """The VMs of the pool that are to be had."""
+    return {vm["id"] for vm in client.get("/v1/vms?pool=full&state=ready").json["items"]}
+
+
+def count(client, result):
+    name = f'vmpool_leases_total{{pool="full",result="{result}"}} '
+    return next(float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if line.startswith(name))
+
+
+@check("a client that leases and releases without a pause does not let the log grow")
+def steady():
+    directory = processes.scratch_directory("steady") / "state"
+    with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
+        client = daemon.client()
+        declare(client, "p", image="halt", ready=2)
+        log = directory / "vmpool.db-wal"
+        # Big labels make a page of each: the log is as long as after ten times as many leases.
+        body = {"ttl_ms": 60_000, "start": False, "wait_ms": 10_000,
+                "labels": {f"label-{number}": "x" * 256 for number in range(16)}}
+        largest, rounds = 0, 0
+        while rounds < 3000:
+            made = client.post("/v1/pools/p/leases", body)
+            equal(made.status, 201, "a lease")
+            equal(client.delete("/v1/leases/" + made.json["lease"]).status, 204, "its release")
+            largest, rounds = max(largest, log.stat().st_size), rounds + 1
+        limit = 16_384 * (1024 + 24)
+        expect(limit < largest < 2 * limit, lambda: f"the log came to {largest} bytes; {limit} begin it anew")
+        return f"{largest / 1e6:.1f} MB after {rounds} leases"

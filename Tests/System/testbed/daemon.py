@@ -110,15 +110,17 @@ class Daemon:
         return counts
 
     def threads(self):
-        """The threads by name, without worker threads. Those of the dispatch library come and go as they please. Those of
-        the API, and those that read and write bodies, start when they are first needed, and are bounded in number."""
+        """The threads by name, without worker threads. Those of the dispatch library come and go as they please. The
+        others start when they are first needed, and are bounded in number."""
         counts = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
                 name = (task / "comm").read_text().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if not re.search(r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk)-\d+$", name):
+            if not re.search(
+                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes)-\d+$",
+                    name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
 

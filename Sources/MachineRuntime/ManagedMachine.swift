@@ -1,11 +1,10 @@
 import Devices
 import GuestImages
 import KVM
-import MachineRuntime
 import VCPURuntime
 
-/// A VM as the fleet sees it. `Machine` is the real one; tests put another behind it to reach states that a real one
-/// cannot be driven to.
+/// A VM as the fleet sees it. `Machine` is the real one. Tests implement it to reach states that a real one cannot be
+/// driven to.
 ///
 /// Everything may be called from any thread. Control methods wait until `deadlineNS` (CLOCK_MONOTONIC) and may be
 /// called again after a timeout, to go on waiting.
@@ -64,7 +63,8 @@ extension ManagedMachine {
 
 /// Makes VMs.
 public protocol MachineFactory: Sendable {
-  /// Makes a VM in state `ready`. `changed` is told of each change of state, on any thread, and must not wait.
+  /// Makes a VM in state `ready`. `changed` is called with each change of state, in order, on any thread; it must not
+  /// wait.
   func make(
     _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine

@@ -1,29 +1,31 @@
-import DequeModule
-
-/// One pool's stock, queue and failures; what `Ledger` knows of it.
-struct PoolBook: Sendable {
+/// One pool's stock, queue and failures: what `Ledger` knows of it.
+struct PoolState: Sendable {
   let key: Ledger.PoolKey
   let name: String
   var specification: PoolSpecification
   /// Which declaration of what the VMs are made of holds.
   private(set) var revision: UInt64
-  /// VMs to be leased, oldest first; those of an older declaration apart.
-  var ready: Deque<String> = []
-  private(set) var outdated: Deque<String> = []
+  /// The stock: VMs to be leased, oldest first; those of an older declaration apart.
+  private(set) var ready = SequenceMap<String>()
+  private(set) var outdated = SequenceMap<String>()
+  private var nextStockNumber: UInt64 = 1
   /// VMs being made; those of an older declaration apart.
   var creating = 0
   var creatingOutdated = 0
   var leased = 0
+  /// Those of them whose lease is not on record yet: they may come back.
+  var unconfirmed = 0
   var taken = 0
   var retiring = 0
   var quarantined = 0
-  var queue = WaitQueue()
+  /// Clients that wait, first come first served.
+  var queue = SequenceMap<Waiter>()
   var backoff = RefillBackoff()
   /// Why no VM is made although one is wanted: the host has no room.
   var limitedBy: BudgetRefusal?
   /// It is deleted once the last lease has ended.
   var isDraining = false
-  /// Somebody was sent away or had to wait since there was last a VM in stock.
+  /// A client was refused or had to wait since there was last a VM in stock.
   var isExhausted = false
   /// `Ledger.creationsBegun` when it was last given one.
   var servedAt: UInt64 = 0
@@ -52,10 +54,20 @@ struct PoolBook: Sendable {
       + "raise max_vms, or lower ready.min"
   }
 
-  /// VMs that it lacks: those of its declaration, and one for everybody who waits.
+  /// Why a client found no VM in stock, where waiting longer will not help, or not by itself.
+  func shortage(hasWaited: Bool) -> PoolShortage? {
+    if specification.isPaused { return .paused }
+    if backoff.failures > 0, let detail = backoff.lastFailure { return .failing(detail) }
+    if let limitedBy { return .noRoom(limitedBy) }
+    if isFull, creating == 0, retiring == 0, let most = specification.maxVMs { return .full(maxVMs: most) }
+    if specification.ready.upperBound == 0, !hasWaited { return .keepsNone }
+    return nil
+  }
+
+  /// VMs that it lacks: those of its declaration, and one for each client that waits.
   var deficit: Int {
     if isDraining || specification.isPaused { return 0 }
-    return max(specification.ready.upperBound, queue.count) - ready.count - creating
+    return max(specification.ready.upperBound, queue.count) - ready.count - creating - unconfirmed
   }
 
   /// VMs in stock beyond the declaration, the outdated first.
@@ -72,8 +84,8 @@ struct PoolBook: Sendable {
   }
 
   /// How much it needs the next VM that is made, in relation to others. The emptiest comes first, in proportion to its
-  /// own size, so that a small pool counts as much as a big one; whoever is waited for or below its floor comes before
-  /// all that are not; and waiting makes up for everything in the end, so that nobody starves.
+  /// own size, so that a small pool counts as much as a big one. A pool with waiting clients, or below its floor, comes
+  /// before all that are neither. Waiting makes up for everything in the end, so no pool starves.
   func urgency(at creationsBegun: UInt64) -> Double {
     let wanted = max(specification.ready.upperBound, queue.count)
     let share = Double(deficit) / Double(wanted)
@@ -84,17 +96,41 @@ struct PoolBook: Sendable {
   /// What its VMs are made of has changed.
   mutating func replace(with revision: UInt64) {
     self.revision = revision
-    outdated.append(contentsOf: ready)
-    ready = []
+    for (number, vm) in ready.page(after: nil, limit: .max) { outdated.insert(vm, at: number) }
+    ready = SequenceMap()
     creatingOutdated += creating
     creating = 0
   }
 
-  /// Takes the next VM from the stock, for somebody who leases it.
-  mutating func lease() -> String? {
-    guard let vm = ready.popFirst() ?? outdated.popFirst() else { return nil }
+  /// Puts a new VM into the stock, and returns its number there.
+  mutating func addToStock(_ vm: String) -> UInt64 {
+    defer { nextStockNumber += 1 }
+    ready.insert(vm, at: nextStockNumber)
+    return nextStockNumber
+  }
+
+  /// Takes the next VM from the stock, to be leased.
+  mutating func leaseFirst() -> String? {
+    guard let vm = ready.popFirst()?.value ?? outdated.popFirst()?.value else { return nil }
     leased += 1
+    unconfirmed += 1
     return vm
+  }
+
+  /// Puts a leased VM where it was.
+  mutating func returnToStock(_ vm: String, _ record: Ledger.VMRecord) {
+    leased -= 1
+    unconfirmed -= 1
+    if record.revision == revision {
+      ready.insert(vm, at: record.stockNumber)
+    } else {
+      outdated.insert(vm, at: record.stockNumber)
+    }
+  }
+
+  /// Takes a VM out of the stock.
+  mutating func removeFromStock(_ record: Ledger.VMRecord) {
+    if record.phase == .ready { ready.remove(record.stockNumber) } else { outdated.remove(record.stockNumber) }
   }
 
   /// A VM of an older declaration that may go before a new one is there: one at a time, and never below the floor.
@@ -104,18 +140,9 @@ struct PoolBook: Sendable {
     else { return nil }
     return outdated.first
   }
-
-  /// Takes one VM from the stock.
-  mutating func forget(_ vm: String) {
-    if let place = ready.firstIndex(of: vm) {
-      ready.remove(at: place)
-    } else if let place = outdated.firstIndex(of: vm) {
-      outdated.remove(at: place)
-    }
-  }
 }
 
-/// Somebody who wants a VM.
+/// A client that wants a VM.
 struct Waiter: Sendable, Equatable {
   let id: UInt64
   /// The name that the lease will have.
@@ -123,40 +150,6 @@ struct Waiter: Sendable, Equatable {
   let ttlNS: UInt64
   /// When it gives up.
   let untilNS: UInt64
-}
-
-/// Waiters, first come first served.
-struct WaitQueue: Sendable {
-  // Who has left stays in the line, and is skipped when its turn comes.
-  private var line: Deque<UInt64> = []
-  private var waiters: [UInt64: Waiter] = [:]
-
-  var count: Int { waiters.count }
-  var isEmpty: Bool { waiters.isEmpty }
-
-  var first: Waiter? {
-    mutating get {
-      while let id = line.first {
-        if let waiter = waiters[id] { return waiter }
-        line.removeFirst()
-      }
-      return nil
-    }
-  }
-
-  mutating func append(_ waiter: Waiter) {
-    line.append(waiter.id)
-    waiters[waiter.id] = waiter
-  }
-
-  mutating func popFirst() -> Waiter? {
-    guard let waiter = first else { return nil }
-    line.removeFirst()
-    waiters[waiter.id] = nil
-    return waiter
-  }
-
-  mutating func remove(_ id: UInt64) -> Bool { waiters.removeValue(forKey: id) != nil }
 }
 
 /// How long a pool waits after making a VM has failed: twice as long each time, up to half a minute, with jitter. Until

@@ -3,7 +3,7 @@ import Testing
 @testable import PoolManager
 
 /// Leases: who gets a VM, for how long, and what becomes of it.
-@Suite struct HoldingTests {
+@Suite struct LeaseGrantTests {
   private static let second: UInt64 = 1_000_000_000
 
   private func stocked(_ count: Int = 2) throws -> LedgerHost {
@@ -32,21 +32,21 @@ import Testing
     case .retiring, .quarantined:
       let holding = try #require(try host.lease("p"))
       host.end(holding.id)
-      if phase == .quarantined { host.ledger.quarantined(vm) }
+      if phase == .quarantined { host.ledger.quarantined(vm, now: host.now) }
     }
     _ = host.news()
-    let before = host.ledger.slots[vm]?.phase
+    let before = host.ledger.vms[vm]?.phase
     var isDone = true
     switch what {
     case .take: isDone = host.take(vm)
     case .delete: isDone = host.delete(vm)
     case .end: isDone = host.ledger.end("lease-1", now: host.now) != nil
     case .retired: host.ledger.retired(vm, now: host.now)
-    case .quarantined: host.ledger.quarantined(vm)
+    case .quarantined: host.ledger.quarantined(vm, now: host.now)
     case .expired: host.pass(60 * Self.second)
     }
     host.act()
-    let after = host.ledger.slots[vm]?.phase
+    let after = host.ledger.vms[vm]?.phase
     switch (phase, what) {
     case (.ready, .take), (.outdated, .take): #expect(isDone && after == .taken)
     case (.taken, .take), (.leased, .take): #expect(isDone && after == before)
@@ -91,12 +91,112 @@ import Testing
     #expect(host.extend(holding.id, ttlNS: Self.second) == nil)
   }
 
-  @Test func aLeaseCanBeShortened() throws {
+  @Test func extendingNeverShortensUnlessItIsAskedTo() throws {
     let host = try stocked()
     let holding = try #require(try host.lease("p", ttl: 60 * Self.second))
-    #expect(host.extend(holding.id, ttlNS: Self.second) != nil)
+    let before = holding.expiresNS
+    #expect(host.extend(holding.id, ttlNS: Self.second)?.expiresNS == before)
+    #expect(host.extend(holding.id, ttlNS: 61 * Self.second)?.expiresNS == before + Self.second)
+    host.pass(2 * Self.second)
+    #expect(host.ledger.leases.count == 1)
+    #expect(host.ledger.extend(holding.id, ttlNS: Self.second, shortens: true, now: host.now) != nil)
     host.pass(Self.second)
     #expect(host.ledger.leases.isEmpty)
+  }
+
+  /// A lease of a day that is released at once must not leave its timer behind for a day.
+  @Test func timersOfEndedLeasesAndWaitersGo() throws {
+    let host = try stocked(1)
+    for _ in 0..<5000 {
+      let holding = try #require(try host.lease("p", ttl: 86_400 * Self.second))
+      host.end(holding.id)
+      #expect(try host.lease("p", wait: 600 * Self.second) == nil)
+      #expect(host.leave(host.lastWaiter, pool: "p"))
+      host.settle()
+      _ = host.news()
+      #expect(host.ledger.timers.count < 300)
+    }
+    // Those that count are still there.
+    _ = try host.lease("p", ttl: 3 * Self.second)
+    for _ in 0..<1000 { _ = try? host.lease("p", wait: 0) }
+    host.pass(3 * Self.second)
+    #expect(host.ledger.leases.isEmpty)
+  }
+
+  // MARK: Grants that are taken back
+
+  @Test func aGrantThatIsTakenBackLeavesTheStockAsItWas() throws {
+    let host = try stocked(3)
+    let holding = try #require(try host.lease("p", confirmed: false))
+    #expect(holding.vm == "vm-1")
+    // Nothing is made in its place before it is on record.
+    #expect(host.creations.isEmpty)
+    #expect(host.undo(holding.id))
+    #expect(!host.undo(holding.id))
+    #expect(try host.pool("p").ready.values == ["vm-1", "vm-2", "vm-3"])
+    #expect(try host.pool("p").leased == 0 && host.pool("p").total == 3)
+    #expect(host.creations.isEmpty && host.retiring.isEmpty && host.ledger.leases.isEmpty)
+    // The fence is never given again.
+    #expect(try #require(try host.lease("p")).fence > holding.fence)
+  }
+
+  @Test func aGrantThatIsTakenBackGoesToTheNextInTheQueue() throws {
+    let host = try stocked(1)
+    let holding = try #require(try host.lease("p", confirmed: false))
+    #expect(try host.lease("p", wait: Self.second) == nil)
+    #expect(host.undo(holding.id))
+    let grants = host.news().compactMap { if case .grant(_, let grant) = $0 { grant.vm } else { nil } }
+    #expect(grants == [holding.vm])
+  }
+
+  @Test func aGrantOfAnOldDeclarationOrADeletedPoolIsTakenBackAsThat() throws {
+    let host = try stocked(1)
+    let old = try #require(try host.lease("p", confirmed: false))
+    try host.declare("p", LedgerHost.specification(1...1, image: "hello"))
+    #expect(host.undo(old.id))
+    #expect(try host.pool("p").ready.isEmpty && host.pool("p").outdated.count == 1)
+    host.settle()
+    #expect(try host.pool("p").ready.count == 1 && host.pool("p").outdated.isEmpty)
+    let last = try #require(try host.lease("p", confirmed: false))
+    _ = try host.ledger.delete(pool: "p", force: false, now: host.now)
+    #expect(host.undo(last.id))
+    host.settle()
+    #expect(host.ledger.pools.isEmpty && host.ledger.vms.isEmpty)
+  }
+
+  // MARK: Why there is none
+
+  @Test func aRefusalSaysWhatStandsInTheWay() throws {
+    func refusal(_ host: LedgerHost) -> PoolShortage? {
+      guard case .exhausted(_, let reason) = #expect(throws: LeaseRefusal.self, performing: { try host.lease("p") })
+      else { return nil }
+      return reason
+    }
+    let paused = LedgerHost()
+    var specification = LedgerHost.specification(1...1)
+    specification.isPaused = true
+    try paused.declare("p", specification)
+    #expect(refusal(paused) == .paused)
+    let full = LedgerHost()
+    try full.declare("p", LedgerHost.specification(1...1, maxVMs: 1))
+    #expect(refusal(full) == nil)
+    full.settle()
+    _ = try full.lease("p")
+    #expect(refusal(full) == .full(maxVMs: 1))
+    let small = LedgerHost(FleetLimits(vms: 0))
+    try small.declare("p", LedgerHost.specification(1...1))
+    #expect(refusal(small) == .noRoom(BudgetRefusal(resource: .vms, limit: 0)))
+    #expect(try small.lease("p", wait: 1) == nil)
+    small.pass(1)
+    let reason = PoolShortage.noRoom(BudgetRefusal(resource: .vms, limit: 0))
+    #expect(small.news().contains(.refuse(waiter: small.lastWaiter, .exhausted(waiting: 0, reason: reason))))
+    let failing = LedgerHost()
+    try failing.declare("p", LedgerHost.specification(1...1))
+    failing.fail("no memory")
+    #expect(refusal(failing) == .failing("no memory"))
+    let none = LedgerHost()
+    try none.declare("p", LedgerHost.specification(0...0))
+    #expect(refusal(none) == .keepsNone)
   }
 
   // MARK: The queue
@@ -127,19 +227,21 @@ import Testing
   @Test func waitingEnds() throws {
     let host = try stocked(0)
     #expect(try host.lease("p", wait: Self.second) == nil)
-    #expect(throws: LeaseRefusal.exhausted(waiting: 1)) { try host.lease("p") }
+    #expect(throws: LeaseRefusal.exhausted(waiting: 1, reason: .keepsNone)) { try host.lease("p") }
     _ = host.news()
     host.pass(Self.second - 1)
     #expect(host.news().isEmpty)
     host.pass(1)
-    #expect(host.news().contains(.refuse(waiter: 1, .exhausted(waiting: 0))))
+    #expect(host.news().contains(.refuse(waiter: 1, .exhausted(waiting: 0, reason: nil))))
   }
 
   @Test func theQueueIsBounded() throws {
     let host = LedgerHost(FleetLimits(vms: 0, waiters: 2))
     try host.declare("p", LedgerHost.specification(1...1))
     for _ in 0..<2 { #expect(try host.lease("p", wait: Self.second) == nil) }
-    #expect(throws: LeaseRefusal.exhausted(waiting: 2)) { try host.lease("p", wait: Self.second) }
+    #expect(throws: LeaseRefusal.exhausted(waiting: 2, reason: .noRoom(BudgetRefusal(resource: .vms, limit: 0)))) {
+      try host.lease("p", wait: Self.second)
+    }
   }
 
   @Test func theEndTellsWhoeverWaits() throws {
@@ -162,14 +264,14 @@ import Testing
     #expect(waits)
     #expect(throws: LeaseRefusal.poolDeleted) { try host.lease("p") }
     host.settle()
-    #expect(try host.book("p").leased == 1 && host.book("p").total == 1)
+    #expect(try host.pool("p").leased == 1 && host.pool("p").total == 1)
     host.end(holding.id)
     // The name is free; what is left is being taken apart.
-    #expect(host.ledger.book("p") == nil && host.ledger.books[key]?.retiring == 1)
+    #expect(host.ledger.pool("p") == nil && host.ledger.pools[key]?.retiring == 1)
     try host.declare("p", LedgerHost.specification(1...1))
     host.settle()
-    #expect(host.ledger.books[key] == nil && host.news().contains(.gone(key)))
-    #expect(try host.book("p").ready.count == 1)
+    #expect(host.ledger.pools[key] == nil && host.news().contains(.gone(key)))
+    #expect(try host.pool("p").ready.count == 1)
   }
 
   @Test func byForceItDoesNot() throws {
@@ -182,6 +284,22 @@ import Testing
     #expect(news.contains { if case .ended(_, .poolDeleted) = $0 { true } else { false } })
     host.settle()
     #expect(host.news().contains(.gone(key)))
+  }
+
+  @Test func whenOnlyQuarantinedVMsAreLeftThatIsSaid() throws {
+    let host = try stocked(2)
+    _ = try host.ledger.delete(pool: "p", force: false, now: host.now)
+    host.act()
+    host.retire()
+    let news = host.news()
+    #expect(!news.contains { if case .onlyQuarantinedLeft = $0 { true } else { false } })
+    host.ledger.quarantined(host.retiring[0], now: host.now)
+    host.act()
+    let last = host.news()
+    #expect(last.contains { if case .onlyQuarantinedLeft = $0 { true } else { false } })
+    #expect(host.ledger.pools.count == 1)
+    host.retire()
+    #expect(host.ledger.pools.isEmpty)
   }
 
   @Test func oldFencesStayOld() throws {

@@ -1,0 +1,83 @@
+/// What a pool's declaration may say: the one place that knows, for the server, its configuration file and its clients.
+/// Whether the image exists and fits into the memory is for the server to say.
+public enum PoolRules {
+  /// vCPUs a VM.
+  public static let vcpus = 1...8
+  /// Guest memory a VM, in MiB.
+  public static let memoryMiB = 1...1024
+  /// VMs that a pool keeps ready.
+  public static let ready = 0...1000
+  /// The most VMs that a pool may have.
+  public static let maxVMs = 1...100_000
+  /// How long a VM may run, in ms.
+  public static let deadlineMS = 1...86_400_000
+  /// VMs made for the pool at the same time.
+  public static let refillConcurrency = 1...64
+  /// How often a VM is probed, in ms.
+  public static let probeIntervalMS = 10...3_600_000
+  /// What a name is made of, in words.
+  public static let nameRule = "a lower-case letter, then up to 62 lower-case letters, digits and hyphens"
+
+  /// Whether a pool or an image may be called so.
+  public static func isName(_ text: String) -> Bool {
+    let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
+    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+    guard let first = text.utf8.first, letters.contains(first), text.utf8.count <= 63 else { return false }
+    return text.utf8.allSatisfy { letters.contains($0) || digits.contains($0) || $0 == UInt8(ascii: "-") }
+  }
+}
+
+/// What is wrong with one member of a declaration.
+public struct PoolMistake: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The member, as a JSON pointer (RFC 6901).
+  public let pointer: String
+  /// What is wrong with it, and what to write instead: a sentence.
+  public let description: String
+
+  /// The member's path as a configuration file has it: `ready.min`.
+  public var path: String { pointer.dropFirst().split(separator: "/").joined(separator: ".") }
+}
+
+extension DeclarePoolDocument {
+  /// All that is wrong with the declaration, in the order of its members; empty where nothing is.
+  public var mistakes: [PoolMistake] {
+    var mistakes: [PoolMistake] = []
+    func check(_ number: Int?, in range: ClosedRange<Int>, at pointer: String) {
+      guard let number, !range.contains(number) else { return }
+      let name = pointer.split(separator: "/").joined(separator: ".")
+      mistakes.append(
+        PoolMistake(
+          pointer: pointer,
+          description: "\(name) is \(number); give \(range.lowerBound) to \(range.upperBound)."))
+    }
+    if !PoolRules.isName(image) {
+      mistakes.append(
+        PoolMistake(pointer: "/image", description: "image is no name: a name is \(PoolRules.nameRule)."))
+    }
+    check(vcpus, in: PoolRules.vcpus, at: "/vcpus")
+    check(memoryMiB, in: PoolRules.memoryMiB, at: "/memory_mib")
+    // One number is both.
+    check(ready.min, in: PoolRules.ready, at: ready.min == ready.max ? "/ready" : "/ready/min")
+    if ready.min != ready.max { check(ready.max, in: PoolRules.ready, at: "/ready/max") }
+    if ready.min > ready.max {
+      mistakes.append(
+        PoolMistake(
+          pointer: "/ready", description: "ready.min is \(ready.min), above ready.max, which is \(ready.max)."))
+    }
+    check(maxVMs, in: PoolRules.maxVMs, at: "/max_vms")
+    if let maxVMs, PoolRules.maxVMs.contains(maxVMs), maxVMs < ready.max {
+      mistakes.append(
+        PoolMistake(
+          pointer: "/max_vms", description: "max_vms is \(maxVMs), below ready.max, which is \(ready.max)."))
+    }
+    check(deadlineMS, in: PoolRules.deadlineMS, at: "/deadline_ms")
+    check(refill?.concurrency, in: PoolRules.refillConcurrency, at: "/refill/concurrency")
+    check(probeIntervalMS, in: PoolRules.probeIntervalMS, at: "/probe_interval_ms")
+    return mistakes
+  }
+
+  /// Throws the first of its mistakes.
+  public func check() throws(PoolMistake) {
+    if let mistake = mistakes.first { throw mistake }
+  }
+}

@@ -1,0 +1,102 @@
+// What happens to single VMs: made by hand, taken out of a stock, and taken apart.
+
+extension Ledger {
+  // MARK: By hand
+
+  /// Takes a VM's place in the host, before it is made.
+  mutating func reserve(_ footprint: Footprint) -> BudgetRefusal? {
+    if let refusal = budget.refusal(of: footprint) { return refusal }
+    budget.add(footprint)
+    return nil
+  }
+
+  /// Gives the place back: the VM could not be made.
+  mutating func unreserve(_ footprint: Footprint, now: UInt64) {
+    budget.remove(footprint)
+    useFreedRoom(now)
+  }
+
+  /// The VM for which a place was reserved has been made.
+  mutating func madeByHand(_ vm: String, _ footprint: Footprint) {
+    vms[vm] = VMRecord(pool: nil, footprint: footprint, phase: .taken)
+  }
+
+  /// A client controls a pool's VM without a lease: it leaves the pool's stock. Returns false where it is being taken
+  /// apart, or is not there.
+  mutating func take(_ vm: String, now: UInt64) -> Bool {
+    guard let record = vms[vm] else { return false }
+    switch record.phase {
+    case .retiring, .quarantined: return false
+    case .taken, .leased: return true
+    case .ready, .outdated:
+      guard let key = record.pool else { return true }
+      withPool(key) { pool in
+        pool.removeFromStock(record)
+        pool.taken += 1
+      }
+      vms[vm]?.phase = .taken
+      reconcile(key, now)
+      return true
+    }
+  }
+
+  // MARK: Taken apart
+
+  /// A client deletes a VM: from now on it cannot be found. Returns false where there is none.
+  mutating func delete(_ vm: String, now: UInt64) -> Bool {
+    guard let record = vms[vm], record.phase != .retiring, record.phase != .quarantined else { return false }
+    if case .leased(let id) = record.phase, let grant = leases[id] { actions.append(.ended(grant, .vmDeleted)) }
+    beginRetiring(vm, record)
+    if let key = record.pool { reconcile(key, now) }
+    return true
+  }
+
+  /// Every trace of a VM is gone.
+  mutating func retired(_ vm: String, now: UInt64) {
+    guard let record = vms.removeValue(forKey: vm) else { return }
+    budget.remove(record.footprint)
+    if let key = record.pool {
+      if record.phase == .quarantined { pools[key]?.quarantined -= 1 } else { pools[key]?.retiring -= 1 }
+      reconcile(key, now)
+    }
+    useFreedRoom(now)
+  }
+
+  /// A VM could not be taken apart in time; the caller goes on trying. Returns false where that is known, or it is gone.
+  @discardableResult
+  mutating func quarantined(_ vm: String, now: UInt64) -> Bool {
+    guard let record = vms[vm], record.phase == .retiring else { return false }
+    vms[vm]?.phase = .quarantined
+    let name = record.pool.flatMap { pools[$0]?.name }
+    actions.append(.note(pool: name, .quarantined(vm: vm)))
+    if let key = record.pool {
+      pools[key]?.retiring -= 1
+      pools[key]?.quarantined += 1
+      reconcile(key, now)
+    }
+    return true
+  }
+
+  mutating func retire(_ vm: String, _ record: VMRecord) {
+    beginRetiring(vm, record)
+    actions.append(.retire(vm: vm))
+  }
+
+  private mutating func beginRetiring(_ vm: String, _ record: VMRecord) {
+    vms[vm]?.phase = .retiring
+    var wasConfirmed = true
+    if case .leased(let id) = record.phase, let grant = removeLease(id) { wasConfirmed = grant.isConfirmed }
+    guard let key = record.pool else { return }
+    withPool(key) { pool in
+      switch record.phase {
+      case .taken: pool.taken -= 1
+      case .ready, .outdated: pool.removeFromStock(record)
+      case .leased:
+        pool.leased -= 1
+        if !wasConfirmed { pool.unconfirmed -= 1 }
+      case .retiring, .quarantined: return
+      }
+      pool.retiring += 1
+    }
+  }
+}
