@@ -16,7 +16,7 @@ final class MachineCore: ExitHandler {
     var announcements: [MachineState] = []
     var isAnnouncing = false
     /// The requests that set the last goal: an event that changes nothing waits for these.
-    var goal = PendingRequests(requests: [], requestedAtNS: 0)
+    var goal = PendingRequests.none
   }
 
   private let devices: MachineDevices
@@ -55,7 +55,7 @@ final class MachineCore: ExitHandler {
     guarded.withLock { guarded in
       guarded.finalCounts = counts
       guarded.vcpus = []
-      guarded.goal = PendingRequests(requests: [], requestedAtNS: 0)
+      guarded.goal = .none
     }
   }
 

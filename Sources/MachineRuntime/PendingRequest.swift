@@ -20,7 +20,7 @@ public struct PendingRequests: Sendable {
   /// CLOCK_MONOTONIC when the first was published.
   public let requestedAtNS: UInt64
 
-  /// No requests: nothing to wait for.
+  /// No request: there is nothing to wait for.
   public static let none = PendingRequests(requests: [], requestedAtNS: 0)
 
   init(requests: [PendingRequest], requestedAtNS: UInt64) {

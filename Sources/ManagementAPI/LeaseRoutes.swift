@@ -97,23 +97,24 @@ extension APIHandler {
   /// the client has left is ended.
   func lease(from pool: String, _ request: LeaseRequest) async throws(APIProblem) -> Lease {
     let turn = Waiting<Result<Lease, LeaseRefusal>>()
+    let answer: LeaseAnswer
     do throws(LeaseRefusal) {
-      let answer = try fleet.lease(from: pool, request) { [fleet] result in
+      answer = try fleet.lease(from: pool, request) { [fleet] result in
         guard !turn.happened(result), case .success(let lease) = result else { return }
         _ = fleet.end(lease.id, .abandoned, by: .server)
       }
-      switch answer {
-      case .granted(let lease): return lease
-      case .waiting(let place):
-        // The pool's queue keeps the deadline.
-        guard case .happened(let result) = await turn.outcome() else {
-          _ = fleet.leave(place)
-          throw LeaseRefusal.exhausted(waiting: 0, reason: nil)
-        }
-        return try result.get()
-      }
     } catch {
       throw APIProblem(error, pool: pool)
+    }
+    switch answer {
+    case .granted(let lease): return lease
+    case .waiting(let place):
+      // The pool's queue keeps the deadline.
+      guard case .happened(let result) = await turn.outcome() else {
+        _ = fleet.leave(place)
+        throw .clientLeft
+      }
+      do throws(LeaseRefusal) { return try result.get() } catch { throw APIProblem(error, pool: pool) }
     }
   }
 

@@ -61,19 +61,13 @@ enum PoolRoutes {
     let name = context.parameters.name
     let force = try context.query.word("force", of: ["true", "false"]) == "true"
     let condition = try context.condition()
-    let deletion = Waiting<PoolDeletion>()
+    let end = Waiting<PoolDeletion>()
     let waits = try api.pools.delete(
       name, condition, force: force, by: context.origin, untilNS: context.receivedNS + patienceNS
-    ) { deletion.happened($0) }
-    // A lease may last a day: what waits for one goes on without the client.
-    if !waits, case .happened(let outcome) = await deletion.outcome() {
-      return switch outcome {
-      case .complete: .noContent
-      case .goesOn(let pool): try accepted(pool)
-      }
-    }
-    // It may have gone a moment ago.
-    guard let pool = try? api.fleet.pool(name) else { return .noContent }
+    ) { end.happened($0) }
+    // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
+    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }) }
+    guard case .happened(.goesOn(let pool)) = await end.outcome() else { return .noContent }
     return try accepted(pool)
   }
 

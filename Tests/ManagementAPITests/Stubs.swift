@@ -59,10 +59,9 @@ final class StubMachine: ManagedMachine {
     try control()
     return OwedWake {}
   }
-  private static let done = PendingRequests(requests: [], requestedAtNS: 0)
   func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
     try control()
-    return Self.done
+    return .none
   }
   func requestPause() throws(MachineControlError) -> PendingRequests { try requestStart(limitNS: nil) }
   func requestResume() throws(MachineControlError) -> PendingRequests { try requestStart(limitNS: nil) }

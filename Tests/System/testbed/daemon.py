@@ -128,7 +128,8 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
-                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes)-\d+$", name):
+                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes)-\d+$",
+                    name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
 
