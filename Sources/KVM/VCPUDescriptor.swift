@@ -4,7 +4,7 @@ import SystemPackage
 
 /// A KVM virtual CPU: its descriptor.
 ///
-/// The kernel serialises its ioctls with a mutex that KVM_RUN holds: whoever reads registers while the vCPU runs waits
+/// The kernel serialises its ioctls with a mutex that KVM_RUN holds: a thread that reads registers while the vCPU runs waits
 /// until it leaves, so callers do it only while it is parked.
 public struct VCPUDescriptor: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
@@ -18,7 +18,7 @@ public struct VCPUDescriptor: ~Copyable, Sendable {
     self.statistics = statistics
   }
 
-  /// The descriptor's number, for whoever runs the vCPU; valid while this value lives.
+  /// The descriptor's number, for KVM_RUN; valid while this value lives.
   public var rawValue: Int32 { descriptor.rawValue }
 
   /// KVM_GET_REGS.

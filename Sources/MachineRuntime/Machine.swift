@@ -191,8 +191,8 @@ public final class Machine: Sendable {
 
   /// `running` → `paused`: every vCPU parked between two instructions of the guest.
   ///
-  /// The guest's clocks go on: its time stamp counter and kvmclock, and so the time of day. When it runs again it is told
-  /// that it stood still (KVM_KVMCLOCK_CTRL), so that its watchdogs do not take the pause for a lockup.
+  /// The guest's clocks go on: its time stamp counter and kvmclock, and so the time of day. When it runs again,
+  /// KVM_KVMCLOCK_CTRL has its kernel know that it stood still, so that its watchdogs do not take the pause for a lockup.
   public func pause(untilNS deadlineNS: UInt64) throws(MachineControlError) {
     try requestPause().wait(untilNS: deadlineNS)
   }
@@ -208,12 +208,12 @@ public final class Machine: Sendable {
   /// `paused` → `running`.
   public func requestResume() throws(MachineControlError) -> PendingRequests { try request(.resume, "resume") }
 
-  /// Any state → `stopped`. The first reason to stop is the one that is told.
+  /// Any state → `stopped`. The first reason to stop counts.
   public func stop(_ reason: MachineStop = .killed, untilNS deadlineNS: UInt64) throws(MachineControlError) {
     try requestStop(reason).wait(untilNS: deadlineNS)
   }
 
-  /// Any state → `stopped`. The first reason to stop is the one that is told.
+  /// Any state → `stopped`. The first reason to stop counts.
   public func requestStop(_ reason: MachineStop = .killed) throws(MachineControlError) -> PendingRequests {
     try request(.stop(reason), "stop")
   }
@@ -307,7 +307,7 @@ public final class Machine: Sendable {
     return taken
   }
 
-  /// One of its vCPUs, for whoever measures kicks without what surrounds them here.
+  /// One of its vCPUs: for benchmarks, which measure kicks alone.
   package func vcpu(_ index: Int) throws(MachineControlError) -> VCPU {
     let vcpus = core.vcpus
     guard !vcpus.isEmpty else { throw .deleted }

@@ -12,7 +12,7 @@ final class MachineCore: ExitHandler {
     var lifecycle: Lifecycle
     var vcpus: [VCPU] = []
     var finalCounts = VCPUCounts()
-    /// States to be announced, the oldest first, and whether somebody is about it.
+    /// States to be announced, the oldest first, and whether a thread is announcing them.
     var announcements: [MachineState] = []
     var isAnnouncing = false
     /// The requests that set the last goal: an event that changes nothing waits for these.
@@ -20,7 +20,7 @@ final class MachineCore: ExitHandler {
   }
 
   private let devices: MachineDevices
-  /// Its memory, for its devices and for whoever describes what its vCPUs could not execute.
+  /// Its memory, for its devices, and for the bytes of an instruction that KVM could not emulate.
   let guest: SharedGuestMemory
   /// What ended the guest, where a device did: the first counts. A leaf lock.
   private let fault = Mutex<GuestFault?>(nil)
@@ -49,7 +49,7 @@ final class MachineCore: ExitHandler {
     return vcpus.isEmpty ? finalCounts : Self.sum(vcpus)
   }
 
-  /// Takes the joined vCPUs away: nobody finds them any more, but what they counted stays.
+  /// Lets go of the joined vCPUs. What they counted stays.
   func release() {
     let counts = Self.sum(vcpus)
     guarded.withLock { guarded in
@@ -121,8 +121,8 @@ final class MachineCore: ExitHandler {
     return outcome
   }
 
-  /// Announces states in the order in which they were entered: a guest may have stopped before whoever started it has
-  /// told so, and then the same thread tells both. Not under the lock, which listeners take others before.
+  /// Announces states in the order in which they were entered. A guest may stop before the thread that started it has
+  /// announced the start: that thread then announces both. Not under the lock: listeners hold others when they take it.
   private func announce() {
     while let next = guarded.withLock({ guarded -> MachineState? in
       guard !guarded.announcements.isEmpty else {
@@ -153,7 +153,7 @@ final class MachineCore: ExitHandler {
     for vcpu in vcpus { vcpu.wake() }
   }
 
-  /// Tells the guest that its console has input.
+  /// Interrupts the guest, or ends its naps: its console has input.
   func notifyInput() {
     if devices.interruptForInput() { return }
     for vcpu in vcpus { vcpu.notifyInput() }

@@ -5,7 +5,7 @@ import KVM
 public import SystemPackage
 import VCPURuntime
 
-/// Why a VM could not be made. Whatever had been made of it is gone.
+/// Why a VM could not be made. Its parts are gone.
 public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   /// The image does not fit the VM.
   case image(GuestLayoutError)

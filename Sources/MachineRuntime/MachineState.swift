@@ -10,7 +10,7 @@ public enum MachineStop: Sendable, Equatable {
   case reset
   /// The guest or its execution failed; the sentence is the kernel's detail.
   case crashed(String)
-  /// Somebody stopped it.
+  /// A client, or the server, stopped it.
   case killed
   /// Its deadline passed.
   case deadline

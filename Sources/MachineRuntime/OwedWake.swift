@@ -4,7 +4,7 @@ import Synchronization
 /// Others may wait for it, having coalesced with the start.
 public final class OwedWake: Sendable {
   private let wake: @Sendable () -> Void
-  /// Whoever sets it wakes; hands nothing over: relaxed.
+  /// The thread that sets it wakes the vCPUs. It hands nothing over: relaxed.
   private let isDelivered = Atomic(false)
 
   /// A wake-up by `wake`, which is called from any thread and must not wait.

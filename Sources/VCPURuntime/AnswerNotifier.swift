@@ -50,7 +50,9 @@ final class AnswerNotifier: Sendable {
   /// Sends the signal again, and again, until the request has been answered: for a kicker whose signal was refused, with
   /// whom others may have coalesced.
   func oweSignal(to vcpu: VCPU, for ticket: KickTicket) {
-    _ = register([Target(vcpu: vcpu, generation: ticket.generation)]) {}
+    let number = register([Target(vcpu: vcpu, generation: ticket.generation)]) {}
+    // It may sleep for longer than the signal ought to wait.
+    if number != nil { Self.wake() }
   }
 
   /// Takes a wait away. Returns false when its closure was called, or is about to be.

@@ -4,8 +4,8 @@ public enum ExitAction: Sendable, Equatable {
   case resume
   /// The guest polls for something that is not there: the vCPU sleeps for a moment, or until it is asked to look.
   case idle
-  /// The guest waits for a time: the vCPU sleeps until then (CLOCK_MONOTONIC). Whatever it is asked meanwhile is served,
-  /// and does not shorten the guest's sleep.
+  /// The guest waits for a time: the vCPU sleeps until then (CLOCK_MONOTONIC). It serves requests meanwhile, which do not
+  /// shorten the guest's sleep.
   case sleep(untilNS: UInt64)
   /// The guest says that it is done, with this code.
   case exit(code: UInt8)

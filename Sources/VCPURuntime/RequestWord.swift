@@ -31,7 +31,7 @@ struct RequestWord: Equatable, Sendable {
   /// Why a vCPU is asked to look. More than one may be set.
   struct Reasons: OptionSet, Sendable {
     let rawValue: UInt64
-    /// Somebody wants it out of KVM_RUN.
+    /// A kicker wants the vCPU out of KVM_RUN.
     static let kick = Reasons(rawValue: 1)
     /// The goal was set.
     static let goal = Reasons(rawValue: 2)
@@ -48,7 +48,7 @@ struct RequestWord: Equatable, Sendable {
   /// What the thread takes away when it serves.
   static let takenBits: UInt64 = outstandingBit | parkedBit | 0xFF00
 
-  /// A vCPU that nobody has asked anything: parked, so that no signal is sent before its thread is there.
+  /// A vCPU without a request so far: parked, so that no kicker sends a signal before its thread is there.
   static let initial = RequestWord(bits: parkedBit)
 
   var isOutstanding: Bool { bits & Self.outstandingBit != 0 }

@@ -50,8 +50,8 @@ public enum VCPUState: UInt8, Sendable {
   let handler: any ExitHandler
   /// Freed after the thread has been joined and the last kicker has let go of this object.
   let control: VCPUControl
-  /// Holds the descriptor. Nobody waits for this lock: the vCPU's thread takes it for errands, and `join` after that
-  /// thread has ended.
+  /// Holds the descriptor. The vCPU's thread takes this lock for errands, and `join` after that thread has ended: neither
+  /// ever waits for it.
   private let descriptor: Mutex<VCPUDescriptor?>
   /// Guards the thread against being joined while it is signalled; a leaf lock, never held while waiting.
   private let thread = Mutex<JoinableThread?>(nil)
@@ -61,7 +61,7 @@ public enum VCPUState: UInt8, Sendable {
   let identity = Mutex(ThreadIdentity.notYet)
   /// Guards the statistics descriptor; taken before `descriptor`.
   private let statistics = Mutex<KernelCounts>(KernelCounts())
-  /// Written by the vCPU's thread; says where it is to whoever looks, and orders nothing.
+  /// Where the vCPU is. Its thread writes it; it orders nothing.
   let stateCode = Atomic<UInt8>(VCPUState.ready.rawValue)
   /// Acknowledged kicks by phase; relaxed: sums that order nothing.
   private let landed = LandedCounts()
@@ -136,7 +136,7 @@ public enum VCPUState: UInt8, Sendable {
   /// be sent, the request stands, and the signal is sent again until it is answered.
   ///
   /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`. Where `wakes` is false
-  /// a parked vCPU sleeps on until somebody calls `wake`: soon, for whoever makes a request meanwhile waits for that, too.
+  /// a parked vCPU sleeps on until `wake` is called: soon, since all requests that come meanwhile wait for that, too.
   public func request(goal: VCPUGoal? = nil, wakes: Bool = true) throws(KickError) -> KickTicket {
     let now = MonotonicClock.now()
     if goal == nil { leaveTheGuestSomeTime(since: now) }
@@ -166,7 +166,7 @@ public enum VCPUState: UInt8, Sendable {
   private static let longPaceNS: UInt64 = 150_000
   private static let paceNS: UInt64 = 20_000
 
-  /// Tells the vCPU that a device has something for its guest, in case it sleeps. Does not wait.
+  /// Ends the vCPU's nap, if it takes one, since a device has something for its guest. Does not wait.
   public func notifyInput() {
     // An ended vCPU has no use for input.
     _ = try? publish(.input, goal: nil, wakes: true, requestedAtNS: MonotonicClock.now())
@@ -203,7 +203,7 @@ public enum VCPUState: UInt8, Sendable {
 
   private func sendSignal() -> Errno? {
     thread.withLock { thread in
-      // Without a thread there is nobody to signal: it was joined, which the request word tells everyone who waits.
+      // Without a thread there is nothing to signal: it was joined, after it had answered every request.
       thread?.signal(Self.signal) ?? nil
     }
   }
@@ -294,7 +294,7 @@ public enum VCPUState: UInt8, Sendable {
   /// Counts a kick whose waiter gave up. `kick` does it by itself.
   public func countTimeout() { unanswered.add(1, ordering: .relaxed) }
 
-  /// Counts an acknowledged kick. `kick` does it by itself; whoever kicks many with `request` and `wait` calls it.
+  /// Counts an acknowledged kick. `kick` does it by itself; callers of `request` and `wait` call it.
   public func count(_ outcome: KickOutcome) {
     switch outcome.phase {
     case .guest: landed.guest.add(1, ordering: .relaxed)
@@ -318,7 +318,7 @@ public enum VCPUState: UInt8, Sendable {
       return
     }
     // Acknowledged first, and only then is the thread taken away from those who signal it: this request may share the
-    // signal of a kicker that has published and not sent it yet. Without a thread it would send none, and nobody would.
+    // signal of a kicker that has published and not sent it yet. Without a thread no one could send it.
     _ = try? wait(for: ticket, untilNS: .max)
     if let thread = thread.withLock({ $0.take() }) { thread.join() }
     statistics.withLock { counts in
@@ -369,7 +369,7 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   /// Opens the kernel's statistics: by the vCPU's thread before it first enters the guest. KVM_GET_STATS_FD takes the
-  /// vCPU's mutex, which KVM_RUN holds: anybody else would wait for a guest that never leaves. Reading them does not.
+  /// vCPU's mutex, which KVM_RUN holds: another thread would wait for a guest that never leaves. Reading them does not.
   /// A vCPU that never runs has nothing to tell and is not worth a descriptor.
   func openStatistics() {
     statistics.withLock { counts in

@@ -31,7 +31,7 @@ extension VCPU {
     var hasRun = false
     /// The guest stood still since it last ran, and has yet to be told.
     var wasPaused = false
-    /// The last access may not be in the registers yet. -EINTR says that it is, by whatever means KVM_RUN was ended.
+    /// The last access may not be in the registers yet. -EINTR says that it is, however KVM_RUN was ended.
     var accessIsOpen = false
     /// The guest sleeps until this time; 0: it does not.
     var wakeNS: UInt64 = 0
@@ -100,7 +100,7 @@ extension VCPU {
     return word.goal == .run && !progress.isFinished ? .enter : .park
   }
 
-  /// Tells the owner, once, that the guest has ended.
+  /// Reports the guest's end to the owner, once.
   private func finish(_ stop: VCPUStop, _ progress: inout Progress) {
     guard !progress.isFinished else { return }
     progress.isFinished = true

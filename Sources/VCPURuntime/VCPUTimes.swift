@@ -13,7 +13,7 @@ extension VCPU {
   /// By the vCPU's thread, when it begins.
   func noteThread() { identity.withLock { $0 = .running(ThreadTimes.callingThread) } }
 
-  /// By the vCPU's thread, at its end: nobody can read its times afterwards.
+  /// By the vCPU's thread, at its end: its times cannot be read afterwards.
   func noteThreadEnd() {
     let times = ThreadTimes(ofThread: ThreadTimes.callingThread)
     identity.withLock { $0 = .ended(times) }

@@ -151,7 +151,7 @@ private final class BootedGuest {
       try machine.resume(untilNS: RealVM.soon)
       try guest.wait(for: "guest: turn \(turn).")
     }
-    #expect(!guest.hasSaid("lockup"))
+    #expect(!guest.hasSaid("BUG: soft lockup"))
     #expect(machine.counts.exits["error", default: 0] <= 1)
   }
 

@@ -305,7 +305,7 @@ import ThreadSanitizerSupport
     #expect(watched_signals() == signals)
     isOver.store(true, ordering: .releasing)
     group.wait()
-    #expect(errors.withLock { $0 } == [])
+    try #require(errors.withLock { $0 } == [])
     #expect(watched_signals() == signals)
   }
 }

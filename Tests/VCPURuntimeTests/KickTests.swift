@@ -178,7 +178,7 @@ import Testing
       }
       running.close()
       group.wait()
-      #expect(throws: KickError.ended) { try running.vcpu.request() }
+      try #require(throws: KickError.ended) { try running.vcpu.request() }
       #expect(recorder.parkedForGood == 1)
     }
   }

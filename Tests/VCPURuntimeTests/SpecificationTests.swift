@@ -8,14 +8,14 @@ struct SpecificationTests {
   private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
-  /// The table's rows: number, and what stands in the last column.
-  private static func rows() throws -> [(number: Int, shownBy: String)] {
+  /// The table's rows: number, what shows the race, and the mutation that was tried.
+  private static func rows() throws -> [(number: Int, shownBy: String, mutation: String)] {
     let article = try String(
       contentsOf: root.appending(path: "Sources/VCPURuntime/Documentation.docc/KickProtocol.md"), encoding: .utf8)
     let races = article.components(separatedBy: "\n## ").first { $0.hasPrefix("Races\n") }
     return try #require(races).split(separator: "\n").compactMap { line in
       let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
-      return cells.count == 4 ? Int(cells[0]).map { ($0, cells[3]) } : nil
+      return cells.count == 5 ? Int(cells[0]).map { ($0, cells[3], cells[4]) } : nil
     }
   }
 
@@ -40,6 +40,7 @@ struct SpecificationTests {
         let exists = functions.contains("func \(test)(")
         #expect(exists, "race \(row.number) names \(test)")
       }
+      if row.number <= 13 { #expect(row.mutation.count > 3, "pitfall \(row.number) was never tried") }
       if row.number <= 13 { #expect(!tests.isEmpty, "pitfall \(row.number) is held by no test") }
     }
   }

@@ -56,7 +56,7 @@ int ckvm_unblock_in_run(int vcpu, int signal);
 /// Exit reasons that are counted one by one; higher ones share the last counter.
 #define CKVM_EXIT_REASONS 40
 
-/// How one batch of requests was served; written by the vCPU thread alone, read by whoever waited for it.
+/// How one batch of requests was served; written by the vCPU thread alone, read by those who waited for it.
 struct ckvm_serve {
   _Atomic uint64_t sequence; // odd while being written
   _Atomic uint64_t first, last; // the generations it served, both inclusive
