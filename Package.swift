@@ -70,8 +70,8 @@ let package = Package(
     // The machine, from the ioctls upwards.
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
     module("GuestMemory", ["LinuxSupport", systemPackage]),
-    module("Devices", []),
-    module("GuestImages", ["CGuests", "LinuxSupport", systemPackage]),
+    module("Devices", ["GuestMemory"]),
+    module("GuestImages", ["CGuests", "GuestMemory", "LinuxSupport", systemPackage]),
     module("VCPURuntime", ["CKVM", "KVM", "LinuxSupport", systemPackage]),
     module(
       "MachineRuntime", ["VCPURuntime", "KVM", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
@@ -126,8 +126,8 @@ let package = Package(
     tests("DigestsTests", ["Digests"]),
     tests("BlobStoreTests", ["TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
     tests("ServerConfigurationTests", ["TestRandomness", "ServerConfiguration"]),
-    tests("DevicesTests", ["TestRandomness", "Devices"]),
-    tests("GuestImagesTests", ["TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
+    tests("DevicesTests", ["TestRandomness", "Devices", "GuestMemory"]),
+    tests("GuestImagesTests", ["TestRandomness", "GuestImages", "GuestMemory", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [

@@ -1,3 +1,5 @@
+import GuestMemory
+
 /// Why a Linux kernel cannot be booted.
 public enum LinuxError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The setup header's version is older than the 64-bit entry.
@@ -8,10 +10,12 @@ public enum LinuxError: Error, Sendable, Equatable, CustomStringConvertible {
   case loadedLow
   /// A number in the setup header cannot be.
   case malformed(field: String, value: UInt64)
+  /// The kernel cannot unpack the initramfs.
+  case initramfs(String)
   /// The file ends before what belongs to the kernel by its header.
   case truncated(needed: UInt64, count: UInt64)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .protocolVersion(let version):
@@ -20,6 +24,7 @@ public enum LinuxError: Error, Sendable, Equatable, CustomStringConvertible {
       (version 2.12).
       """
     case .no64BitEntry: "The kernel has no 64-bit entry (XLF_KERNEL_64). Use one that is built for x86-64."
+    case .initramfs(let problem): problem
     case .loadedLow: "The kernel is a zImage. Use a bzImage."
     case .malformed(let field, let value): "The kernel's \(field) cannot be \(value). Upload the kernel again."
     case .truncated(let needed, let count):
@@ -28,7 +33,7 @@ public enum LinuxError: Error, Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// A Linux kernel with a 64-bit entry: what of it is loaded, and what it says to its boot loader.
+/// A Linux kernel with a 64-bit entry: the part that is loaded, and its header for boot loaders.
 ///
 /// Source: Linux Documentation/arch/x86/boot.rst, version 2.15 of the protocol.
 struct LinuxKernel: Sendable, Equatable {
@@ -87,7 +92,7 @@ struct LinuxKernel: Sendable, Equatable {
 
     // Where it likes to be: loaded lower, it would move itself there.
     let address = field(UInt64.self, 0x258)
-    guard address >= PCPlatform.highMemory, address < LongModeTables.mappedEnd else {
+    guard address >= PCMemoryMap.highMemory, address < LongModeTables.mappedEnd else {
       throw .malformed(field: "pref_address", value: address)
     }
     self.file = file

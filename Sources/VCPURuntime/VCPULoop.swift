@@ -163,8 +163,8 @@ extension VCPU {
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
           switch serveAccess(reason, handler) {
           case .resume: continue
-          case .idle:
-            park(untilNS: MonotonicClock.now() + Self.idleSleepNS)
+          case .idle(let untilNS):
+            park(untilNS: untilNS)
             return Departure(phase: .parked, outNS: MonotonicClock.now())
           case .sleep(let untilNS):
             wakeNS = untilNS
@@ -223,8 +223,6 @@ extension VCPU {
   }
 
   private static let attempts = 8
-
-  private static let idleSleepNS: UInt64 = 10_000_000
 
   /// Completes a port or memory access that has been served but not yet put into the registers, without running the
   /// guest; it may consist of several. Returns a stop if one of them ended the guest.
