@@ -39,6 +39,8 @@ public final class RealTimeClock: Device {
   /// For so long before each second the chip says that it updates itself.
   private static let updateNS: UInt64 = 244_000
   private static let secondNS: UInt64 = 1_000_000_000
+  /// What a guest can set: four digits of a year, some of them above 9, are less than half of this.
+  private static let shifts: ClosedRange<Int64> = -(1 << 40)...1 << 40
 
   private enum Port { static let index: UInt64 = 0, data: UInt64 = 1 }
   fileprivate enum Register {
@@ -106,6 +108,7 @@ public final class RealTimeClock: Device {
   public func restore(_ state: State) throws(DeviceStateError) {
     guard state.memory.count == Self.memoryBytes else { throw .impossible(member: "memory") }
     guard state.index <= Self.indexMask else { throw .impossible(member: "index") }
+    guard Self.shifts.contains(state.shiftSeconds) else { throw .impossible(member: "shift") }
     self.state.withLock { $0 = state }
   }
 
@@ -128,17 +131,16 @@ public final class RealTimeClock: Device {
   }
 
   private func writeRegister(_ value: UInt8, _ state: inout State) {
+    let wasBeingSet = state.isBeingSet
+    let isTime = CalendarTime.holds(state.index)
     let now = Int64(wallClockNS() / Self.secondNS)
-    if CalendarTime.holds(state.index) || state.index == Register.b, !state.isBeingSet {
-      // What the guest does not write keeps what it shows.
-      let time = CalendarTime(seconds: now &+ state.shiftSeconds)
-      for index in CalendarTime.registers {
-        if let shown = time.register(index, state.control) { state.memory[Int(index)] = shown }
-      }
-    }
+    // What the guest does not write keeps what it shows.
+    if isTime && !wasBeingSet { state.fillTime(now) }
     if state.index != Register.c && state.index != Register.d { state.memory[Int(state.index)] = value }
-    guard CalendarTime.holds(state.index) || state.index == Register.b, !state.isBeingSet else { return }
-    if let time = CalendarTime(state.memory) { state.shiftSeconds = time.seconds &- now }
+    if !wasBeingSet && state.isBeingSet { state.fillTime(now) }
+    // A change of the format alone changes no time.
+    guard isTime || wasBeingSet, !state.isBeingSet, let time = CalendarTime(state.memory) else { return }
+    state.shiftSeconds = time.seconds &- now
   }
 
   /// What has happened since the flags were last read, which clears them.
@@ -158,6 +160,14 @@ public final class RealTimeClock: Device {
 
 extension RealTimeClock.State {
   fileprivate var control: UInt8 { memory[Int(RealTimeClock.Register.b)] }
+  /// Stores the time that is shown `now`, in seconds since 1970, in the format that is set.
+  fileprivate mutating func fillTime(_ now: Int64) {
+    let time = CalendarTime(seconds: now &+ shiftSeconds)
+    for index in CalendarTime.registers {
+      if let shown = time.register(index, control) { memory[Int(index)] = shown }
+    }
+  }
+
   fileprivate var isBeingSet: Bool { control & RealTimeClock.ControlB.set != 0 }
 }
 

@@ -99,12 +99,15 @@ struct RealTimeClockTests {
       if Int.random(in: 0..<100, using: &random) == 0 {
         clock.ns.store(UInt64.random(in: 0 ... .max, using: &random), ordering: .relaxed)
         var state = device.save()
-        state.shiftSeconds = Int64.random(in: .min ... .max, using: &random)
+        state.shiftSeconds = Int64.random(in: -1 << 41...1 << 41, using: &random)
         try? device.restore(state)
       }
     }
     var state = RealTimeClock.State()
     state.memory = []
     #expect(throws: DeviceStateError.impossible(member: "memory")) { try device.restore(state) }
+    state = RealTimeClock.State()
+    state.shiftSeconds = .min
+    #expect(throws: DeviceStateError.impossible(member: "shift")) { try device.restore(state) }
   }
 }
