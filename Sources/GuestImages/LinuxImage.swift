@@ -98,27 +98,35 @@ struct LinuxImage: Sendable, Equatable {
 struct LinuxZeroPage {
   private(set) var bytes = [UInt8](repeating: 0, count: 4096)
 
+  /// Offsets outside of the setup header, and in an entry of the memory map (struct boot_e820_entry).
+  private enum Offset { static let rootPointer = 0x70, memoryRanges = 0x1E8, memoryMap = 0x2D0 }
+  private enum MapEntry { static let start = 0, size = 8, type = 16, bytes = 20 }
+  /// A loader without a number of its own.
+  private static let unknownLoader: UInt8 = 0xFF
+  private static let loadedHigh: UInt8 = 1 << 0
+
   /// The kernel's own header; that its loader is one without a number, and loaded it high; where the command line and
   /// the ACPI tables are; and what memory there is, more than 1 MiB.
   init(setupHeader: [UInt8], commandLine: UInt64, memoryBytes: UInt64) {
-    let start = LinuxKernel.setupHeaderPlace
+    let start = LinuxKernel.Offset.setupSectors
     bytes.replaceSubrange(start..<start + setupHeader.count, with: setupHeader)
-    bytes[0x210] = 0xFF
-    bytes[0x211] |= 1
-    put(UInt32(truncatingIfNeeded: commandLine), at: 0x228)
-    put(PCMemoryMap.tables.lowerBound, at: 0x70)
+    bytes[LinuxKernel.Offset.loaderType] = Self.unknownLoader
+    bytes[LinuxKernel.Offset.loadFlags] |= Self.loadedHigh
+    put(UInt32(truncatingIfNeeded: commandLine), at: LinuxKernel.Offset.commandLine)
+    put(PCMemoryMap.tables.lowerBound, at: Offset.rootPointer)
     let ranges = MemoryRange.ofPC(memoryBytes: memoryBytes)
-    bytes[0x1E8] = UInt8(ranges.count)
+    bytes[Offset.memoryRanges] = UInt8(ranges.count)
     for (index, range) in ranges.enumerated() {
-      put(range.start, at: 0x2D0 + 20 * index)
-      put(range.size, at: 0x2D8 + 20 * index)
-      put(range.use.rawValue, at: 0x2E0 + 20 * index)
+      let entry = Offset.memoryMap + MapEntry.bytes * index
+      put(range.start, at: entry + MapEntry.start)
+      put(range.size, at: entry + MapEntry.size)
+      put(range.use.rawValue, at: entry + MapEntry.type)
     }
   }
 
   mutating func setInitramfs(_ address: UInt64, count: UInt64) {
-    put(UInt32(truncatingIfNeeded: address), at: 0x218)
-    put(UInt32(truncatingIfNeeded: count), at: 0x21C)
+    put(UInt32(truncatingIfNeeded: address), at: LinuxKernel.Offset.initramfsAddress)
+    put(UInt32(truncatingIfNeeded: count), at: LinuxKernel.Offset.initramfsSize)
   }
 
   private mutating func put(_ number: some FixedWidthInteger & UnsignedInteger, at offset: Int) {
