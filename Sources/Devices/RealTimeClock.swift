@@ -57,26 +57,19 @@ public final class RealTimeClock: Device {
   private static let timeIsValid: UInt8 = 0x80  // register D
 
   private let wallClockNS: @Sendable () -> UInt64
-  private let sizes: [UInt8: UInt8]
+  /// Memory above 1 MiB in KiB, and above 16 MiB in 64 KiB.
+  private let extendedMemory, highMemory: UInt16
   /// A leaf lock.
   private let state = Mutex(State())
 
   /// A clock that shows the time since 1970 that `wallClockNS` returns in nanoseconds.
   public init(memoryBytes: UInt64, wallClockNS: @escaping @Sendable () -> UInt64) {
     self.wallClockNS = wallClockNS
-    func kilobytes(above start: UInt64, unit: UInt64) -> UInt16 {
+    func units(above start: UInt64, of unit: UInt64) -> UInt16 {
       UInt16(clamping: memoryBytes > start ? (min(memoryBytes, PCMemoryMap.holeStart) - start) / unit : 0)
     }
-    let extended = kilobytes(above: 1 << 20, unit: 1 << 10)
-    var sizes: [UInt8: UInt8] = [:]
-    for (index, size) in [
-      (Register.baseMemory, UInt16(BIOSData.baseMemoryKiB)), (Register.extendedMemory, extended),
-      (Register.extendedMemoryCopy, extended), (Register.highMemory, kilobytes(above: 16 << 20, unit: 64 << 10)),
-    ] {
-      sizes[index] = UInt8(truncatingIfNeeded: size)
-      sizes[index + 1] = UInt8(truncatingIfNeeded: size >> 8)
-    }
-    self.sizes = sizes
+    extendedMemory = units(above: 1 << 20, of: 1 << 10)
+    highMemory = units(above: 16 << 20, of: 64 << 10)
   }
 
   /// The selected register, from the data port; all ones from the index.
@@ -126,7 +119,24 @@ public final class RealTimeClock: Device {
     case let index where !state.isBeingSet && CalendarTime.holds(index):
       return CalendarTime(seconds: Int64(now / Self.secondNS) &+ state.shiftSeconds).register(index, state.control)
         ?? stored
-    case let index: return sizes[index] ?? stored
+    case let index: return memorySize(index) ?? stored
+    }
+  }
+
+  /// The byte of a memory size at `index`; nil where there is none.
+  private func memorySize(_ index: UInt8) -> UInt8? {
+    func byte(_ size: UInt16, from first: UInt8) -> UInt8 {
+      UInt8(truncatingIfNeeded: size >> (index == first ? 0 : 8))
+    }
+    switch index {
+    case Register.baseMemory, Register.baseMemory + 1:
+      return byte(UInt16(BIOSData.baseMemoryKiB), from: Register.baseMemory)
+    case Register.extendedMemory, Register.extendedMemory + 1:
+      return byte(extendedMemory, from: Register.extendedMemory)
+    case Register.extendedMemoryCopy, Register.extendedMemoryCopy + 1:
+      return byte(extendedMemory, from: Register.extendedMemoryCopy)
+    case Register.highMemory, Register.highMemory + 1: return byte(highMemory, from: Register.highMemory)
+    default: return nil
     }
   }
 
