@@ -74,8 +74,8 @@ let package = Package(
     // The machine, from the ioctls upwards.
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
     module("GuestMemory", ["LinuxSupport", systemPackage]),
-    module("Devices", []),
-    module("GuestImages", ["CGuests", "LinuxSupport", systemPackage]),
+    module("Devices", ["GuestMemory"]),
+    module("GuestImages", ["CGuests", "GuestMemory", "LinuxSupport", systemPackage]),
     module("VCPURuntime", ["CKVM", "KVM", "LinuxSupport", systemPackage]),
     module(
       "MachineRuntime", ["VCPURuntime", "KVM", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
@@ -142,8 +142,10 @@ let package = Package(
     tests("DigestsTests", ["TestRandomness", "Digests"]),
     tests("BlobStoreTests", ["TestSupport", "TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
     tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration"]),
-    tests("DevicesTests", ["TestRandomness", "Devices"]),
-    tests("GuestImagesTests", ["TestSupport", "TestRandomness", "GuestImages", "LinuxSupport", systemPackage]),
+    tests("DevicesTests", ["TestRandomness", "Devices", "GuestMemory"]),
+    tests(
+      "GuestImagesTests",
+      ["TestSupport", "TestRandomness", "GuestImages", "GuestMemory", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [

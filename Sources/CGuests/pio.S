@@ -1,4 +1,4 @@
-// Exit storm: endless writes to port 0x80, which nobody claims. RBX counts them.
+// Exit storm: endless writes to port 0x80, which no device claims. RBX counts them.
 #include "guest.h"
 GUEST_BEGIN(pio)
   xorl %ebx, %ebx

@@ -28,6 +28,26 @@ int ckvm_create_pit(int vm) {
   return result(ioctl(vm, KVM_CREATE_PIT2, &config));
 }
 
+int ckvm_route_interrupts(int vm) {
+  enum { legacy = 16, pins = 24, timer_pin = 2, controller_pins = 8 };
+  struct kvm_irq_routing *table = calloc(1, sizeof *table + (legacy + pins) * sizeof table->entries[0]);
+  if (!table) return -ENOMEM;
+  for (uint32_t gsi = 0; gsi < pins; gsi++) {
+    // The cascade of the 8259 has this number, and the timer its pin of the I/O APIC.
+    if (gsi == timer_pin) continue;
+    if (gsi < legacy)
+      table->entries[table->nr++] = (struct kvm_irq_routing_entry){
+          .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP,
+          .u.irqchip = {gsi < controller_pins ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, gsi % controller_pins}};
+    table->entries[table->nr++] = (struct kvm_irq_routing_entry){
+        .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP,
+        .u.irqchip = {KVM_IRQCHIP_IOAPIC, gsi == 0 ? timer_pin : gsi}};
+  }
+  int r = result(ioctl(vm, KVM_SET_GSI_ROUTING, table));
+  free(table);
+  return r;
+}
+
 int ckvm_connect_interrupt(int vm, int event, uint32_t gsi) {
   struct kvm_irqfd connection = {.fd = (uint32_t)event, .gsi = gsi};
   return result(ioctl(vm, KVM_IRQFD, &connection));

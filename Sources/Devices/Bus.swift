@@ -1,4 +1,4 @@
-/// Why a bus could not be put together.
+/// Why devices cannot share a bus.
 public enum BusError: Error, Equatable, CustomStringConvertible {
   /// A mapping has size 0.
   case empty(base: UInt64)
@@ -7,7 +7,7 @@ public enum BusError: Error, Equatable, CustomStringConvertible {
   /// Two mappings claim the same address; both ranges are inclusive.
   case overlap(ClosedRange<UInt64>, ClosedRange<UInt64>)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .empty(let base):
@@ -47,6 +47,19 @@ public final class Bus: Sendable {
       sorted.append(Mapping(base: base, last: last, device: device))
     }
     self.mappings = sorted
+  }
+
+  /// The devices of `attachments` that are reached through ports, or through memory.
+  public convenience init(_ attachments: [(DeviceAttachment, any Device)], ports: Bool) throws(BusError) {
+    var mappings: [(base: UInt64, size: UInt64, device: any Device)] = []
+    for (attachment, device) in attachments {
+      switch attachment.place {
+      case .ports(let port, let count) where ports: mappings.append((UInt64(port), UInt64(count), device))
+      case .memory(let address, let size) where !ports: mappings.append((address, size, device))
+      case .ports, .memory: break
+      }
+    }
+    try self.init(mappings)
   }
 
   /// Reads from the device at `address`. All ones where no device holds the whole access.

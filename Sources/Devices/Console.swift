@@ -7,7 +7,15 @@ import Synchronization
 /// older ones were dropped. Every method may be called on any thread, and none waits for anything but another call of
 /// these methods, which copy bytes and no more. After `offer` the caller wakes the vCPU; the console does not know it.
 public final class Console: Sendable {
-  private struct State {
+  /// Bytes that a VM's console keeps in each direction.
+  public static let defaultCapacity = 64 << 10
+  /// The most bytes that a VM's console takes.
+  public static let mostBytes = 2 * defaultCapacity
+
+  /// What both directions hold.
+  public struct State: DeviceState {
+    /// The first version.
+    public static let version = 1
     /// Byte `n` stands at `n % outputCapacity`; so it is simply in order until the capacity is used up.
     var output: [UInt8] = []
     var written: UInt64 = 0
@@ -15,6 +23,9 @@ public final class Console: Sendable {
     var input: [UInt8] = []
     var inputHead = 0
     var inputCount = 0
+
+    /// Nothing was written, and nothing waits.
+    public init() {}
   }
 
   /// Guards all of both directions: vCPU threads write, API threads read. Innermost: nothing else is locked, and
@@ -25,7 +36,7 @@ public final class Console: Sendable {
 
   /// A console that keeps the last `outputCapacity` bytes of output and queues up to `inputCapacity` bytes of input,
   /// both at least 1. It allocates when first used: output in doubling steps up to the capacity, input at once.
-  public init(outputCapacity: Int = 64 << 10, inputCapacity: Int = 64 << 10) {
+  public init(outputCapacity: Int = defaultCapacity, inputCapacity: Int = defaultCapacity) {
     precondition(outputCapacity > 0 && inputCapacity > 0, "a console's capacities are at least 1 byte")
     self.outputCapacity = outputCapacity
     self.inputCapacity = inputCapacity
@@ -110,6 +121,23 @@ public final class Console: Sendable {
       return byte
     }
   }
+
+  /// Returns both directions. For a VM whose vCPUs are parked.
+  public func save() -> State { state.withLock { $0 } }
+
+  /// Takes both directions over. For a VM whose vCPUs are parked.
+  public func restore(_ saved: State) throws(DeviceStateError) {
+    guard saved.output.count == Int(min(saved.written, UInt64(outputCapacity))) else {
+      throw .impossible(member: "output")
+    }
+    guard saved.input.isEmpty || saved.input.count == inputCapacity, saved.inputCount >= 0,
+      saved.inputCount <= saved.input.count, saved.inputHead >= 0, saved.inputHead < inputCapacity
+    else { throw .impossible(member: "input") }
+    state.withLock { $0 = saved }
+  }
+
+  /// Forgets both directions.
+  public func reset() { state.withLock { $0 = State() } }
 
   /// Whether input waits for the guest.
   public var hasInput: Bool { state.withLock { $0.inputCount > 0 } }

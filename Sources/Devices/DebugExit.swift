@@ -1,10 +1,8 @@
-/// The port a guest writes to say that it is done. Any write, of any width, ends it with the low byte as its code
-/// (0 is success; unlike QEMU's device of this name, the code is not shifted). Reads give all ones.
+/// The port that a guest writes when it is done. A write of any width ends the guest; the low byte is its exit code. 0 is
+/// success. Unlike QEMU's device of this name, it does not shift the code. Reads return all ones.
 public final class DebugExit: Device {
-  /// Where guests expect it.
-  public static let port: UInt64 = 0xF4
-  /// Four ports, so that a 32-bit write fits.
-  public static let portCount: UInt64 = 4
+  /// At port 0xF4, where guests expect it. Four ports, so that a 32-bit write fits.
+  public static let attachment = DeviceAttachment("debug-exit", at: .ports(0xF4, count: 4)) { _ in DebugExit() }
 
   /// It has no state.
   public init() {}

@@ -2,9 +2,9 @@ import CGuests
 
 /// A tiny guest shipped with the server, 64-bit and position-independent, entered at its first byte.
 public struct BuiltinGuest: Sendable, Equatable {
-  /// What it is asked for by, such as `spin`.
+  /// The name that clients use, such as `spin`.
   public let name: String
-  /// What it does, in a sentence.
+  /// A sentence about it.
   public let description: String
   /// The privilege level it runs at: 0 or 3.
   public let ring: Int
@@ -37,7 +37,7 @@ public struct BuiltinGuest: Sendable, Equatable {
       ring: 3, maxVCPUs: 1, code: unsafe bytes(cguests_echo())),
   ]
 
-  /// What it says of itself, as other images do.
+  /// Its description for clients.
   var imageDescription: ImageDescription {
     let bytes = UInt64(code.count)
     return ImageDescription(

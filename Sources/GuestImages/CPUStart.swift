@@ -8,8 +8,8 @@ public enum CPUMode: String, Sendable, CaseIterable {
   case long64
 }
 
-/// What a vCPU starts with. Everything not named here is as after reset, or follows from the mode.
-/// Segments are flat, whatever their selectors.
+/// The registers that a vCPU starts with. All others are as after a reset, or follow from the mode.
+/// Segments are flat. Their selectors do not matter.
 public struct CPUStart: Sendable, Equatable {
   /// The most vCPUs any image can have: there is room for so many stacks.
   public static let maxVCPUs = 8

@@ -1,5 +1,5 @@
-/// What is wrong with an ELF file, or why it is not one that can be started by itself. Segments are called by their
-/// number in the table of program headers, from 0, as `readelf --segments` lists them.
+/// What is wrong with an ELF file, or why it cannot be started by itself. Segments are called by their number in the table
+/// of program headers, from 0, as `readelf --segments` lists them.
 public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   /// Its bytes cannot be had.
   case unreadable(ImageReadError)
@@ -11,7 +11,7 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   case version
   /// Its program headers have another size than those of its class.
   case segmentHeaderSize(UInt16, expected: Int)
-  /// It has more program headers than anybody needs.
+  /// It has too many program headers.
   case tooManySegments(Int, limit: Int)
   /// No segment of it is to be loaded.
   case nothingToLoad
@@ -25,28 +25,24 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
   case segmentsOverlap(Int, Int)
   /// The entry is in no executable segment.
   case entryOutsideSegments(UInt64)
-  /// The notes are longer than anybody needs.
-  case notesTooLong(Int, bytes: UInt64, limit: UInt64)
-  /// A note ends after the segment that it is in.
+  /// A note that decides how the file is started ends after the segment that it is in.
   case noteBeyondSegment(Int)
-  /// It has 32 bits and no Multiboot header.
+  /// It has 32 bits, and neither a Multiboot header nor a PVH note.
   case not64Bit
-  /// It is for another processor than the one with that number.
+  /// It is for another processor than the expected one.
   case machine(UInt16, expected: UInt16)
-  /// It is no executable for fixed addresses.
+  /// It is not an executable for fixed addresses.
   case type(UInt16)
   /// The segment names a program interpreter.
   case interpreter(Int)
   /// The segment is for a dynamic linker.
   case dynamic(Int)
-  /// The segment is both writable and executable.
-  case writableCode(Int)
   /// The PVH note holds no address of 32 bits.
   case pvhEntry
   /// The PVH note's entry is in no segment.
   case pvhEntryOutsideSegments(UInt64)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .unreadable(let error): "The image's \(error). Upload it again."
@@ -66,11 +62,16 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
       "Segments \(first) and \(second) of the ELF file overlap in physical memory. Link them apart."
     case .entryOutsideSegments(let entry):
       "The ELF file's entry 0x\(String(entry, radix: 16)) is in none of its executable segments. Link it there."
-    case .notesTooLong(let number, let bytes, let limit):
-      "Segment \(number) of the ELF file has \(bytes) bytes of notes. Link it so that it has at most \(limit)."
     case .noteBeyondSegment(let number):
-      "A note in segment \(number) of the ELF file ends after the segment does. Build it again."
-    case .not64Bit: "The ELF file has 32 bits and no Multiboot header. Build it for 64 bits, or give it one."
+      """
+      A note of Solo5, Xen or Linux in segment \(number) of the ELF file, which says how to start it, ends after the \
+      segment does. Build it again.
+      """
+    case .not64Bit:
+      """
+      The ELF file has 32 bits, and neither a Multiboot header nor a PVH note (Xen, type 18). Give it one of them, or \
+      build it for 64 bits.
+      """
     case .machine(let machine, let expected):
       "The ELF file is for machine \(machine), not \(expected == ELFFile.i386 ? "i386 (3)" : "x86-64 (62)"). Build it for that."
     case .type(ELFFile.sharedObject):
@@ -80,8 +81,6 @@ public enum ELFDefect: Error, Sendable, Equatable, CustomStringConvertible {
       "Segment \(number) of the ELF file asks for a program interpreter (PT_INTERP). Link it statically."
     case .dynamic(let number):
       "Segment \(number) of the ELF file is for a dynamic linker (PT_DYNAMIC). Link it statically, without PIE."
-    case .writableCode(let number):
-      "Segment \(number) of the ELF file is both writable and executable. Link code and data apart (-z separate-code)."
     case .pvhEntry: "The ELF file's PVH note (Xen, type 18) holds no address of 32 bits. Build it again."
     case .pvhEntryOutsideSegments(let entry):
       "The ELF file's PVH entry 0x\(String(entry, radix: 16)) is in none of its segments. Link it there."

@@ -1,5 +1,4 @@
-/// An ELF file for x86, little-endian: its header and program headers, read once and with checks. Sections are not
-/// looked at.
+/// An ELF file for x86, little-endian: its header and program headers, read once and with checks. Sections do not matter.
 ///
 /// Source: System V ABI, "Object Files" and "Program Loading" (gABI 4.1), and its x86-64 supplement.
 struct ELFFile: Sendable, Equatable {
@@ -9,7 +8,7 @@ struct ELFFile: Sendable, Equatable {
     let number: Int
     /// What it is, such as `load`.
     let type: UInt32
-    /// Who may do what with it.
+    /// How it may be accessed.
     let flags: UInt32
     /// Where its bytes are in the file.
     let offset: UInt64
@@ -93,13 +92,14 @@ struct ELFFile: Sendable, Equatable {
   }
 
   /// What is to be loaded, by ascending physical address: in the file, disjoint, and ending before the last address.
-  /// Whatever takes no memory is left out.
+  /// Segments without memory are left out.
   func loaded() throws(ELFDefect) -> [Segment] {
     let loaded = segments.filter { $0.type == Segment.load && ($0.memoryBytes > 0 || $0.fileBytes > 0) }
       .sorted { $0.physicalAddress < $1.physicalAddress }
     guard !loaded.isEmpty else { throw .nothingToLoad }
     for segment in loaded {
-      guard part.contains(offset: segment.offset, count: segment.fileBytes) else {
+      // What is all zeros has no bytes in the file, wherever it says that they are.
+      guard segment.fileBytes == 0 || part.contains(offset: segment.offset, count: segment.fileBytes) else {
         throw .segmentBeyondFile(segment.number)
       }
       guard segment.fileBytes <= segment.memoryBytes else { throw .segmentShorterThanFile(segment.number) }
@@ -131,7 +131,7 @@ struct ELFFile: Sendable, Equatable {
     throw .entryOutsideSegments(entry)
   }
 
-  fileprivate static func read(
+  static func read(
     _ part: ImagePart, at offset: UInt64, count: UInt64
   ) throws(ELFDefect) -> [UInt8] {
     do throws(ImageReadError) {
@@ -140,80 +140,34 @@ struct ELFFile: Sendable, Equatable {
   }
 }
 
-extension ELFFile {
-  /// A note: what somebody wants to be known about the file.
-  struct Note: Sendable, Equatable {
-    /// Whose note it is, without the NUL at its end.
-    let owner: String
-    /// What it says, to those who know the owner.
-    let type: UInt32
-    let descriptor: [UInt8]
-    /// Where the descriptor's bytes are in the file.
-    let offset: UInt64
-  }
-
-  private static let noteLimit: UInt64 = 1 << 16
-
-  /// The notes of every PT_NOTE segment, each of at most 64 KiB.
-  func notes() throws(ELFDefect) -> [Note] {
-    var notes: [Note] = []
-    for segment in segments where segment.type == Segment.note { notes += try self.notes(in: segment) }
-    return notes
-  }
-
-  private func notes(in segment: Segment) throws(ELFDefect) -> [Note] {
-    guard part.contains(offset: segment.offset, count: segment.fileBytes) else {
-      throw .segmentBeyondFile(segment.number)
-    }
-    guard segment.fileBytes <= Self.noteLimit else {
-      throw .notesTooLong(segment.number, bytes: segment.fileBytes, limit: Self.noteLimit)
-    }
-    let bytes = try Self.read(part, at: segment.offset, count: segment.fileBytes)
-    // Names and descriptors begin at multiples of 4, or of 8 in the segments that say so.
-    let unit = segment.alignment == 8 ? 8 : 4
-    func aligned(_ offset: Int) -> Int { (offset + unit - 1) / unit * unit }
-    var notes: [Note] = []
-    var next = 0
-    // A shorter rest is padding.
-    while bytes.count - next >= 12 {
-      guard
-        let nameBytes = bytes.littleEndian(UInt32.self, at: next),
-        let descriptorBytes = bytes.littleEndian(UInt32.self, at: next + 4),
-        let type = bytes.littleEndian(UInt32.self, at: next + 8)
-      else { break }
-      let name = next + 12
-      // Sums of numbers below 2^33: they fit.
-      let descriptor = aligned(name + Int(nameBytes))
-      let end = descriptor + Int(descriptorBytes)
-      guard name + Int(nameBytes) <= bytes.count, end <= bytes.count else { throw .noteBeyondSegment(segment.number) }
-      let owner = bytes[name..<name + Int(nameBytes)]
-      notes.append(
-        Note(
-          owner: String(decoding: owner.last == 0 ? owner.dropLast() : owner, as: UTF8.self), type: type,
-          descriptor: Array(bytes[descriptor..<end]), offset: segment.offset + UInt64(descriptor)))
-      next = aligned(end)
-    }
-    return notes
-  }
-}
-
 /// The bytes of a file's header, and what they say of all others.
 private struct Fields {
   let bytes: [UInt8]
   let is64Bit: Bool
 
+  // Offsets and values in e_ident.
+  private static let classOffset = 4, dataOffset = 5, versionOffset = 6
+  private static let class32: UInt8 = 1, class64: UInt8 = 2, littleEndian: UInt8 = 1, currentVersion: UInt8 = 1
+  /// Bytes of the header of a 32-bit file, the shorter one.
+  private static let leastBytes = 52
+
   init?(_ bytes: [UInt8]) {
-    guard bytes.count >= 52, bytes[4] == 1 || bytes[4] == 2 else { return nil }
+    guard bytes.count >= Self.leastBytes else { return nil }
+    let width = bytes[Self.classOffset]
+    guard width == Self.class32 || width == Self.class64 else { return nil }
     self.bytes = bytes
-    is64Bit = bytes[4] == 2
+    is64Bit = width == Self.class64
   }
 
-  var isLittleEndian: Bool { bytes[5] == 1 }
-  var isVersion1: Bool { bytes[6] == 1 }
+  var isLittleEndian: Bool { bytes[Self.dataOffset] == Self.littleEndian }
+  var isVersion1: Bool { bytes[Self.versionOffset] == Self.currentVersion }
 }
 
 /// A file's header, as far as it is of use here.
 private struct Header {
+  /// Offsets that are the same in files of 32 and of 64 bits.
+  private enum Offset { static let type = 16, machine = 18, entry = 24 }
+
   let type: UInt16
   let machine: UInt16
   let entry: UInt64
@@ -225,12 +179,12 @@ private struct Header {
     let bytes = fields.bytes
     let is64Bit = fields.is64Bit
     guard
-      let type = bytes.littleEndian(UInt16.self, at: 16),
-      let machine = bytes.littleEndian(UInt16.self, at: 18),
-      let entry = bytes.address(at: 24, is64Bit: is64Bit),
-      let segmentOffset = bytes.address(at: is64Bit ? 32 : 28, is64Bit: is64Bit),
-      let segmentSize = bytes.littleEndian(UInt16.self, at: is64Bit ? 54 : 42),
-      let segmentCount = bytes.littleEndian(UInt16.self, at: is64Bit ? 56 : 44)
+      let type = bytes.littleEndian(UInt16.self, at: Offset.type),
+      let machine = bytes.littleEndian(UInt16.self, at: Offset.machine),
+      let entry = bytes.address(at: Offset.entry, is64Bit: is64Bit),
+      let segmentOffset = bytes.address(at: is64Bit ? 32 : 28, is64Bit: is64Bit),  // e_phoff
+      let segmentSize = bytes.littleEndian(UInt16.self, at: is64Bit ? 54 : 42),  // e_phentsize
+      let segmentCount = bytes.littleEndian(UInt16.self, at: is64Bit ? 56 : 44)  // e_phnum
     else { return nil }
     self.type = type
     self.machine = machine

@@ -1,13 +1,13 @@
 import LinuxSupport
 import SystemPackage
 
-/// The bytes of a file that nobody changes.
+/// The bytes of a file that does not change.
 public struct FileBytes: ImageBytes {
   private let file: ReadableFile
-  /// What tells it from other files, such as the digest of its bytes: equal for equal bytes.
+  /// A name for the bytes, such as their digest: equal for equal bytes.
   public let identity: String
 
-  /// The bytes of `file`, which `identity` tells from others.
+  /// The bytes of `file`, named `identity`.
   public init(_ file: ReadableFile, identity: String) {
     self.file = file
     self.identity = identity

@@ -9,7 +9,7 @@ public enum FlatMode: String, Sendable, CaseIterable {
   /// 64-bit mode in ring 3, with port I/O allowed.
   case long64Ring3 = "long64_ring3"
 
-  /// The mode of the processor, whatever the ring.
+  /// The mode of the processor, without the ring.
   public var cpuMode: CPUMode {
     switch self {
     case .real16: .real16
@@ -44,7 +44,16 @@ public struct FlatImage: Sendable, Equatable {
   /// The guest-physical address it starts at.
   public var entry: UInt64 { placement.entry }
 
-  /// What it says of itself.
+  /// The least memory of a VM.
+  static let leastBytes: UInt64 = 1 << 20
+
+  /// The least memory that it fits into.
+  var minimumMemory: MinimumMemory {
+    let (end, overflow) = loadAddress.addingReportingOverflow(code.count)
+    return MinimumMemory(kernelBytes: overflow ? .max : max(Self.leastBytes, end))
+  }
+
+  /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
       kind: .flat, sizeBytes: code.count, maxVCPUs: CPUStart.maxVCPUs, ring: mode == .long64Ring3 ? 3 : 0, entry: entry,
@@ -56,7 +65,7 @@ public struct FlatImage: Sendable, Equatable {
   func layout(
     memoryBytes: UInt64, vcpus: Int, vcpuLimit: Int = CPUStart.maxVCPUs
   ) throws(GuestLayoutError) -> GuestLayout {
-    guard memoryBytes >= 1 << 20 else { throw .memoryTooSmall(memoryBytes: memoryBytes, needed: 1 << 20) }
+    try MinimumMemory(kernelBytes: Self.leastBytes).check(memoryBytes)
     guard vcpus >= 1 && vcpus <= vcpuLimit else { throw .vcpuCount(vcpus, limit: vcpuLimit) }
     try checkPlace(memoryBytes: memoryBytes)
     let tables = mode.cpuMode == .long64 ? LongModeTables.segments : []

@@ -1,21 +1,21 @@
-/// What a VM that is loaded is told when it is put to use.
+/// A command line and an environment for a guest whose VM is loaded already.
 public struct GuestArguments: Sendable, Equatable {
-  /// In the place of the image's own command line; nil leaves that.
+  /// Replaces the image's own command line; nil keeps that.
   public var commandLine: String?
-  /// Variables by name; nil where there are none.
+  /// Variables by name; nil for none.
   public var environment: [String: String]?
 
-  /// Nil leaves what the image says.
+  /// Nil keeps the image's.
   public init(commandLine: String? = nil, environment: [String: String]? = nil) {
     self.commandLine = commandLine
     self.environment = environment
   }
 
-  /// Whether it says nothing.
+  /// Whether both are nil.
   public var isEmpty: Bool { commandLine == nil && environment == nil }
 }
 
-/// Why a guest cannot be told something.
+/// Why a guest cannot get its arguments.
 public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvertible {
   /// Its kind has no command line.
   case noCommandLine
@@ -28,7 +28,7 @@ public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvert
   /// A variable's name is empty or holds an equals sign.
   case badName(String)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .noCommandLine: "Guests of this kind take no command line. Leave command_line out."
@@ -41,9 +41,9 @@ public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvert
   }
 }
 
-/// Where in a VM's memory its guest finds what it is told: found out when it is laid out, filled when it is put to use.
+/// Where in a VM's memory its guest finds its arguments. The layout fixes the places; a lease or a run fills them.
 public struct ArgumentPlaces: Sendable, Equatable {
-  /// A number in memory that tells how long a text is, or where it ends.
+  /// A number in memory: the length of a text, or the address of its end.
   public struct Length: Sendable, Equatable {
     /// Its guest-physical address; it has 32 bits.
     public let address: UInt64
@@ -82,13 +82,13 @@ public struct ArgumentPlaces: Sendable, Equatable {
   /// The environment, a line `NAME=VALUE` for each variable in the order of their names; nil where there is none.
   public var environment: Text?
 
-  /// Nil where the guest's kind has no such thing.
+  /// Nil where the guest's kind has none.
   public init(commandLine: Text? = nil, environment: Text? = nil) {
     self.commandLine = commandLine
     self.environment = environment
   }
 
-  /// What to write into memory, so that the guest is told `arguments`.
+  /// What to write into memory, so that the guest finds `arguments`.
   public func segments(for arguments: GuestArguments) throws(GuestArgumentsError) -> [GuestSegment] {
     var segments: [GuestSegment] = []
     if let text = arguments.commandLine {

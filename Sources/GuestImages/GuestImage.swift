@@ -1,4 +1,4 @@
-/// What a VM runs.
+/// The guest of a VM.
 public struct GuestImage: Sendable, Equatable {
   /// What it is, as its kind needs it.
   enum Profile: Sendable, Equatable {
@@ -11,7 +11,7 @@ public struct GuestImage: Sendable, Equatable {
     case unusable(GuestKind, reason: String)
   }
 
-  /// What clients call it: the name of a guest shipped with the server or of a stored image; `flat` for machine code that
+  /// The name that clients use: that of a guest shipped with the server or of a stored image; `flat` for machine code that
   /// came with the request.
   public let name: String
   let profile: Profile
@@ -32,8 +32,8 @@ public struct GuestImage: Sendable, Equatable {
   /// Why no VM can be made of it; nil where one can.
   public var reasonUnusable: String? { if case .unusable(_, let reason) = profile { reason } else { nil } }
 
-  /// Finds out what `parts` are, by their bytes alone; `kind` is what they are said to be, where somebody insists. All
-  /// bytes may come from an enemy: only headers are read, and every number in them is checked.
+  /// Recognises `parts` by their bytes alone, or reads them as `kind` where the client gives one. All bytes may come from
+  /// an enemy: only headers are read, and every number in them is checked.
   public init(name: String, _ parts: ImageParts, kind: GuestKind? = nil) throws(ImageError) {
     self.init(name: name, profile: try Self.recognise(parts, kind))
   }
@@ -63,12 +63,14 @@ public struct GuestImage: Sendable, Equatable {
       if let image = try LinuxImage(parts, insists: false) { return .linux(image) }
       if let image = try Solo5Image(parts) { return .solo5(image) }
       if let image = try MultibootImage(parts) { return .multiboot(image) }
+      if let file = try ForeignFile.program(parts.main) { throw .foreign(file) }
       if let image = try ELFImage(parts) { return .elf(image) }
+      if let file = try ForeignFile(parts.main) { throw .foreign(file) }
       throw .notRecognised
     }
   }
 
-  /// What the image says of itself.
+  /// Its description for clients.
   public var description: ImageDescription {
     switch profile {
     case .builtin(let guest): guest.imageDescription
@@ -109,6 +111,7 @@ extension FlatImage {
   fileprivate init(_ parts: ImageParts) throws(ImageError) {
     guard let placement = parts.flat else { throw .noPlacement }
     guard parts.initramfs == nil else { throw .unusedPart("initramfs", .flat) }
+    guard parts.modules.isEmpty else { throw .unusedPart("module", .flat) }
     guard parts.blocks.isEmpty else { throw .unusedPart("block device", .flat) }
     guard parts.commandLine == nil else { throw .unusedPart("command line", .flat) }
     self.init(parts.main, placement)

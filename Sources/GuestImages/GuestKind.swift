@@ -1,4 +1,4 @@
-/// What an image is, and so how it is loaded and started.
+/// The kind of an image, which decides how it is loaded and started.
 public enum GuestKind: String, Sendable, CaseIterable {
   /// Shipped with the server.
   case builtin

@@ -52,7 +52,7 @@ public struct GuestSegment: Sendable, Equatable {
   }
 }
 
-/// What a guest finds around its memory and its vCPUs.
+/// The devices around a VM's memory and its vCPUs.
 public enum Platform: Sendable, Equatable {
   /// A serial port that is polled, and the debug-exit port. Nothing interrupts: a vCPU that executes HLT has ended.
   case minimal
@@ -69,7 +69,7 @@ public enum Platform: Sendable, Equatable {
 public struct Solo5Platform: Sendable, Equatable {
   /// What its block devices hold at first, by their handles.
   public let blocks: [UInt64: ImagePart]
-  /// The guest-physical address of 64 bits that tell the guest how fast its time stamp counter runs, in Hz.
+  /// The guest-physical address of 64 bits that hold the frequency of the time stamp counter in Hz.
   public let frequencyAddress: UInt64
 
   /// A platform with every member given.
@@ -79,7 +79,7 @@ public struct Solo5Platform: Sendable, Equatable {
   }
 }
 
-/// What to put into a VM's memory, how its vCPUs start, and what else the VM has.
+/// The bytes of a VM's memory, the start of its vCPUs, and its platform.
 public struct GuestLayout: Sendable, Equatable {
   /// Ascending, disjoint, within the VM's memory. All other memory is zero.
   public let segments: [GuestSegment]
@@ -87,7 +87,7 @@ public struct GuestLayout: Sendable, Equatable {
   public let starts: [CPUStart?]
   /// What else the VM has.
   public let platform: Platform
-  /// Where the guest finds what it is told when it is put to use.
+  /// Where the guest finds its arguments.
   public let arguments: ArgumentPlaces
 
   /// A layout with every member given.

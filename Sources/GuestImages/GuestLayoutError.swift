@@ -9,7 +9,7 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   /// The image holds no code.
   case emptyCode
   /// Less memory than it needs.
-  case memoryTooSmall(memoryBytes: UInt64, needed: UInt64)
+  case memoryTooSmall(memoryBytes: UInt64, needed: MinimumMemory)
   /// The image runs on 1 to `limit` vCPUs.
   case vcpuCount(Int, limit: Int)
   /// A 64-bit image would overwrite the page tables and stacks below 0x10000.
@@ -25,7 +25,7 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   /// In real mode the entry is more than 65535 bytes after the load address.
   case entryBeyondSegment(entry: UInt64, loadAddress: UInt64)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .unreadable(let error):
@@ -37,8 +37,10 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
       "The image holds no code. Give it at least one byte."
     case .memoryTooSmall(let memoryBytes, let needed):
       """
-      \(memoryBytes) bytes of memory are too few. Give the VM at least \((needed + (1 << 20) - 1) >> 20) MiB \
-      (\(needed) bytes).
+      \(memoryBytes >> 20) MiB of memory are too few. The image needs at least \(needed.moduleBytes == 0
+        ? "\(needed.mib) MiB"
+        : "\(MinimumMemory.mib(needed.kernelBytes)) MiB, and \(needed.mib) MiB with its initramfs and modules"). \
+      Give the VM at least \(needed.mib) MiB.
       """
     case .vcpuCount(let count, let limit):
       "The image cannot run on \(count) vCPUs. Give the VM \(limit == 1 ? "1 vCPU" : "1 to \(limit) vCPUs")."

@@ -4,7 +4,7 @@ public struct ImageReadError: Error, Sendable, Equatable, CustomStringConvertibl
   public let offset: UInt64
   /// How many were wanted.
   public let count: UInt64
-  /// What stood in the way.
+  /// The cause.
   public let reason: String
 
   /// The bytes that were wanted, and why they are not to be had.
@@ -78,7 +78,7 @@ public struct ImagePart: Sendable, Equatable {
     }
     var bytes = [UInt8](repeating: 0, count: max(count, 0))
     var target = bytes.mutableSpan
-    var raw = unsafe target.mutableBytes  // Safe: whatever bytes are written, they are valid elements.
+    var raw = unsafe target.mutableBytes  // Safe: all bytes are valid elements.
     try read(at: offset, into: &raw)
     return bytes
   }

@@ -1,4 +1,4 @@
-/// What an image says of itself.
+/// What clients are shown of an image.
 public struct ImageDescription: Sendable, Equatable {
   /// A part of it that is loaded.
   public struct Segment: Sendable, Equatable {
@@ -24,6 +24,6 @@ public struct ImageDescription: Sendable, Equatable {
   public let entry: UInt64?
   /// What is loaded.
   public let segments: [Segment]
-  /// What else there is to say, each a phrase with its name, such as `version` and `6.1.0`.
+  /// More, each by a name, such as `version` and `6.1.0`.
   public let notes: [String: String]
 }

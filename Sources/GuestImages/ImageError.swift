@@ -1,12 +1,20 @@
-/// Why parts are no image.
+/// Why parts do not make an image.
 public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The bytes are of no kind that is known.
+  /// The bytes are of no known kind.
   case notRecognised
-  /// It was said to be of one kind, and is not.
+  /// The client names a kind, and the bytes are not of it.
   case notOfKind(GuestKind)
   /// A part belongs to it that its kind has no use for.
   case unusedPart(String, GuestKind)
-  /// Machine code does not say how it starts, and nobody else did.
+  /// It has too many modules.
+  case tooManyModules(Int, limit: Int)
+  /// The text of a module is too long.
+  case moduleText(bytes: Int, limit: Int)
+  /// The text of a module holds a byte 0, which would end it early.
+  case moduleTextNUL
+  /// It is a file that no VM can start.
+  case foreign(ForeignFile)
+  /// Machine code does not say how it starts, and the client does not either.
   case noPlacement
   /// An ELF file is damaged, or is not one that can be started.
   case elf(ELFDefect)
@@ -19,18 +27,23 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The bytes cannot be had.
   case unreadable(ImageReadError)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .notRecognised:
       """
-      The image is of no known kind: it begins like none. Raw machine code has to be called so: give the kind flat and \
-      a mode.
+      The file is none that is known: no kernel, no unikernel, and no other file that is often uploaded by mistake. If it \
+      is raw machine code, give the kind flat and a mode.
       """
     case .notOfKind(let kind):
       "The image is not of the kind \(kind.rawValue). Leave the kind out to have it recognised."
     case .unusedPart(let part, let kind):
       "An image of the kind \(kind.rawValue) has no \(part). Leave it out."
+    case .tooManyModules(let count, let limit): "The image has \(count) modules. Give at most \(limit)."
+    case .moduleText(let bytes, let limit):
+      "The text of a module has \(bytes) bytes, and there is room for \(limit). Make it shorter."
+    case .moduleTextNUL: "The text of a module holds a NUL. Leave it out."
+    case .foreign(let file): file.description
     case .noPlacement:
       "Raw machine code does not say how it starts. Give its mode."
     case .elf(let defect): "\(defect)"

@@ -1,11 +1,14 @@
-/// A Linux kernel, the initramfs it starts with, and what it is told.
+import GuestMemory
+
+/// A Linux kernel, its initramfs and its command line.
 struct LinuxImage: Sendable, Equatable {
-  /// What a kernel is told when nobody says anything: its console is the serial port, and where it panics it resets at
-  /// once, so that the VM stops instead of sitting there.
+  /// The command line of an image that has none: the console is the serial port, and a panic resets at once, so that the VM
+  /// stops instead of sitting there.
   static let defaultCommandLine = "console=ttyS0 panic=-1"
 
   private let kernel: LinuxKernel
   private let initramfs: ImagePart?
+  private let sizeBytes: UInt64
   private let commandLine: String
 
   // What it is given below 1 MiB, beside the page tables at 0x1000.
@@ -13,8 +16,7 @@ struct LinuxImage: Sendable, Equatable {
   private static let zeroPage: UInt64 = 0x7000
   private static let text = (address: UInt64(0x2_0000), room: 0x1_0000)
 
-  /// Nil when `parts` are no kernel. An ELF file that does not say that it is a kernel is one only where somebody
-  /// `insists`.
+  /// Nil when `parts` are no kernel. An ELF file without a kernel's note is taken for one only where the client `insists`.
   init?(_ parts: ImageParts, insists: Bool) throws(ImageError) {
     if let kernel = try LinuxKernel(bzImage: parts.main) {
       self.kernel = kernel
@@ -24,37 +26,47 @@ struct LinuxImage: Sendable, Equatable {
       return nil
     }
     try parts.refuseUnused(by: .linux, takesModules: true)
+    guard parts.modules.isEmpty else { throw .unusedPart("module", .linux) }
+    if let initramfs = parts.initramfs, let problem = try InitramfsFormat.problem(with: initramfs) {
+      throw .linux(.initramfs(problem))
+    }
     initramfs = parts.initramfs
+    sizeBytes = parts.sizeBytes
     commandLine = parts.commandLine ?? Self.defaultCommandLine
   }
 
-  /// What it says of itself.
+  /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
-      kind: .linux, sizeBytes: kernel.file.count + (initramfs?.count ?? 0), maxVCPUs: CPUStart.maxVCPUs, ring: 0,
+      kind: .linux, sizeBytes: sizeBytes, maxVCPUs: CPUStart.maxVCPUs, ring: 0,
       entry: kernel.entry, segments: kernel.segments.map(\.description), notes: kernel.notes)
   }
+
+  /// The least memory that it fits into. It runs in it as well, if it needs no more for itself.
+  var minimumMemory: MinimumMemory { .booted(kernel.segments, initramfs.map { [ImageModule($0)] } ?? []) }
 
   /// Lays it out: the kernel where it likes to be, the initramfs at the end of memory, all else below 1 MiB. The first
   /// vCPU starts the others.
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
     guard vcpus >= 1 && vcpus <= CPUStart.maxVCPUs else { throw .vcpuCount(vcpus, limit: CPUStart.maxVCPUs) }
+    try minimumMemory.check(memoryBytes, reach: LongModeTables.mappedEnd)
     let arguments = ArgumentPlaces(
       commandLine: ArgumentPlaces.Text(
         address: Self.text.address, capacity: min(kernel.commandLineLimit, Self.text.room - 1)))
-    var segments = LongModeTables.segments + [ACPITables.segment(vcpus: vcpus)]
+    var segments = LongModeTables.segments
     segments.append(GuestSegment(address: Self.descriptorTable, bytes: Self.descriptors))
     do throws(PlacementError) {
       segments += try arguments.placed(commandLine)
       segments += try kernel.segments.placed(
-        kernel.file, memoryBytes: min(memoryBytes, LongModeTables.mappedEnd), reserved: [0..<PCPlatform.highMemory])
+        kernel.file, reach: LongModeTables.mappedEnd, reserved: [0..<PCMemoryMap.highMemory])
       var zeroPage = LinuxZeroPage(
         setupHeader: kernel.setupHeader, commandLine: Self.text.address, memoryBytes: memoryBytes)
       if let initramfs {
-        let address = try kernel.segments.place(
-          of: initramfs, memoryBytes: min(memoryBytes, kernel.initramfsLimit + 1))
-        zeroPage.setInitramfs(address, count: initramfs.count)
-        segments.append(GuestSegment(address: address, part: initramfs))
+        let placed = try PlacedModules(
+          [ImageModule(initramfs)], above: kernel.segments,
+          memoryEnd: min(memoryBytes, kernel.initramfsLimit + 1, PCMemoryMap.holeStart))
+        zeroPage.setInitramfs(placed.modules[0].start, count: initramfs.count)
+        segments += placed.segments
       }
       segments.append(GuestSegment(address: Self.zeroPage, bytes: zeroPage.bytes))
     } catch { throw .placement(error) }
@@ -80,33 +92,41 @@ struct LinuxImage: Sendable, Equatable {
   }
 }
 
-/// The zero page: what a kernel is told by its boot loader (`struct boot_params`).
+/// The zero page, in which a boot loader passes its information to the kernel (`struct boot_params`).
 ///
 /// Source: Linux Documentation/arch/x86/zero-page.rst and boot.rst.
 struct LinuxZeroPage {
   private(set) var bytes = [UInt8](repeating: 0, count: 4096)
 
+  /// Offsets outside of the setup header, and in an entry of the memory map (struct boot_e820_entry).
+  private enum Offset { static let rootPointer = 0x70, memoryRanges = 0x1E8, memoryMap = 0x2D0 }
+  private enum MapEntry { static let start = 0, size = 8, type = 16, bytes = 20 }
+  /// A loader without a number of its own.
+  private static let unknownLoader: UInt8 = 0xFF
+  private static let loadedHigh: UInt8 = 1 << 0
+
   /// The kernel's own header; that its loader is one without a number, and loaded it high; where the command line and
   /// the ACPI tables are; and what memory there is, more than 1 MiB.
   init(setupHeader: [UInt8], commandLine: UInt64, memoryBytes: UInt64) {
-    let start = LinuxKernel.setupHeaderPlace
+    let start = LinuxKernel.Offset.setupSectors
     bytes.replaceSubrange(start..<start + setupHeader.count, with: setupHeader)
-    bytes[0x210] = 0xFF
-    bytes[0x211] |= 1
-    put(UInt32(truncatingIfNeeded: commandLine), at: 0x228)
-    put(ACPITables.address, at: 0x70)
+    bytes[LinuxKernel.Offset.loaderType] = Self.unknownLoader
+    bytes[LinuxKernel.Offset.loadFlags] |= Self.loadedHigh
+    put(UInt32(truncatingIfNeeded: commandLine), at: LinuxKernel.Offset.commandLine)
+    put(PCMemoryMap.tables.lowerBound, at: Offset.rootPointer)
     let ranges = MemoryRange.ofPC(memoryBytes: memoryBytes)
-    bytes[0x1E8] = UInt8(ranges.count)
+    bytes[Offset.memoryRanges] = UInt8(ranges.count)
     for (index, range) in ranges.enumerated() {
-      put(range.start, at: 0x2D0 + 20 * index)
-      put(range.size, at: 0x2D8 + 20 * index)
-      put(range.use.rawValue, at: 0x2E0 + 20 * index)
+      let entry = Offset.memoryMap + MapEntry.bytes * index
+      put(range.start, at: entry + MapEntry.start)
+      put(range.size, at: entry + MapEntry.size)
+      put(range.use.rawValue, at: entry + MapEntry.type)
     }
   }
 
   mutating func setInitramfs(_ address: UInt64, count: UInt64) {
-    put(UInt32(truncatingIfNeeded: address), at: 0x218)
-    put(UInt32(truncatingIfNeeded: count), at: 0x21C)
+    put(UInt32(truncatingIfNeeded: address), at: LinuxKernel.Offset.initramfsAddress)
+    put(UInt32(truncatingIfNeeded: count), at: LinuxKernel.Offset.initramfsSize)
   }
 
   private mutating func put(_ number: some FixedWidthInteger & UnsignedInteger, at offset: Int) {

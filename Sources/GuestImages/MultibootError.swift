@@ -6,7 +6,7 @@ public enum MultibootError: Error, Sendable, Equatable, CustomStringConvertible 
     let header, load, loadEnd, bssEnd, entry: UInt32
   }
 
-  /// It wants what no boot loader of this version gives, or a video mode.
+  /// It asks for a video mode, or for something that no boot loader of this version gives.
   case needs(flags: UInt32)
   /// It is no ELF file, and the header does not say where it belongs.
   case noAddresses
@@ -15,12 +15,12 @@ public enum MultibootError: Error, Sendable, Equatable, CustomStringConvertible 
   /// The entry in the header is not in what is loaded.
   case entryOutside(UInt32)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .needs(let flags):
       """
-      The Multiboot header wants what is not here: bits \(hex(flags)) of its flags. Ask for aligned modules and a \
+      The Multiboot header asks for something that VMs do not have: bits \(hex(flags)) of its flags. Ask for aligned modules and a \
       memory map (bits 0 and 1) at most.
       """
     case .noAddresses:

@@ -1,7 +1,9 @@
-/// A kernel that a Multiboot boot loader (version 1) can start: an ELF file of 32 bits, or any file whose header says
-/// where it belongs.
+import GuestMemory
+
+/// A kernel that a Multiboot boot loader (version 1) can start: an ELF file, or any file whose header gives its addresses.
 struct MultibootImage: Sendable, Equatable {
   private let file: ImagePart
+  private let sizeBytes: UInt64
   private let program: Program
   private let information: MultibootInformation
 
@@ -11,13 +13,14 @@ struct MultibootImage: Sendable, Equatable {
     let entry: UInt64
   }
 
-  /// Nil where it is not for such a boot loader: there is no header, or one in an ELF file of 64 bits that does not say
-  /// where that belongs, and so must be there for others.
+  /// Nil where it is not for such a boot loader: it has no header, or it is an ELF file of 64 bits whose PVH note is to be
+  /// preferred.
   init?(_ parts: ImageParts) throws(ImageError) {
     file = parts.main
     guard let program = try Self.program(in: parts.main) else { return nil }
     self.program = program
-    information = MultibootInformation(initramfs: parts.initramfs, commandLine: parts.commandLine)
+    information = MultibootInformation(modules: parts.allModules, commandLine: parts.commandLine)
+    sizeBytes = parts.sizeBytes
     try parts.refuseUnused(by: .multiboot, takesModules: true)
   }
 
@@ -31,7 +34,9 @@ struct MultibootImage: Sendable, Equatable {
     do throws(ELFDefect) {
       elf = header.addresses == nil ? try ELFFile(file) : nil
     } catch { throw .elf(error) }
-    if let elf, elf.is64Bit { return nil }
+    do throws(ELFDefect) {
+      if let elf, elf.is64Bit, try ELFImage.pvhNote(of: elf) != nil { return nil }
+    } catch { throw .elf(error) }
     // Bits 0 and 1 want aligned modules and a memory map; a kernel that sets another of the low 16 cannot do without
     // what it stands for.
     guard header.flags & 0xFFFC == 0 else { throw .multiboot(.needs(flags: header.flags & 0xFFFC)) }
@@ -40,7 +45,8 @@ struct MultibootImage: Sendable, Equatable {
     } catch { throw .multiboot(error) }
     guard let elf else { throw .multiboot(.noAddresses) }
     do throws(ELFDefect) {
-      let loaded = try elf.loadedExecutable(for: ELFFile.i386)
+      // Such a loader starts files of 64 bits too, in 32-bit mode at their physical addresses.
+      let loaded = try elf.loadedExecutable(for: elf.is64Bit ? ELFFile.x86_64 : ELFFile.i386)
       return Program(segments: loaded.map(LoadedSegment.init), entry: try elf.physicalEntry(in: loaded))
     } catch { throw .elf(error) }
   }
@@ -65,28 +71,29 @@ struct MultibootImage: Sendable, Equatable {
     return Program(segments: [segment], entry: UInt64(addresses.entry))
   }
 
-  /// What it says of itself.
+  /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
-      kind: .multiboot, sizeBytes: file.count + (information.initramfs?.count ?? 0), maxVCPUs: CPUStart.maxVCPUs,
-      ring: 0, entry: program.entry, segments: program.segments.map(\.description), notes: ["start": "Multiboot"])
+      kind: .multiboot, sizeBytes: sizeBytes, maxVCPUs: CPUStart.maxVCPUs, ring: 0,
+      entry: program.entry, segments: program.segments.map(\.description), notes: ["start": "Multiboot"])
   }
+
+  /// The least memory that it fits into.
+  var minimumMemory: MinimumMemory { .booted(program.segments, information.modules) }
 
   /// Lays it out. The first vCPU starts the others.
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
-    guard memoryBytes >= PCPlatform.highMemory else {
-      throw .memoryTooSmall(memoryBytes: memoryBytes, needed: PCPlatform.highMemory)
-    }
+    try minimumMemory.check(memoryBytes, reach: BootInformation.mostMemory)
     guard vcpus >= 1 && vcpus <= CPUStart.maxVCPUs else { throw .vcpuCount(vcpus, limit: CPUStart.maxVCPUs) }
-    let memoryBytes = min(memoryBytes, BootInformation.mostMemory)
     do throws(PlacementError) {
-      let placed = try program.segments.placed(file, memoryBytes: memoryBytes, reserved: BootInformation.reserved)
-      let told = try information.segments(above: program.segments, memoryBytes: memoryBytes)
-      var start = CPUStart.prot32(entry: program.entry)
+      let placed = try program.segments.placed(
+        file, reach: BootInformation.mostMemory, reserved: [BootInformation.multiboot, PCMemoryMap.tables])
+      let beside = try information.segments(above: program.segments, memoryBytes: memoryBytes)
+      var start = CPUStart.prot32(entry: program.entry, stackTop: MultibootInformation.stackTop)
       start.rax = MultibootInformation.magic
       start.rbx = MultibootInformation.address
       return GuestLayout(
-        segments: (placed + told + [ACPITables.segment(vcpus: vcpus)]).sorted { $0.address < $1.address },
+        segments: (placed + beside).sorted { $0.address < $1.address },
         starts: [start] + [CPUStart?](repeating: nil, count: vcpus - 1), platform: .pc,
         arguments: information.arguments)
     } catch { throw .placement(error) }

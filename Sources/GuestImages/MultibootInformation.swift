@@ -1,74 +1,94 @@
-/// What a Multiboot kernel is told: EAX says that it was loaded so, EBX points here.
+import GuestMemory
+
+/// The information of a Multiboot boot loader. EAX at the start says that the kernel was loaded by one, EBX points here.
 ///
 /// Source: Multiboot Specification 0.6.96, section 3.3.
 struct MultibootInformation: Sendable, Equatable {
-  /// Given to it as its first module.
-  let initramfs: ImagePart?
+  let modules: [ImageModule]
   let commandLine: String?
 
   /// In EAX at start.
   static let magic: UInt64 = 0x2BAD_B002
+
+  // Places of its parts. The memory map and the structure are where QEMU has them.
+  private static let memoryMap = BootInformation.multiboot.lowerBound
   /// In EBX at start.
-  static let address = BootInformation.place.lowerBound
+  static let address = memoryMap + 0x500
+  private static let loaderName = memoryMap + 0x600
+  private static let moduleTable = memoryMap + 0x700
+  private static let text = memoryMap + 0x1000
+  private static let environment = memoryMap + 0x2000
+  /// The first address after the stack.
+  static let stackTop = BootInformation.multiboot.upperBound
 
-  // Where the parts of it are.
-  private static let memoryMap = address + 0x100
-  private static let modules = address + 0x200
-  private static let loaderName = address + 0x300
-  private static let text = address + 0x1000
-  private static let environment = address + 0x4000
+  private static let textRoom: UInt64 = environment - text
+  private static let environmentRoom: UInt64 = 0x4000
+  private static let moduleEntryBytes: UInt64 = 16
 
-  /// The first word of what a kernel is told is its own name: boot loaders put it there, and kernels skip it.
+  /// Offsets in the structure, in words of 4 bytes, and the bits of its flags.
+  private enum Word {
+    static let count = 30
+    static let flags = 0, lowerKiB = 1, upperKiB = 2, commandLine = 4, moduleCount = 5, modules = 6, mapBytes = 11
+    static let map = 12, loaderName = 16
+  }
+  private enum Flag {
+    static let memory: UInt32 = 1 << 0, commandLine: UInt32 = 1 << 2, modules: UInt32 = 1 << 3, map: UInt32 = 1 << 6
+    static let loaderName: UInt32 = 1 << 9
+  }
+
+  /// The first word of a command line is the kernel's own name: boot loaders put it there, and kernels skip it.
   private static let name = Array("kernel ".utf8)
 
-  /// The command line follows the kernel's name. The environment is a module, the last one, and only there when it is
-  /// told: as kvm-unit-tests know it.
+  /// The command line follows the kernel's name. The environment is the last module, and only there when one is given: as
+  /// kvm-unit-tests expect it.
   var arguments: ArgumentPlaces {
-    let entry = Self.modules + UInt64(16 * count)
+    let entry = Self.moduleTable + Self.moduleEntryBytes * UInt64(modules.count)
     let end = ArgumentPlaces.Length(address: entry + 4, base: UInt32(Self.environment))
     return ArgumentPlaces(
-      commandLine: .init(address: Self.text + UInt64(Self.name.count), capacity: 0xFFF - Self.name.count),
+      commandLine: .init(
+        address: Self.text + UInt64(Self.name.count), capacity: Int(Self.textRoom) - 1 - Self.name.count),
       environment: .init(
-        address: Self.environment, capacity: 0x3FFF, length: end,
+        address: Self.environment, capacity: Int(Self.environmentRoom) - 1, length: end,
         besides: [
           GuestSegment(address: entry, bytes: [UInt8](littleEndian: UInt32(Self.environment))),
-          GuestSegment(address: Self.address + 20, bytes: [UInt8](littleEndian: UInt32(count + 1))),
+          GuestSegment(
+            address: Self.address + 4 * UInt64(Word.moduleCount),
+            bytes: [UInt8](littleEndian: UInt32(modules.count + 1))),
         ]))
   }
 
-  /// How many modules there are without the environment.
-  private var count: Int { initramfs == nil ? 0 : 1 }
-
   /// What to put into a VM's memory beside the kernel.
   func segments(above kernel: [LoadedSegment], memoryBytes: UInt64) throws(PlacementError) -> [GuestSegment] {
+    let memoryEnd = min(memoryBytes, BootInformation.mostMemory)
     let map = MemoryRange.ofPC(memoryBytes: memoryBytes).flatMap(\.multibootEntry)
     var segments = [
-      GuestSegment(address: Self.address, bytes: header(mapBytes: map.count, memoryBytes: memoryBytes)),
       GuestSegment(address: Self.memoryMap, bytes: map),
+      GuestSegment(address: Self.address, bytes: header(mapBytes: map.count, memoryEnd: memoryEnd)),
       GuestSegment(address: Self.loaderName, bytes: Array("vmpool".utf8) + [0]),
       GuestSegment(address: Self.text, bytes: Self.name),
     ]
     segments += try arguments.placed(commandLine)
-    guard let initramfs else { return segments }
-    let start = try kernel.place(of: initramfs, memoryBytes: memoryBytes)
-    let ends = [start, start + initramfs.count].map { UInt32(truncatingIfNeeded: $0) }
-    segments.append(GuestSegment(address: Self.modules, bytes: ends.flatMap { [UInt8](littleEndian: $0) }))
-    if initramfs.count > 0 { segments.append(GuestSegment(address: start, part: initramfs)) }
-    return segments
+    guard !modules.isEmpty else { return segments }
+    let placed = try PlacedModules(modules, above: kernel, memoryEnd: memoryEnd)
+    let table = placed.modules.flatMap { [$0.start, $0.start + $0.count, $0.text, 0] as [UInt64] }
+    segments.append(
+      GuestSegment(
+        address: Self.moduleTable,
+        bytes: table.flatMap { [UInt8](littleEndian: UInt32(truncatingIfNeeded: $0)) }))
+    return segments + placed.segments
   }
 
-  private func header(mapBytes: Int, memoryBytes: UInt64) -> [UInt8] {
-    var words = [UInt32](repeating: 0, count: 30)
-    // Memory sizes, command line, modules, memory map, loader's name.
-    words[0] = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9
-    words[1] = UInt32(PCPlatform.lowMemoryEnd >> 10)
-    words[2] = UInt32((memoryBytes - PCPlatform.highMemory) >> 10)
-    words[4] = UInt32(Self.text)
-    words[5] = UInt32(count)
-    words[6] = UInt32(Self.modules)
-    words[11] = UInt32(mapBytes)
-    words[12] = UInt32(Self.memoryMap)
-    words[16] = UInt32(Self.loaderName)
+  private func header(mapBytes: Int, memoryEnd: UInt64) -> [UInt8] {
+    var words = [UInt32](repeating: 0, count: Word.count)
+    words[Word.flags] = Flag.memory | Flag.commandLine | Flag.modules | Flag.map | Flag.loaderName
+    words[Word.lowerKiB] = UInt32(PCMemoryMap.lowMemoryEnd >> 10)
+    words[Word.upperKiB] = UInt32((memoryEnd - PCMemoryMap.highMemory) >> 10)
+    words[Word.commandLine] = UInt32(Self.text)
+    words[Word.moduleCount] = UInt32(modules.count)
+    words[Word.modules] = UInt32(Self.moduleTable)
+    words[Word.mapBytes] = UInt32(mapBytes)
+    words[Word.map] = UInt32(Self.memoryMap)
+    words[Word.loaderName] = UInt32(Self.loaderName)
     return words.flatMap { [UInt8](littleEndian: $0) }
   }
 }

@@ -1,39 +1,43 @@
-/// What a kernel is told that starts at its PVH entry: in 32-bit protected mode, EBX pointing to `hvm_start_info`.
+import GuestMemory
+
+/// The start at a PVH entry: 32-bit protected mode, EBX pointing to `hvm_start_info`.
 ///
 /// Source: Xen's docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h, version 1.
 struct PVHStart: Sendable, Equatable {
-  /// Given to it as its first module.
-  let initramfs: ImagePart?
+  let modules: [ImageModule]
   let commandLine: String?
 
-  // Where the parts of it are.
-  private static let info = BootInformation.place.lowerBound
-  private static let modules = info + 0x100
+  // Places of its parts.
+  private static let info = BootInformation.pvh.lowerBound
   private static let memoryMap = info + 0x200
   private static let text = ArgumentPlaces.Text(address: info + 0x1000, capacity: 0xFFF)
+  private static let moduleTable = info + 0x2000
 
   private static let magic: UInt32 = 0x336E_C578
+  private static let version: UInt32 = 1
 
-  /// Lays out the kernel. The first vCPU starts the others, of which the ACPI tables tell.
+  /// Lays out the kernel. The first vCPU starts the others, which the ACPI tables name.
   func layout(
     _ file: ImagePart, _ segments: [LoadedSegment], entry: UInt64, memoryBytes: UInt64, vcpus: Int
   ) throws(PlacementError) -> GuestLayout {
-    let memoryBytes = min(memoryBytes, BootInformation.mostMemory)
-    var all = try segments.placed(file, memoryBytes: memoryBytes, reserved: BootInformation.reserved)
+    let memoryEnd = min(memoryBytes, BootInformation.mostMemory)
+    var all = try segments.placed(
+      file, reach: BootInformation.mostMemory, reserved: [BootInformation.pvh, PCMemoryMap.tables])
     let map = MemoryRange.ofPC(memoryBytes: memoryBytes)
     all += [
       GuestSegment(address: Self.info, bytes: info(mapEntries: map.count)),
-      GuestSegment(address: Self.memoryMap, bytes: map.flatMap(\.pvhEntry)), ACPITables.segment(vcpus: vcpus),
+      GuestSegment(address: Self.memoryMap, bytes: map.flatMap(\.pvhEntry)),
     ]
-    if let initramfs {
-      let address = try segments.place(of: initramfs, memoryBytes: memoryBytes)
-      let module = [address, initramfs.count, 0, 0]
-      all.append(GuestSegment(address: Self.modules, bytes: module.flatMap { [UInt8](littleEndian: $0) }))
-      all.append(GuestSegment(address: address, part: initramfs))
+    let placed = try PlacedModules(modules, above: segments, memoryEnd: memoryEnd)
+    if !modules.isEmpty {
+      // hvm_modlist_entry: address, size, command line, reserved.
+      let table = placed.modules.flatMap { [$0.start, $0.count, $0.text, 0] as [UInt64] }
+      all.append(GuestSegment(address: Self.moduleTable, bytes: table.flatMap { [UInt8](littleEndian: $0) }))
+      all += placed.segments
     }
     let arguments = ArgumentPlaces(commandLine: Self.text)
     all += try arguments.placed(commandLine)
-    var start = CPUStart.prot32(entry: entry)
+    var start = CPUStart.prot32(entry: entry, stackTop: BootInformation.pvh.upperBound)
     start.rbx = Self.info
     return GuestLayout(
       segments: all.sorted { $0.address < $1.address },
@@ -41,9 +45,10 @@ struct PVHStart: Sendable, Equatable {
   }
 
   private func info(mapEntries: Int) -> [UInt8] {
-    let numbers: [UInt32] = [Self.magic, 1, 0, initramfs == nil ? 0 : 1]
+    let flags: UInt32 = 0
+    let numbers = [Self.magic, Self.version, flags, UInt32(modules.count)]
     let addresses = [
-      initramfs == nil ? 0 : Self.modules, Self.text.address, ACPITables.address, Self.memoryMap,
+      modules.isEmpty ? 0 : Self.moduleTable, Self.text.address, PCMemoryMap.tables.lowerBound, Self.memoryMap,
     ]
     let counts: [UInt32] = [UInt32(mapEntries), 0]
     return numbers.flatMap { [UInt8](littleEndian: $0) } + addresses.flatMap { [UInt8](littleEndian: $0) }
@@ -58,7 +63,7 @@ extension MemoryRange {
 }
 
 extension ArgumentPlaces {
-  /// The image's own command line, where it has one; else there is an empty one, since memory is zero.
+  /// The image's own command line; where it has none there is an empty one, since memory is zero.
   func placed(_ commandLine: String?) throws(PlacementError) -> [GuestSegment] {
     do throws(GuestArgumentsError) {
       return try segments(for: GuestArguments(commandLine: commandLine))

@@ -1,31 +1,31 @@
 /// Why something of an image has no place in a VM's memory.
 public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The segment with that number ends beyond the VM's memory.
-  case segmentBeyondMemory(Int, address: UInt64, bytes: UInt64, memoryBytes: UInt64)
+  /// The segment with that number ends beyond what the guest reaches when it starts.
+  case segmentBeyondReach(Int, address: UInt64, bytes: UInt64, reach: UInt64)
   /// The segment with that number lies where the VM has what the guest finds when it starts.
   case segmentReserved(Int, address: UInt64, bytes: UInt64, reserved: Range<UInt64>)
-  /// Between the kernel and the end of memory there is less room than the initramfs needs.
-  case noRoomForInitramfs(bytes: UInt64, memoryBytes: UInt64)
+  /// Between the kernel and the end of memory, or of what the kernel reaches, there is less room than the modules need.
+  case noRoomForModules(bytes: UInt64, memoryBytes: UInt64)
   /// The image's own command line is no command line.
   case commandLine(GuestArgumentsError)
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
-    case .segmentBeyondMemory(let number, let address, let bytes, let memoryBytes):
+    case .segmentBeyondReach(let number, let address, let bytes, let reach):
       """
-      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond the \(memoryBytes) bytes of memory. Give the \
-      VM more memory or link the segment lower.
+      Segment \(number), \(bytes) bytes at \(hex(address)), ends beyond \(hex(reach)), as far as the guest reaches \
+      when it starts. Link the segment lower.
       """
     case .segmentReserved(let number, let address, let bytes, let reserved):
       """
       Segment \(number), \(bytes) bytes at \(hex(address)), overlaps \(hex(reserved.lowerBound)) to \
       \(hex(reserved.upperBound - 1)), where the guest finds what it starts with. Link it elsewhere.
       """
-    case .noRoomForInitramfs(let bytes, let memoryBytes):
+    case .noRoomForModules(let bytes, let memoryBytes):
       """
-      The initramfs of \(bytes) bytes does not fit between the kernel and the end of the \(memoryBytes) bytes of \
-      memory. Give the VM more memory.
+      The initramfs and modules, \(bytes) bytes in pages of their own, do not fit between the kernel and \
+      \(hex(memoryBytes)), the end of the memory that the kernel reaches. Make them smaller.
       """
     case .commandLine(let error):
       "\(error)"
@@ -66,16 +66,16 @@ extension LoadedSegment {
 }
 
 extension [LoadedSegment] {
-  /// What to put into a VM's memory, whose `reserved` parts are taken already. What is zero is not put there: all memory
-  /// is at first.
+  /// What to put into a VM's memory, which is large enough, below `reach` and outside of `reserved`. Zeros are not put there:
+  /// memory is zero at first.
   func placed(
-    _ file: ImagePart, memoryBytes: UInt64, reserved: [Range<UInt64>]
+    _ file: ImagePart, reach: UInt64, reserved: [Range<UInt64>]
   ) throws(PlacementError) -> [GuestSegment] {
     var placed: [GuestSegment] = []
     for segment in self {
-      guard segment.end <= memoryBytes else {
-        throw .segmentBeyondMemory(
-          segment.number, address: segment.address, bytes: segment.memoryBytes, memoryBytes: memoryBytes)
+      guard segment.end <= reach else {
+        throw .segmentBeyondReach(
+          segment.number, address: segment.address, bytes: segment.memoryBytes, reach: reach)
       }
       for range in reserved where segment.end > range.lowerBound && segment.address < range.upperBound {
         throw .segmentReserved(segment.number, address: segment.address, bytes: segment.memoryBytes, reserved: range)
@@ -85,15 +85,5 @@ extension [LoadedSegment] {
         GuestSegment(address: segment.address, part: file, offset: segment.offset, count: segment.fileBytes))
     }
     return placed
-  }
-
-  /// The highest page at which `initramfs` fits above them.
-  func place(of initramfs: ImagePart, memoryBytes: UInt64) throws(PlacementError) -> UInt64 {
-    let lowest = reduce(PCPlatform.highMemory) { Swift.max($0, $1.end) }
-    let refusal = PlacementError.noRoomForInitramfs(bytes: initramfs.count, memoryBytes: memoryBytes)
-    guard initramfs.count <= memoryBytes else { throw refusal }
-    let address = (memoryBytes - initramfs.count) & ~0xFFF
-    guard address >= lowest else { throw refusal }
-    return address
   }
 }

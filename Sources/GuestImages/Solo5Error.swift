@@ -8,7 +8,7 @@ public enum Solo5Error: Error, Sendable, Equatable, CustomStringConvertible {
   case foreignTarget(String)
   /// It was built for another version of the interface.
   case interfaceVersion(UInt32)
-  /// It declares no devices, not even none.
+  /// It has no manifest.
   case noManifest
   /// The manifest's length does not fit the number of its entries.
   case manifestSize(bytes: Int)
@@ -52,7 +52,7 @@ public enum Solo5Error: Error, Sendable, Equatable, CustomStringConvertible {
   /// A byte 0 would end its command line early.
   case commandLineNUL
 
-  /// What is wrong and what to do, in sentences.
+  /// States what is wrong and what to do.
   public var description: String {
     switch self {
     case .notExecutable: "The Solo5 unikernel is no executable for x86-64. Build it with an x86-64 toolchain."

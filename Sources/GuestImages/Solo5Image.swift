@@ -43,6 +43,7 @@ struct Solo5Image: Sendable, Equatable {
     } catch { throw .elf(error) }
     guard let interface = notes.first(where: { $0.type == Self.interfaceType }) else { return nil }
     guard parts.initramfs == nil else { throw .unusedPart("initramfs", .solo5) }
+    guard parts.modules.isEmpty else { throw .unusedPart("module", .solo5) }
     guard parts.flat == nil else { throw .unusedPart("mode", .solo5) }
     do throws(Solo5Error) {
       try Self.checkInterface(interface.descriptor)
@@ -61,7 +62,7 @@ struct Solo5Image: Sendable, Equatable {
       try Self.checkPlaces(loaded)
     } catch { throw .solo5(error) }
     part = file.part
-    sizeBytes = parts.main.count + parts.blocks.values.reduce(0) { $0 + $1.count }
+    sizeBytes = parts.sizeBytes
   }
 
   private static func checkInterface(_ note: [UInt8]) throws(Solo5Error) {
@@ -115,7 +116,7 @@ struct Solo5Image: Sendable, Equatable {
     try Solo5PageTables.check(loaded.map(Solo5PageTables.Span.init))
   }
 
-  /// What it says of itself.
+  /// Its description for clients.
   var description: ImageDescription {
     var notes = ["abi": "hvt version \(Self.interfaceVersion)"]
     if !manifest.devices.isEmpty {
@@ -131,14 +132,25 @@ struct Solo5Image: Sendable, Equatable {
       notes: notes)
   }
 
+  private var programEnd: UInt64 { loaded.map { Solo5PageTables.Span($0).pages.upperBound }.max() ?? 0 }
+
+  /// The least memory that it fits into, in whole pieces of 2 MiB.
+  var minimumMemory: MinimumMemory {
+    let unit = Solo5PageTables.largePageBytes
+    return MinimumMemory(kernelBytes: (programEnd + Self.freeBytes + unit - 1) / unit * unit)
+  }
+
+  /// What a VM of it has behind its hypercalls.
+  var platform: Solo5Platform {
+    Solo5Platform(blocks: blocks, frequencyAddress: Self.bootInformation + Self.frequencyOffset)
+  }
+
   /// Lays it out.
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
     guard vcpus == 1 else { throw .vcpuCount(vcpus, limit: 1) }
     let unit = Solo5PageTables.largePageBytes
-    let end = loaded.map { Solo5PageTables.Span($0).pages.upperBound }.max() ?? 0
-    let needed = (end + Self.freeBytes + unit - 1) / unit * unit
     let memory = min(memoryBytes / unit * unit, Self.addressLimit)
-    guard memory >= needed else { throw .memoryTooSmall(memoryBytes: memoryBytes, needed: needed) }
+    try minimumMemory.check(memoryBytes)
     let manifestAddress = Self.bootInformation + Self.bootInformationBytes
     let attached = manifest.attached(blocks.mapValues(\.count))
     let text = ArgumentPlaces.Text(
@@ -146,7 +158,7 @@ struct Solo5Image: Sendable, Equatable {
     var segments = [Self.descriptors]
     segments += Solo5PageTables.segments(loaded.map(Solo5PageTables.Span.init), memoryBytes: memory)
     // The frequency is filled in by who makes the VM; what follows the addresses is for the network, and 0.
-    let words = [memory, end, 0, text.address, manifestAddress, 0, 0, 0]
+    let words = [memory, programEnd, 0, text.address, manifestAddress, 0, 0, 0]
     segments.append(
       GuestSegment(
         address: Self.bootInformation, bytes: words.flatMap { [UInt8](littleEndian: $0) } + attached))
@@ -156,8 +168,7 @@ struct Solo5Image: Sendable, Equatable {
     }
     return GuestLayout(
       segments: segments, starts: [start(stackPointer: memory - 8)],
-      platform: .solo5(
-        Solo5Platform(blocks: blocks, frequencyAddress: Self.bootInformation + Self.frequencyOffset)),
+      platform: .solo5(platform),
       arguments: ArgumentPlaces(commandLine: text))
   }
 

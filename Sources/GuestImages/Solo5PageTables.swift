@@ -1,6 +1,6 @@
 /// The page tables a Solo5 unikernel starts with: its memory mapped to itself, each segment with its own permissions, and
-/// whatever is beside them writable and not executable. Below 0x10000 nothing is mapped, so that null pointers, the
-/// tables and the descriptor table are out of reach; from there to 0x100000 is what the guest is told, to be read only.
+/// memory beside them writable and not executable. Below 0x10000 nothing is mapped, so null pointers, the tables and the
+/// descriptor table are out of reach. From there to 0x100000 is the boot information, which can only be read.
 struct Solo5PageTables {
   /// The guest-physical address of the PML4 table; others follow.
   static let root: UInt64 = 0x2000
@@ -34,10 +34,10 @@ struct Solo5PageTables {
 
   /// Throws unless there are tables enough for segments in `spans`.
   static func check(_ spans: [Span]) throws(Solo5Error) {
-    guard mixed(told + spans).count <= mixedLimit else { throw .scatteredSegments(limit: mixedLimit) }
+    guard mixed(bootInformation + spans).count <= mixedLimit else { throw .scatteredSegments(limit: mixedLimit) }
   }
 
-  private static let told = [Span(pages: mappedStart..<guestStart, bits: present | dirty | noExecute)]
+  private static let bootInformation = [Span(pages: mappedStart..<guestStart, bits: present | dirty | noExecute)]
 
   /// The 2 MiB, by their addresses, in which a span begins or ends.
   private static func mixed(_ spans: [Span]) -> Set<UInt64> {
@@ -49,7 +49,7 @@ struct Solo5PageTables {
   /// Tables for `memoryBytes`, a multiple of 2 MiB up to 4 GiB, with segments in `spans`: ascending, disjoint, above
   /// `guestStart`, whole pages, and checked.
   static func segments(_ spans: [Span], memoryBytes: UInt64) -> [GuestSegment] {
-    let spans = told + spans
+    let spans = bootInformation + spans
     let mixed = mixed(spans)
     let directoryCount = Int((memoryBytes + (1 << 30) - 1) >> 30)
     var pointed: [Int: UInt64] = [:]

@@ -23,6 +23,25 @@ struct CPUIDTable: Sendable {
   }
 }
 
+/// CPUID's bits for the local APIC and for what works through it.
+private enum APICFeature {
+  /// Leaves 1 and 0x8000_0001, EDX.
+  static let apic: UInt32 = 1 << 9
+  /// Leaf 1, ECX.
+  static let x2APIC: UInt32 = 1 << 21, deadlineTimer: UInt32 = 1 << 24
+  /// Leaf 6, EAX: the APIC's timer runs in all sleep states (ARAT).
+  static let timerAlwaysRuns: UInt32 = 1 << 2
+  /// Leaf 0x8000_0001, ECX: the extended APIC space.
+  static let extendedSpace: UInt32 = 1 << 3
+  /// The leaf of KVM's paravirtual features (KVM_CPUID_FEATURES).
+  static let paravirtualLeaf: UInt32 = 0x4000_0001
+  /// Its bits in EAX for asynchronous page faults (4, 10, 14), end of interrupt (6), unhalt (7), interrupts between
+  /// processors (11), halt polling (12), yielding to a processor (13) and extended destinations of messages (15).
+  ///
+  /// Source: Linux Documentation/virt/kvm/x86/cpuid.rst.
+  static let paravirtual = [4, 6, 7, 10, 11, 12, 13, 14, 15].reduce(0) { $0 | 1 << $1 as UInt32 }
+}
+
 extension CPUIDTable {
   /// The leaves of vCPU `vcpu` of `count`: cores of one package, without threads, whose APIC ids are their numbers.
   ///
@@ -31,7 +50,8 @@ extension CPUIDTable {
   /// measures that timer for a tenth of a second.
   ///
   /// Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; api.rst, KVM_GET_SUPPORTED_CPUID.
-  func entries(vcpu: Int, of count: Int, hasDeadlineTimer: Bool) -> [kvm_cpuid_entry2] {
+  /// A VM without the kernel's interrupt controllers has no APIC, so neither that nor what needs it is announced.
+  func entries(vcpu: Int, of count: Int, hasAPIC: Bool, hasDeadlineTimer: Bool) -> [kvm_cpuid_entry2] {
     let id = UInt32(vcpu)
     let cores = UInt32(count)
     let idBits = UInt32(count <= 1 ? 0 : Int.bitWidth - (count - 1).leadingZeroBitCount)
@@ -43,6 +63,15 @@ extension CPUIDTable {
         entry.ebx = entry.ebx & 0x0000_FFFF | cores << 16 | id << 24
         entry.ecx |= 1 << 31 | (hasDeadlineTimer ? 1 << 24 : 0)
         entry.edx = entry.edx & ~(1 << 28) | (count > 1 ? 1 << 28 : 0)
+        if !hasAPIC {
+          entry.ecx &= ~(APICFeature.x2APIC | APICFeature.deadlineTimer)
+          entry.edx &= ~APICFeature.apic
+        }
+      case 6 where !hasAPIC: entry.eax &= ~APICFeature.timerAlwaysRuns
+      case 0x8000_0001 where !hasAPIC:
+        entry.edx &= ~APICFeature.apic
+        entry.ecx &= ~APICFeature.extendedSpace
+      case APICFeature.paravirtualLeaf where !hasAPIC: entry.eax &= ~APICFeature.paravirtual
       case 4, 0x8000_001D:
         // A cache of the third level is shared by all, the others are a core's own.
         let sharing = entry.eax >> 5 & 7 >= 3 ? cores - 1 : 0

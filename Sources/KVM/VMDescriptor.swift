@@ -36,6 +36,12 @@ public struct VMDescriptor: ~Copyable, Sendable {
     try request("KVM_CREATE_PIT2", ckvm_create_pit(descriptor.rawValue))
   }
 
+  /// Connects interrupts to the kernel's controllers as on a PC (KVM_SET_GSI_ROUTING): interrupt 0, the timer, goes to pin 2
+  /// of the I/O APIC, where firmware tables place it. KVM's own default is pin 0.
+  public borrowing func routeInterrupts() throws(KVMError) {
+    try request("KVM_SET_GSI_ROUTING", ckvm_route_interrupts(descriptor.rawValue))
+  }
+
   /// Makes writes to the eventfd `event` raise interrupt `interrupt`, an edge each (KVM_IRQFD), until the VM or the last
   /// duplicate of the descriptor is closed.
   public borrowing func connect(event: Int32, toInterrupt interrupt: UInt32) throws(KVMError) {
@@ -50,7 +56,8 @@ public struct VMDescriptor: ~Copyable, Sendable {
     let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))
     let vcpu = OwnedDescriptor(owning: try request("KVM_CREATE_VCPU", result))
     let hasDeadlineTimer = hasIRQChip && system.capabilities[.tscDeadlineTimer] != 0
-    let table = system.supportedCPUID.entries(vcpu: index, of: count, hasDeadlineTimer: hasDeadlineTimer)
+    let table = system.supportedCPUID.entries(
+      vcpu: index, of: count, hasAPIC: hasIRQChip, hasDeadlineTimer: hasDeadlineTimer)
     // Safe: the shim reads `table.count` entries during the call.
     let answer = unsafe ckvm_set_cpuid(vcpu.rawValue, table, UInt32(table.count))
     try request("KVM_SET_CPUID2", answer)

@@ -57,8 +57,16 @@ public final class Machine: Sendable {
   ///
   /// `changed` is called after each change of state, in their order, on the thread that made it or one that made an earlier
   /// one, a vCPU's own among them: it must not wait for a vCPU.
-  public init(
+  public convenience init(
     _ configuration: MachineConfiguration, on system: KVMSystem,
+    changed: @escaping @Sendable (MachineState) -> Void = { _ in }
+  ) throws(MachineCreationError) {
+    try self.init(configuration, on: system, additional: [], changed: changed)
+  }
+
+  /// Makes a VM that has `additional` devices beside those of its platform.
+  package init(
+    _ configuration: MachineConfiguration, on system: KVMSystem, additional: [DeviceAttachment],
     changed: @escaping @Sendable (MachineState) -> Void = { _ in }
   ) throws(MachineCreationError) {
     self.configuration = configuration
@@ -68,9 +76,10 @@ public final class Machine: Sendable {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }
     arguments = layout.arguments
-    let memory = SharedGuestMemory(try Self.load(layout, size: size))
+    let memory = try Self.memory(size)
     let devices = try MachineDevices(
-      layout.platform, console: console, memory: memory, memoryBytes: size, vcpus: configuration.vcpus)
+      layout.platform, additional: additional, console: console, memory: memory, vcpus: configuration.vcpus)
+    try Self.load(layout, devices, vcpus: configuration.vcpus, into: memory)
     core = MachineCore(devices: devices, guest: memory, vcpus: configuration.vcpus, changed: changed)
     let hasIRQChip = configuration.hasIRQChip || layout.platform.hasInterrupts
     vm = Mutex(try Self.assemble(hasIRQChip, layout.platform, devices, system, memory: memory))
@@ -83,23 +92,35 @@ public final class Machine: Sendable {
     }
   }
 
-  private static func load(_ layout: GuestLayout, size: UInt64) throws(MachineCreationError) -> GuestMemoryRegion {
-    let memory: GuestMemoryRegion
-    do throws(GuestMemoryError) {
-      memory = try GuestMemoryRegion(size: size)
+  private static func memory(_ size: UInt64) throws(MachineCreationError) -> GuestRAM {
+    do throws(MappingError) {
+      return try GuestRAM(size: size)
     } catch { throw .memory(error) }
+  }
+
+  private static func load(
+    _ layout: GuestLayout, _ devices: MachineDevices, vcpus: Int, into memory: GuestRAM
+  ) throws(MachineCreationError) {
+    if layout.platform == .pc {
+      // The image comes second: a kernel may be linked where firmware has data that it does without.
+      for piece in PCFirmware.pieces(attachments: devices.attachments, vcpus: vcpus) {
+        try memory.put(GuestSegment(address: piece.address, bytes: piece.bytes))
+      }
+    }
     for segment in layout.segments { try memory.put(segment) }
-    return memory
   }
 
   private static func assemble(
     _ hasIRQChip: Bool, _ platform: Platform, _ devices: MachineDevices, _ system: KVMSystem,
-    memory: SharedGuestMemory
+    memory: GuestRAM
   ) throws(MachineCreationError) -> VMDescriptor {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
-      if platform == .pc { try vm.createTimer() }
+      if platform == .pc {
+        try vm.createTimer()
+        try vm.routeInterrupts()
+      }
       try devices.connect(to: vm)
       try memory.map(into: vm)
       return vm
@@ -154,10 +175,11 @@ public final class Machine: Sendable {
     do throws(GuestArgumentsError) {
       segments = try arguments.segments(for: told)
     } catch { throw .arguments(error) }
-    guard state == .ready else { throw .invalidState(operation: "tell something to", state) }
+    let isReady: Bool
     do throws(MachineCreationError) {
-      for segment in segments { try core.guest.put(segment) }
+      isReady = try core.put(segments)
     } catch { throw .failed("\(error)") }
+    guard isReady else { throw .invalidState(operation: "tell something to", state) }
   }
 
   // Each operation comes in two forms. `request…` publishes it, once, and returns what is left to wait for. The other form
@@ -237,7 +259,8 @@ public final class Machine: Sendable {
     for vcpu in vcpus { vcpu.join() }
     core.release()
     vm.withLock { $0 = nil }
-    core.guest.release()
+    core.devices.release()
+    core.guest.unmap()
   }
 
   // MARK: Kicks
@@ -307,7 +330,12 @@ public final class Machine: Sendable {
     return taken
   }
 
-  /// One of its vCPUs: for benchmarks, which measure kicks alone.
+  /// Its memory, for tests; empty once it is destroyed.
+  package var memory: GuestRAM { core.guest }
+  /// Its devices, for tests.
+  var devices: MachineDevices { core.devices }
+
+  /// One of its vCPUs, for benchmarks that measure kicks alone.
   package func vcpu(_ index: Int) throws(MachineControlError) -> VCPU {
     let vcpus = core.vcpus
     guard !vcpus.isEmpty else { throw .deleted }

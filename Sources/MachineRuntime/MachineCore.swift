@@ -1,4 +1,6 @@
 import Devices
+import GuestImages
+import GuestMemory
 import KVM
 import LinuxSupport
 import Synchronization
@@ -19,9 +21,9 @@ final class MachineCore: ExitHandler {
     var goal = PendingRequests.none
   }
 
-  private let devices: MachineDevices
-  /// Its memory, for its devices, and for the bytes of an instruction that KVM could not emulate.
-  let guest: SharedGuestMemory
+  let devices: MachineDevices
+  /// Its memory, for its devices and for descriptions of what its vCPUs could not execute.
+  let guest: GuestRAM
   /// What ended the guest, where a device did: the first counts. A leaf lock.
   private let fault = Mutex<GuestFault?>(nil)
   private let changed: @Sendable (MachineState) -> Void
@@ -30,7 +32,7 @@ final class MachineCore: ExitHandler {
   private let guarded: Mutex<Guarded>
 
   init(
-    devices: MachineDevices, guest: SharedGuestMemory, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void
+    devices: MachineDevices, guest: GuestRAM, vcpus: Int, changed: @escaping @Sendable (MachineState) -> Void
   ) {
     self.devices = devices
     self.guest = guest
@@ -63,6 +65,17 @@ final class MachineCore: ExitHandler {
     var counts = VCPUCounts()
     for vcpu in vcpus { vcpu.addCounts(to: &counts) }
     return counts
+  }
+
+  /// Writes `segments` into the VM's memory, if it is ready and not about to stop: `destroy` unmaps the memory only after
+  /// that, so nothing is written to it later. Under the lock for that reason; the segments are small.
+  /// - Returns: whether it was ready.
+  func put(_ segments: [GuestSegment]) throws(MachineCreationError) -> Bool {
+    try guarded.withLock { guarded throws(MachineCreationError) in
+      guard guarded.lifecycle.state == .ready, !guarded.lifecycle.isStopping else { return false }
+      for segment in segments { try guest.put(segment) }
+      return true
+    }
   }
 
   /// What became of asking for registers.
@@ -186,7 +199,7 @@ final class MachineCore: ExitHandler {
   private func action(_ effect: DeviceEffect) -> ExitAction {
     switch effect {
     case .none: return .resume
-    case .idle: return .idle
+    case .idle(let duration): return .idle(untilNS: MonotonicClock.now() &+ duration)
     case .sleep(let duration):
       let (wake, overflow) = MonotonicClock.now().addingReportingOverflow(duration)
       return .sleep(untilNS: overflow ? .max : wake)

@@ -1,74 +1,134 @@
 import Devices
 import GuestImages
+import GuestMemory
 import KVM
 import LinuxSupport
 import SystemPackage
 
-/// The devices of a VM and how they interrupt it.
+/// The devices of a VM and their interrupts.
 struct MachineDevices: Sendable {
-  private typealias Mapping = (base: UInt64, size: UInt64, device: any Device)
+  /// A device, its place, and what it interrupts with.
+  private struct Attached {
+    let attachment: DeviceAttachment
+    let device: any Device
+    let interrupt: EventInterrupt?
+  }
 
-  /// What stands at its I/O ports.
+  /// The devices at I/O ports.
   let ports: Bus
-  /// What stands in its memory.
+  /// The devices at memory addresses.
   let memory: Bus
-  /// The serial port and what it interrupts with, where there is anything to interrupt.
-  private let serial: (port: Serial16550, interrupt: EventInterrupt)?
+  /// How its devices stand in the VM, in the order of the platform.
+  let attachments: [DeviceAttachment]
+  private let attached: [Attached]
+  /// The guest's writes to block devices; nil where it has none.
+  let overlay: OverlayMemory?
 
-  /// The devices of `platform`, connected to `console` and `memory`, which has `memoryBytes` bytes. What a guest writes
-  /// to its block devices is kept in memory, as much as it has.
+  /// The devices of `platform` and `additional` ones. Guests' writes to block devices are kept in memory of their own, of a
+  /// size that `Footprint` counts.
   init(
-    _ platform: Platform, console: Console, memory: SharedGuestMemory, memoryBytes: UInt64, vcpus: Int
+    _ platform: Platform, additional: [DeviceAttachment] = [], console: Console, memory: GuestRAM, vcpus: Int
   ) throws(MachineCreationError) {
-    let mappings: [Mapping]
-    switch platform {
-    case .minimal:
-      serial = nil
-      mappings = Self.basic(Serial16550(console: console, interrupt: nil))
-    case .pc:
-      let interrupt: EventInterrupt
-      do throws(Errno) {
-        interrupt = try EventInterrupt()
-      } catch { throw .interrupt(error) }
-      let port = Serial16550(console: console, interrupt: interrupt)
-      serial = (port, interrupt)
-      let firmware = FirmwareConfiguration(vcpus: vcpus, memoryBytes: memoryBytes)
-      mappings =
-        Self.basic(port) + [
-          (PCPlatform.keyboardController, PCPlatform.keyboardControllerCount, KeyboardController()),
-          (PCPlatform.powerManagement, PCPlatform.powerManagementCount, PowerManagement()),
-          (PCPlatform.resetControl, 1, ResetControl()),
-          (FirmwareConfiguration.port, FirmwareConfiguration.portCount, firmware),
-        ]
-    case .solo5(let solo5):
-      serial = nil
-      let budget = OverlayBudget(bytes: memoryBytes)
-      let hypercalls = Solo5Hypercalls(
-        memory: memory, console: console,
-        blocks: solo5.blocks.mapValues { BlockOverlay(PartContents(part: $0), budget: budget) },
+    (attachments, overlay) = try Self.attachments(platform, memoryBytes: memory.size, additional)
+    var attached: [Attached] = []
+    for attachment in attachments {
+      let interrupt = try attachment.interrupt.map { _ throws(MachineCreationError) in try Self.interrupt() }
+      let environment = DeviceEnvironment(
+        console: console, memory: memory, vcpus: vcpus, interrupt: interrupt, monotonicNS: MonotonicClock.now,
         wallClockNS: WallClock.now)
-      mappings = [(Solo5Hypercalls.port, Solo5Hypercalls.portCount, hypercalls)]
+      attached.append(
+        Attached(attachment: attachment, device: attachment.device(in: environment), interrupt: interrupt))
     }
+    self.attached = attached
     do throws(BusError) {
-      ports = try Bus(mappings)
-      self.memory = try Bus([])
+      ports = try Bus(attached.map { ($0.attachment, $0.device) }, ports: true)
+      self.memory = try Bus(attached.map { ($0.attachment, $0.device) }, ports: false)
     } catch { throw .devices(error) }
   }
 
-  private static func basic(_ serial: Serial16550) -> [Mapping] {
-    [(Serial16550.com1, Serial16550.portCount, serial), (DebugExit.port, DebugExit.portCount, DebugExit())]
+  private static func attachments(
+    _ platform: Platform, memoryBytes: UInt64, _ additional: [DeviceAttachment]
+  ) throws(MachineCreationError) -> ([DeviceAttachment], OverlayMemory?) {
+    switch platform {
+    case .minimal: return (.minimal + additional, nil)
+    case .pc: return (.pc + additional, nil)
+    case .solo5(let solo5):
+      let size = solo5.overlaySize(memoryBytes: memoryBytes)
+      guard size.chunks > 0 else { return ([Solo5Hypercalls.attachment(blocks: [:])] + additional, nil) }
+      let overlay: OverlayMemory
+      do throws(MappingError) {
+        overlay = try OverlayMemory(size)
+      } catch { throw .memory(error) }
+      var blocks: [UInt64: BlockOverlay] = [:]
+      var firstChunk: UInt64 = 0
+      for (handle, part) in solo5.blocks.sorted(by: { $0.key < $1.key }) {
+        blocks[handle] = BlockOverlay(PartContents(part: part), memory: overlay, firstChunk: firstChunk)
+        firstChunk += OverlayMemory.chunkCount(part.count)
+      }
+      return ([Solo5Hypercalls.attachment(blocks: blocks)] + additional, overlay)
+    }
   }
 
-  /// Connects their interrupts to `vm`, which has interrupt controllers if its platform has.
+  private static func interrupt() throws(MachineCreationError) -> EventInterrupt {
+    do throws(Errno) {
+      return try EventInterrupt()
+    } catch { throw .interrupt(error) }
+  }
+
+  /// Connects their interrupts to `vm`, which has interrupt controllers if one of its devices interrupts.
   func connect(to vm: borrowing VMDescriptor) throws(KVMError) {
-    try serial?.interrupt.connect(to: vm, interrupt: PCPlatform.serialInterrupt)
+    for device in attached {
+      guard let number = device.attachment.interrupt else { continue }
+      try device.interrupt?.connect(to: vm, interrupt: UInt32(number))
+    }
   }
 
-  /// Tells the guest that its console has input; false where it is not interrupted, and has to be made to look.
-  func interruptForInput() -> Bool { serial?.port.inputArrived() ?? false }
+  /// Gives back the memory of what the guest wrote to its disks. When no vCPU thread is left.
+  func release() { overlay?.unmap() }
+
+  /// Passes on that the console has got input.
+  /// - Returns: whether one interrupted the guest. If not, its vCPUs have to be made to look.
+  func interruptForInput() -> Bool {
+    var isInterrupted = false
+    for device in attached where device.device.inputArrived() { isInterrupted = true }
+    return isInterrupted
+  }
+
+  // MARK: State
+
+  /// The state of each device by its name. For a VM whose vCPUs are parked, as are the next two.
+  func save() -> [String: any DeviceState] {
+    var states: [String: any DeviceState] = [:]
+    for device in attached { states[device.attachment.name] = device.device.save() }
+    return states
+  }
+
+  /// Takes `states` over, which name every device of this VM and no other.
+  func restore(_ states: [String: any DeviceState]) throws(DeviceStateError) {
+    let names = Set(attached.map(\.attachment.name))
+    if let other = states.keys.sorted().first(where: { !names.contains($0) }) { throw .unknownDevice(name: other) }
+    for device in attached {
+      let name = device.attachment.name
+      guard let state = states[name] else { throw .missing(name: name) }
+      try device.device.restore(any: state)
+    }
+  }
+
+  /// Brings every device into its state after a reset, and forgets what the guest wrote to its disks.
+  func reset() {
+    for device in attached { device.device.reset() }
+    overlay?.discard()
+  }
 }
 
-/// A part of an image as what a block device holds at first.
+extension Solo5Platform {
+  /// How much of its guest's writes to block devices is kept: at most as much as the VM has memory.
+  func overlaySize(memoryBytes: UInt64) -> OverlayMemory.Size {
+    OverlayMemory.Size(capacities: blocks.values.map(\.count), limitBytes: memoryBytes)
+  }
+}
+
+/// A part of an image as the first contents of a block device.
 private struct PartContents: BlockContents {
   let part: ImagePart
 

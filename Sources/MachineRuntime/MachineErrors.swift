@@ -10,7 +10,9 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   /// The image does not fit the VM.
   case image(GuestLayoutError)
   /// Guest memory could not be had.
-  case memory(GuestMemoryError)
+  case memory(MappingError)
+  /// A part of the image has no place in the VM's memory.
+  case address(GuestAddressError)
   /// The kernel refused.
   case kvm(KVMError)
   /// A vCPU could not be started.
@@ -25,6 +27,7 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .image(let error): "\(error)"
     case .memory(let error): "\(error)"
+    case .address(let error): "the image is laid out at \(error)"
     case .kvm(let error): "\(error)"
     case .vcpu(let error): "\(error)"
     case .interrupt(let errno):
@@ -36,9 +39,9 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   /// Whether the host ran out of something, so that trying later may succeed.
   public var isExhaustion: Bool {
     switch self {
-    case .memory(.unavailable), .vcpu, .interrupt: true
+    case .memory, .vcpu, .interrupt: true
     case .kvm(let error): error.isExhaustion
-    case .image, .memory, .devices: false
+    case .image, .address, .devices: false
     }
   }
 }

@@ -47,8 +47,7 @@ extension APIProblem {
   init(_ error: GuestLayoutError) {
     let member =
       switch error {
-      case .unreadable, .unusable, .placement(.segmentReserved), .placement(.commandLine): "/image"
-      case .placement(.segmentBeyondMemory), .placement(.noRoomForInitramfs): "/memory_mib"
+      case .unreadable, .unusable, .placement: "/image"
       case .emptyCode, .codeBeyondMemory: "/flat/code"
       case .memoryTooSmall: "/memory_mib"
       case .vcpuCount: "/vcpus"

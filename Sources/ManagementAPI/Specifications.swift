@@ -27,7 +27,9 @@ extension VMSpecification {
     self.init(
       image: image,
       vcpus: try checked(vcpus, default: 1, in: 1...FleetLimits.vcpusPerVM, at: "/vcpus"),
-      memoryMiB: try checked(memoryMiB, default: 2, in: 1...FleetLimits.memoryMiBPerVM, at: "/memory_mib"),
+      memoryMiB: try checked(
+        memoryMiB, default: min(image.defaultMemoryMiB, FleetLimits.memoryMiBPerVM),
+        in: 1...FleetLimits.memoryMiBPerVM, at: "/memory_mib"),
       deadlineNS: deadlineNS)
   }
 }

@@ -1,24 +1,4 @@
-/// What one VM takes of the host.
-public struct Footprint: Sendable, Equatable {
-  /// Guest memory in MiB.
-  public var memoryMiB: Int
-  /// File descriptors.
-  public var descriptors: Int
-  /// Memory mappings.
-  public var mappings: Int
-  /// Threads.
-  public var threads: Int
-
-  /// A VM of so many vCPUs and so much memory: a descriptor for the VM, one for its serial port's interrupt and two for
-  /// each vCPU; a mapping for the memory, and for each vCPU those of its shared page, its thread's stack and the stack's
-  /// guard; a thread for each vCPU.
-  public init(vcpus: Int, memoryMiB: Int) {
-    self.memoryMiB = memoryMiB
-    descriptors = 2 + 2 * vcpus
-    mappings = 1 + 3 * vcpus
-    threads = vcpus
-  }
-}
+import MachineRuntime
 
 /// Which limit stands in the way of one more VM.
 public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {

@@ -1,4 +1,5 @@
 import HeapModule
+import MachineRuntime
 
 /// What all pools own, owe and do next, as one pure state machine: no VMs, no clock, no threads, no storage.
 ///

@@ -1,4 +1,5 @@
 import GuestImages
+import MachineRuntime
 
 /// What a VM is made of, but for how it is kicked.
 public struct VMSpecification: Sendable, Equatable {
@@ -20,7 +21,7 @@ public struct VMSpecification: Sendable, Equatable {
   }
 
   /// What it takes of the host.
-  var footprint: Footprint { Footprint(vcpus: vcpus, memoryMiB: memoryMiB) }
+  var footprint: Footprint { Footprint(image: image, vcpus: vcpus, memoryMiB: memoryMiB) }
 }
 
 /// A pool as declared.

@@ -2,8 +2,9 @@
 public enum ExitAction: Sendable, Equatable {
   /// Goes on.
   case resume
-  /// The guest polls for something that is not there: the vCPU sleeps for a moment, or until it is asked to look.
-  case idle
+  /// The guest polls for something that is not there: the vCPU sleeps until then (CLOCK_MONOTONIC), or until it is asked to
+  /// look.
+  case idle(untilNS: UInt64)
   /// The guest waits for a time: the vCPU sleeps until then (CLOCK_MONOTONIC). It serves requests meanwhile, which do not
   /// shorten the guest's sleep.
   case sleep(untilNS: UInt64)

@@ -233,8 +233,8 @@ extension VCPU {
         if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
           switch serveAccess(reason, handler) {
           case .resume: continue
-          case .idle:
-            park(untilNS: MonotonicClock.now() + Self.idleSleepNS)
+          case .idle(let untilNS):
+            park(untilNS: untilNS)
             return Departure(phase: .parked, outNS: MonotonicClock.now())
           case .sleep(let untilNS):
             progress.wakeNS = untilNS
@@ -276,8 +276,6 @@ extension VCPU {
   }
 
   private static let attempts = 8
-
-  private static let idleSleepNS: UInt64 = 10_000_000
 
   // MARK: Exits
 

@@ -17,7 +17,7 @@ private final class Probe: Device {
 
   func read(offset: UInt64, width: AccessWidth) -> (value: UInt64, effect: DeviceEffect) {
     log.withLock { $0.append(Access(offset: offset, width: width, written: nil)) }
-    return (0x0123_4567_89AB_CDEF, .idle)
+    return (0x0123_4567_89AB_CDEF, .idle(forNS: 7))
   }
 
   func write(offset: UInt64, width: AccessWidth, value: UInt64) -> DeviceEffect {
@@ -58,7 +58,7 @@ struct BusTests {
     let read = bus.read(address: row.address, width: row.width)
     let written = bus.write(address: row.address, width: row.width, value: .max)
     if let offset = row.offset {
-      #expect(read == (0x0123_4567_89AB_CDEF & row.width.mask, .idle))
+      #expect(read == (0x0123_4567_89AB_CDEF & row.width.mask, .idle(forNS: 7)))
       #expect(written == .exit(code: 7))
       #expect(
         probe.accesses == [
@@ -92,7 +92,7 @@ struct BusTests {
     let probe = Probe()
     let bus = try Bus([(0, .max, probe)])
     #expect(bus.read(address: .max, width: .byte) == (0xFF, .none))
-    #expect(bus.read(address: .max - 1, width: .byte).effect == .idle)
+    #expect(bus.read(address: .max - 1, width: .byte).effect == .idle(forNS: 7))
   }
 
   @Test func refusesImpossibleMappings() {
@@ -113,8 +113,8 @@ struct BusTests {
 
   @Test(arguments: AccessWidth.allCases)
   func debugExitTakesAnyWrite(width: AccessWidth) throws {
-    let bus = try Bus([(DebugExit.port, DebugExit.portCount, DebugExit())])
-    let claimed = UInt64(width.rawValue) <= DebugExit.portCount
+    let bus = try Bus([(DebugExit.attachment, DebugExit())], ports: true)
+    let claimed = width != .qword
     #expect(
       bus.write(address: 0xF4, width: width, value: 0x1234_5678_9ABC_DE2A) == (claimed ? .exit(code: 0x2A) : .none))
     #expect(bus.read(address: 0xF4, width: width) == (width.mask, .none))

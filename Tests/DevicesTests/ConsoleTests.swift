@@ -12,6 +12,31 @@ struct ConsoleTests {
     #expect(console.takeInput() == nil)
   }
 
+  /// Every byte is one of output, NUL too.
+  @Test func keepsAllBytesAsTheyAre() {
+    let console = Console()
+    let port = Serial16550(console: console, monotonicNS: { 0 })
+    for byte in UInt8.min...UInt8.max { _ = port.write(offset: 0, width: .byte, value: UInt64(byte)) }
+    #expect(console.read(from: 0, limit: .max).bytes == Array(UInt8.min...UInt8.max))
+  }
+
+  @Test func bothDirectionsAreSavedRestoredAndReset() throws {
+    let console = Console(outputCapacity: 4, inputCapacity: 4)
+    console.append([1, 2, 3, 4, 5])
+    #expect(console.offer([6, 7]) == 2 && console.takeInput() == 6)
+    let saved = console.save()
+    let other = Console(outputCapacity: 4, inputCapacity: 4)
+    try other.restore(saved)
+    #expect(other.read(from: 0, limit: 9) == ([2, 3, 4, 5], 1, 5) && other.takeInput() == 7)
+    console.reset()
+    #expect(console.written == 0 && !console.hasInput && console.save() == Console.State())
+    // What another console has, or an enemy made, is refused.
+    #expect(throws: DeviceStateError.impossible(member: "output")) { try Console().restore(saved) }
+    var broken = saved
+    broken.inputHead = 4
+    #expect(throws: DeviceStateError.impossible(member: "input")) { try other.restore(broken) }
+  }
+
   @Test func keepsTheNewestBytes() {
     let console = Console(outputCapacity: 4)
     for byte in UInt8(0)..<6 { console.append(byte) }

@@ -1,3 +1,4 @@
+import Synchronization
 import TestRandomness
 import Testing
 
@@ -6,10 +7,23 @@ import Testing
 /// A port on a bus, as a guest sees it.
 private struct Port {
   let console = Console(outputCapacity: 256, inputCapacity: 64)
+  /// The time that the port sees.
+  let clock = Clock()
   let bus: Bus
 
+  final class Clock: Sendable {
+    let now = Atomic<UInt64>(1_000_000_000)
+  }
+
   init() throws {
-    bus = try Bus([(Serial16550.com1, Serial16550.portCount, Serial16550(console: console))])
+    let serial = Serial16550(console: console, monotonicNS: { [clock] in clock.now.load(ordering: .relaxed) })
+    bus = try Bus([(Serial16550.com1, Serial16550.portCount, serial)])
+  }
+
+  /// Lets time pass, then polls.
+  func poll(afterNS: UInt64) -> DeviceEffect {
+    clock.now.add(afterNS, ordering: .relaxed)
+    return poll()
   }
 
   func read(_ register: UInt64, _ width: AccessWidth = .byte) -> UInt64 {
@@ -186,24 +200,48 @@ struct Serial16550Tests {
     #expect(port.read(lsr, .dword) == 0xFFFF_FFFF)
   }
 
-  @Test func idlesFromTheSixteenthEmptyPoll() throws {
+  private static func nap(_ effect: DeviceEffect) -> UInt64? {
+    if case .idle(let duration) = effect { duration } else { nil }
+  }
+
+  @Test func napsFromTheSixteenthEmptyPollAndLongerEachTime() throws {
     let port = try Port()
-    for _ in 1...15 { #expect(port.poll() == .none) }
-    for _ in 16...20 { #expect(port.poll() == .idle) }
-    #expect(port.bus.read(address: 0x3FC, width: .word).effect == .idle, "a wide access polls as well")
-    #expect(port.bus.read(address: 0x3FD, width: .word).effect == .idle)
+    for _ in 1...15 { #expect(port.poll(afterNS: 20_000) == .none) }
+    var naps: [UInt64] = []
+    var last: UInt64 = 20_000
+    for _ in 0..<10 {
+      // It comes back a little late.
+      let nap = try #require(Self.nap(port.poll(afterNS: last)))
+      naps.append(nap / 1000)
+      last = nap + 80_000
+    }
+    #expect(naps == [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000])
+    #expect(port.bus.read(address: 0x3FC, width: .word).effect != .none, "a wide access polls as well")
     #expect(port.console.offer([1]) == 1)
     #expect(port.poll() == .none)
     #expect(port.read(data) == 1)
     for _ in 1...15 { #expect(port.poll() == .none) }
-    #expect(port.poll() == .idle)
+    #expect(port.poll() == .idle(forNS: 50_000))
     port.write(data, 0x41)
     for _ in 1...15 { #expect(port.poll() == .none) }
-    #expect(port.poll() == .idle)
+    #expect(port.poll() == .idle(forNS: 50_000))
     // Input read without a poll in between counts as arrived.
     #expect(port.console.offer([2]) == 1)
     #expect(port.read(data) == 2)
     #expect(port.poll() == .none)
+  }
+
+  @Test func aGuestThatWorksBetweenItsLooksNeverNaps() throws {
+    let port = try Port()
+    for _ in 0..<1000 { #expect(port.poll(afterNS: 300_000) == .none) }
+    // Nor does one that had napped, soon.
+    for _ in 0..<40 { _ = port.poll(afterNS: 10_000) }
+    let lost = (0..<1000).reduce(0 as UInt64) { lost, _ in
+      let nap = Self.nap(port.poll(afterNS: 10_300_000)) ?? 0
+      return lost + nap
+    }
+    #expect(lost < 20_000_000)
+    #expect(port.poll(afterNS: 300_000) == .none)
   }
 
   @Test func neverIdlesInLoopback() throws {
@@ -213,7 +251,7 @@ struct Serial16550Tests {
   }
 
   @Test func offsetsOutsideTheDeviceAreHarmless() {
-    let port = Serial16550(console: Console())
+    let port = Serial16550(console: Console(), monotonicNS: { 0 })
     for offset: UInt64 in [8, 9, .max - 1, .max] {
       for width in AccessWidth.allCases {
         #expect(port.read(offset: offset, width: width) == (width.mask, .none))
@@ -229,8 +267,8 @@ struct Serial16550Tests {
     var random = SeededGenerator(for: "Serial16550Tests")
     let console = Console(outputCapacity: 100, inputCapacity: 10)
     let bus = try Bus([
-      (Serial16550.com1, Serial16550.portCount, Serial16550(console: console)),
-      (DebugExit.port, DebugExit.portCount, DebugExit()),
+      (Serial16550.com1, Serial16550.portCount, Serial16550(console: console, monotonicNS: { 0 })),
+      (0xF4, 4, DebugExit()),
     ])
     var offered: UInt64 = 0
     for _ in 0..<200_000 {
@@ -246,7 +284,7 @@ struct Serial16550Tests {
         let (value, effect) = bus.read(address: address, width: width)
         #expect(value & ~width.mask == 0)
         let polled = address <= 0x3FD && end.partialValue > 0x3FD
-        #expect(effect == .none || effect == .idle && polled && !console.hasInput)
+        #expect(effect == .none || Self.nap(effect) != nil && polled && !console.hasInput)
       } else {
         let value = UInt64.random(in: 0 ... .max, using: &random)
         let exits = address >= 0xF4 && end.partialValue <= 0xF8 && !end.overflow

@@ -21,14 +21,14 @@ struct SerialInterruptTests {
   private static let received: UInt64 = 1
   private static let transmitted: UInt64 = 2
 
-  init() { port = Serial16550(console: console, interrupt: line) }
+  init() { port = Serial16550(console: console, interrupt: line, monotonicNS: { 0 }) }
 
   private func read(_ register: UInt64) -> UInt64 { port.read(offset: register, width: .byte).value }
   private func write(_ register: UInt64, _ value: UInt64) {
     #expect(port.write(offset: register, width: .byte, value: value) == .none)
   }
 
-  @Test func inputInterruptsWhoWantsToBe() {
+  @Test func inputInterruptsAGuestThatEnabledIt() {
     #expect(console.offer([1]) == 1)
     #expect(!port.inputArrived() && line.take() == 0)
     // It was there before: enabling the interrupt raises it.
@@ -71,10 +71,10 @@ struct SerialInterruptTests {
     #expect(line.take() == 0)
   }
 
-  @Test func onlyWhoIsNotInterruptedIsTakenToPoll() {
+  @Test func aGuestThatIsInterruptedNeverNaps() {
     func poll() -> DeviceEffect { port.read(offset: 5, width: .byte).effect }
     for _ in 0..<15 { #expect(poll() == .none) }
-    #expect(poll() == .idle)
+    #expect(poll() == .idle(forNS: 50_000))
     write(Self.ier, Self.received)
     for _ in 0..<100 { #expect(poll() == .none) }
   }

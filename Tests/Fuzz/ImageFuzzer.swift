@@ -51,7 +51,7 @@ private let mustLoad = unsafe getenv("VMPOOL_FUZZ_MUST_LOAD") != nil  // Safe: n
 /// | --- | --- |
 /// | 0, 1 | memory, in MiB |
 /// | 2 | vCPUs, with a sign |
-/// | 3 | bit 0: there is an initramfs; 1: a command line; 2: a block device; 3: a placement; 4, 5: its mode |
+/// | 3 | bit 0: there is an initramfs; 1: a command line; 2: a block device; 3: a placement; 4, 5: its mode; 6: modules |
 /// | 4 to 11 | the placement's load address |
 /// | 12 to 19 | its entry |
 /// | 20 to 23 | how many bytes from the end on are the initramfs, the block device or the command line |
@@ -72,6 +72,10 @@ struct FuzzedImage {
     let besides = Array(image.suffix(Int(number(20..<24))))
     var parts = ImageParts(main: ImagePart(Array(image.dropLast(besides.count))))
     if flags & 1 != 0 { parts.initramfs = ImagePart(besides) }
+    if flags & 64 != 0 {
+      let half = ImagePart(Array(besides.prefix(besides.count / 2)))
+      parts.modules = [ImageModule(half, text: String(decoding: besides.prefix(64), as: UTF8.self)), ImageModule(half)]
+    }
     if flags & 2 != 0 { parts.commandLine = String(decoding: besides.prefix(8192), as: UTF8.self) }
     if flags & 4 != 0 { parts.blocks["disk"] = ImagePart(besides) }
     if flags & 8 != 0 {

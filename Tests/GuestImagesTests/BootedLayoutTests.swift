@@ -1,3 +1,4 @@
+import GuestMemory
 import TestRandomness
 import Testing
 
@@ -84,7 +85,7 @@ struct BootedLayoutTests {
     #expect(try (0..<4).map { try layout.word(info + 4 * $0) } == [0x336E_C578, 1, 0, 1])
     let module = try layout.quad(info + 16)
     let commandLine = try layout.quad(info + 24)
-    #expect(try layout.bytes(at: layout.quad(info + 32), count: 8) == Array("RSD PTR ".utf8))
+    #expect(try layout.quad(info + 32) == PCMemoryMap.tables.lowerBound)
     let map = try layout.quad(info + 40)
     #expect(try layout.quad(info + 48) == 4)
     let address = try layout.quad(module)
@@ -134,7 +135,7 @@ struct BootedLayoutTests {
       commandLine: "a b")
     let layout = try image.layout(memoryBytes: 4 * mib, vcpus: 1)
     try expectSound(layout, memoryBytes: 4 * mib, vcpus: 1)
-    let info = BootInformation.place.lowerBound
+    let info = MultibootInformation.address
     let commandLine = UInt64(try layout.word(info + 16))
     let table = UInt64(try layout.word(info + 24))
     #expect(try layout.text(commandLine) == "kernel a b")
@@ -152,10 +153,14 @@ struct BootedLayoutTests {
   }
 
   @Test func nothingToldReachesBeyondItsPlace() throws {
-    for bytes in [BootedImageTests.multiboot().bytes, BootedImageTests.pvhFile.bytes] {
+    let files = [
+      (BootedImageTests.multiboot().bytes, BootInformation.multiboot),
+      (BootedImageTests.pvhFile.bytes, BootInformation.pvh),
+    ]
+    for (bytes, room) in files {
       let layout = try Self.image(bytes).layout(memoryBytes: 4 * mib, vcpus: 1)
       let places = [layout.arguments.commandLine, layout.arguments.environment].compactMap { $0 }
-      let end = BootInformation.place.upperBound - 0x1000
+      let end = room.upperBound - 0x1000
       for place in places { #expect(place.address + UInt64(place.capacity) < end) }
       for (place, next) in zip(places, places.dropFirst()) {
         #expect(place.address + UInt64(place.capacity) < next.address)
@@ -186,45 +191,48 @@ struct BootedLayoutTests {
   static let refusals = [
     Refusal(
       bytes: BootedImageTests.elf().bytes, memory: mib - 1,
-      error: .memoryTooSmall(memoryBytes: mib - 1, needed: mib)),
+      error: .memoryTooSmall(memoryBytes: mib - 1, needed: MinimumMemory(kernelBytes: 0x30_2000))),
     Refusal(
-      bytes: BootedImageTests.multiboot().bytes, memory: 0, error: .memoryTooSmall(memoryBytes: 0, needed: mib)),
+      bytes: BootedImageTests.multiboot().bytes, memory: 0,
+      error: .memoryTooSmall(memoryBytes: 0, needed: MinimumMemory(kernelBytes: 0x30_2000))),
     Refusal(bytes: BootedImageTests.elf().bytes, vcpus: 9, error: .vcpuCount(9, limit: 8)),
     Refusal(bytes: BootedImageTests.pvhFile.bytes, vcpus: .min, error: .vcpuCount(.min, limit: 8)),
     Refusal(bytes: BootedImageTests.multiboot().bytes, vcpus: .max, error: .vcpuCount(.max, limit: 8)),
     Refusal(
       bytes: elf(at: 4 * mib - 63),
-      error: .placement(.segmentBeyondMemory(2, address: 4 * mib - 63, bytes: 64, memoryBytes: 4 * mib))),
+      error: .memoryTooSmall(memoryBytes: 4 * mib, needed: MinimumMemory(kernelBytes: 4 * mib + 1))),
     Refusal(
       bytes: elf(at: 1 << 62, bytes: 1 << 62), memory: .max,
-      error: .placement(.segmentBeyondMemory(2, address: 1 << 62, bytes: 1 << 62, memoryBytes: 1 << 30))),
+      error: .placement(.segmentBeyondReach(2, address: 1 << 62, bytes: 1 << 62, reach: 1 << 30))),
     Refusal(
       bytes: elf(at: 0xFFFF),
       error: .placement(.segmentReserved(2, address: 0xFFFF, bytes: 64, reserved: 0..<0x1_0000))),
     Refusal(
       bytes: elf(at: 0), error: .placement(.segmentReserved(2, address: 0, bytes: 64, reserved: 0..<0x1_0000))),
     Refusal(
-      bytes: multiboot(at: 0x9_EFFF),
-      error: .placement(.segmentReserved(2, address: 0x9_EFFF, bytes: 64, reserved: 0x9_0000..<0x9_F000))),
+      bytes: multiboot(at: 0xFFFF),
+      error: .placement(.segmentReserved(2, address: 0xFFFF, bytes: 64, reserved: 0x9000..<0x1_0000))),
     Refusal(
       bytes: multiboot(at: 0xF_FFFF),
       error: .placement(.segmentReserved(2, address: 0xF_FFFF, bytes: 64, reserved: 0xE_0000..<0x10_0000))),
     Refusal(
-      bytes: multiboot(at: 0, bytes: 0x9_0001),
-      error: .placement(.segmentReserved(2, address: 0, bytes: 0x9_0001, reserved: 0x9_0000..<0x9_F000))),
+      bytes: multiboot(at: 0, bytes: 0x9001),
+      error: .placement(.segmentReserved(2, address: 0, bytes: 0x9001, reserved: 0x9000..<0x1_0000))),
     Refusal(
       bytes: multiboot(at: 0xFFFF_FFFF, bytes: 1), memory: .max,
-      error: .placement(.segmentBeyondMemory(2, address: 0xFFFF_FFFF, bytes: 1, memoryBytes: 0xC000_0000))),
+      error: .placement(.segmentBeyondReach(2, address: 0xFFFF_FFFF, bytes: 1, reach: 0xC000_0000))),
     Refusal(
       bytes: BootedImageTests.addressed(bssEnd: 0x40_0001),
-      error: .placement(.segmentBeyondMemory(0, address: 0x20_0000, bytes: 0x20_0001, memoryBytes: 4 * mib))),
+      error: .memoryTooSmall(memoryBytes: 4 * mib, needed: MinimumMemory(kernelBytes: 4 * mib + 1))),
     Refusal(
       bytes: BootedImageTests.pvhFile.bytes, memory: 3 * mib + 0x3000, initramfs: BootedImageTests.initramfs,
-      error: .placement(.noRoomForInitramfs(bytes: 0x1001, memoryBytes: 3 * mib + 0x3000))),
+      error: .memoryTooSmall(
+        memoryBytes: 3 * mib + 0x3000, needed: MinimumMemory(kernelBytes: 0x30_2000, moduleBytes: 0x2000))),
     Refusal(
       bytes: BootedImageTests.multiboot().bytes, memory: 3 * mib + 0x2000,
       initramfs: ImagePart([UInt8](repeating: 0, count: Int(4 * mib))),
-      error: .placement(.noRoomForInitramfs(bytes: 4 * mib, memoryBytes: 3 * mib + 0x2000))),
+      error: .memoryTooSmall(
+        memoryBytes: 3 * mib + 0x2000, needed: MinimumMemory(kernelBytes: 0x30_2000, moduleBytes: 4 * mib))),
     Refusal(
       bytes: BootedImageTests.pvhFile.bytes, commandLine: String(repeating: "a", count: 4096),
       error: .placement(.commandLine(.tooLong(what: "command line", bytes: 4096, limit: 4095)))),

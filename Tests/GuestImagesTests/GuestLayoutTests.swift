@@ -67,8 +67,11 @@ struct GuestLayoutTests {
 
   static let refusals = [
     Refusal(image: flat(.long64, count: 0), error: .emptyCode),
-    Refusal(image: builtin("spin"), memory: mib - 1, error: .memoryTooSmall(memoryBytes: mib - 1, needed: mib)),
-    Refusal(image: flat(.real16), memory: 0, error: .memoryTooSmall(memoryBytes: 0, needed: mib)),
+    Refusal(
+      image: builtin("spin"), memory: mib - 1,
+      error: .memoryTooSmall(memoryBytes: mib - 1, needed: MinimumMemory(kernelBytes: mib))),
+    Refusal(
+      image: flat(.real16), memory: 0, error: .memoryTooSmall(memoryBytes: 0, needed: MinimumMemory(kernelBytes: mib))),
     Refusal(image: builtin("spin"), vcpus: 9, error: .vcpuCount(9, limit: 8)),
     Refusal(image: builtin("hello"), vcpus: 2, error: .vcpuCount(2, limit: 1)),
     Refusal(image: flat(.prot32), vcpus: 0, error: .vcpuCount(0, limit: 8)),

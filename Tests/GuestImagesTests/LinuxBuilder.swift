@@ -45,3 +45,10 @@ struct LinuxBuilder {
       name: "linux", ImageParts(main: ImagePart(bytes), initramfs: initramfs, commandLine: commandLine), kind: kind)
   }
 }
+
+extension LinuxBuilder {
+  /// `count` bytes that begin as a compressed archive does.
+  static func initramfs(_ count: Int) -> [UInt8] {
+    [0x1F, 0x8B] + [UInt8](repeating: 0xAB, count: count - 2)
+  }
+}

@@ -27,7 +27,7 @@ extension GuestLayout {
 
 struct LinuxImageTests {
   @Test func isRecognisedAndDescribesItself() throws {
-    let image = try LinuxBuilder().image(initramfs: ImagePart([1, 2, 3]))
+    let image = try LinuxBuilder().image(initramfs: ImagePart(LinuxBuilder.initramfs(3)))
     let description = image.description
     #expect(description.kind == .linux && description.maxVCPUs == 8 && description.ring == 0)
     #expect(description.sizeBytes == UInt64(LinuxBuilder().bytes.count) + 3)
@@ -60,7 +60,7 @@ struct LinuxImageTests {
       error: .linux(.malformed(field: "pref_address", value: 0xF_FFFF))),
     Refusal(
       kernel: LinuxBuilder(preferredAddress: .max), error: .linux(.malformed(field: "pref_address", value: .max))),
-    Refusal(kernel: LinuxBuilder(magic: Array("HdrX".utf8)), error: .notRecognised),
+    Refusal(kernel: LinuxBuilder(magic: Array("HdrX".utf8)), error: .foreign(.diskImage)),
   ]
 
   @Test(arguments: refusals) func refuses(row: Refusal) throws {
@@ -82,7 +82,7 @@ struct LinuxImageTests {
 
   /// What the 64-bit entry is promised by boot.rst.
   @Test(arguments: [1, 2, 8]) func layout(vcpus: Int) throws {
-    let initramfs = [UInt8](repeating: 0xAB, count: 5000)
+    let initramfs = LinuxBuilder.initramfs(5000)
     let layout = try LinuxBuilder().image(initramfs: ImagePart(initramfs), commandLine: "quiet")
       .layout(memoryBytes: 64 * mib, vcpus: vcpus)
     #expect(layout.platform == .pc)
@@ -129,14 +129,16 @@ struct LinuxImageTests {
   }
 
   @Test func needsTheMemoryThatItsHeaderSays() throws {
-    let image = try LinuxBuilder().image(initramfs: ImagePart([UInt8](repeating: 0, count: 4096)))
+    let image = try LinuxBuilder().image(initramfs: ImagePart(LinuxBuilder.initramfs(4096)))
     #expect(throws: GuestLayoutError.self) { try image.layout(memoryBytes: 3 * mib - 4096, vcpus: 1) }
-    #expect(throws: GuestLayoutError.placement(.noRoomForInitramfs(bytes: 4096, memoryBytes: 3 * mib))) {
+    let needed = MinimumMemory(kernelBytes: 3 * mib, moduleBytes: 4096)
+    #expect(image.minimumMemory == needed)
+    #expect(throws: GuestLayoutError.memoryTooSmall(memoryBytes: 3 * mib, needed: needed)) {
       try image.layout(memoryBytes: 3 * mib, vcpus: 1)
     }
     expectAscendingAndDisjoint(
       try image.layout(memoryBytes: 3 * mib + 4096, vcpus: 1), memoryBytes: 3 * mib + 4096)
-    let low = try LinuxBuilder(initramfsLimit: 0x3F_FFFF).image(initramfs: ImagePart([1]))
+    let low = try LinuxBuilder(initramfsLimit: 0x3F_FFFF).image(initramfs: ImagePart(LinuxBuilder.initramfs(2)))
       .layout(memoryBytes: 64 * mib, vcpus: 1)
     #expect(low.segments.last?.address == 0x3F_F000)
     for vcpus in [0, 9, .min, .max] {
@@ -165,9 +167,10 @@ struct LinuxImageTests {
         .init(
           flags: 7, virtualAddress: 0xFFFF_FFFF_8120_0000, physicalAddress: 0x120_0000, bytes: [1], memoryBytes: 0x3000),
       ])
-    let image = try GuestImage(name: "linux", ImageParts(main: builder.part, initramfs: ImagePart([7])), kind: .linux)
+    let image = try GuestImage(
+      name: "linux", ImageParts(main: builder.part, initramfs: ImagePart(LinuxBuilder.initramfs(2))), kind: .linux)
     #expect(image.description.kind == .linux && image.description.notes == ["format": "vmlinux"])
-    #expect(throws: ImageError.self) { try GuestImage(name: "linux", ImageParts(main: builder.part)) }
+    #expect(try GuestImage(name: "linux", ImageParts(main: builder.part)).description.kind == .elf)
     let layout = try image.layout(memoryBytes: 64 * mib, vcpus: 2)
     let start = try #require(layout.starts[0])
     #expect(start.entry == 0x100_0000 && start.mode == .long64)
@@ -191,7 +194,7 @@ struct LinuxImageTests {
         bytes[Int.random(in: 0x1F1..<0x270, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
       }
       if Bool.random(using: &generator) { bytes.removeLast(Int.random(in: 0..<bytes.count, using: &generator)) }
-      let parts = ImageParts(main: ImagePart(bytes), initramfs: ImagePart([1, 2, 3]))
+      let parts = ImageParts(main: ImagePart(bytes), initramfs: ImagePart(LinuxBuilder.initramfs(3)))
       guard let image = try? GuestImage(name: "x", parts, kind: .linux) else { continue }
       let memory = UInt64.random(in: 0...(1 << 30), using: &generator)
       guard let layout = try? image.layout(memoryBytes: memory, vcpus: 8) else { continue }

@@ -205,7 +205,10 @@ struct Solo5ImageTests {
     var builder = Solo5Builder()
     let image = try builder.image()
     _ = try image.layout(memoryBytes: 2 * Self.mib, vcpus: 1)
-    #expect(throws: GuestLayoutError.memoryTooSmall(memoryBytes: 2 * Self.mib - 1, needed: 2 * Self.mib)) {
+    #expect(
+      throws: GuestLayoutError.memoryTooSmall(
+        memoryBytes: 2 * Self.mib - 1, needed: MinimumMemory(kernelBytes: 2 * Self.mib))
+    ) {
       try image.layout(memoryBytes: 2 * Self.mib - 1, vcpus: 1)
     }
     #expect(throws: GuestLayoutError.vcpuCount(2, limit: 1)) { try image.layout(memoryBytes: 1 << 30, vcpus: 2) }
@@ -214,7 +217,10 @@ struct Solo5ImageTests {
     _ = try builder.image().layout(memoryBytes: 2 * Self.mib, vcpus: 1)
     builder.elf.segments[2].memoryBytes = 0x7E001
     let larger = try builder.image()
-    #expect(throws: GuestLayoutError.memoryTooSmall(memoryBytes: 2 * Self.mib, needed: 4 * Self.mib)) {
+    #expect(
+      throws: GuestLayoutError.memoryTooSmall(
+        memoryBytes: 2 * Self.mib, needed: MinimumMemory(kernelBytes: 4 * Self.mib))
+    ) {
       try larger.layout(memoryBytes: 2 * Self.mib, vcpus: 1)
     }
   }

@@ -5,28 +5,6 @@ import Testing
 
 @testable import MachineRuntime
 
-/// The guests of `Tests/Guests`, built once.
-private enum BuiltGuest {
-  static let folder: URL? = {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "vmpool-guests-\(UUID().uuidString)")
-    let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Guests/build").standardized
-    do {
-      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-      let build = try Process.run(script, arguments: [folder.path])
-      build.waitUntilExit()
-      return build.terminationStatus == 0 ? folder : nil
-    } catch { return nil }
-  }()
-
-  static func named(_ name: String, initramfs: String? = nil, commandLine: String? = nil) throws -> GuestImage {
-    let file = try #require(folder, "Tests/Guests/build failed").appending(path: name)
-    let parts = ImageParts(
-      main: ImagePart([UInt8](try Data(contentsOf: file))), initramfs: initramfs.map { ImagePart(Array($0.utf8)) },
-      commandLine: commandLine)
-    return try GuestImage(name: name, parts)
-  }
-}
-
 @Suite(.enabled(if: RealVM.isAvailable)) struct BootedGuestTests {
   /// What the guest printed, and how it ended.
   private func run(
@@ -85,6 +63,53 @@ private enum BuiltGuest {
     #expect(try run(image).lines == ["of the image", "a module", Self.usable, Self.tables, ""])
     let (lines, stop) = try run(image, told: GuestArguments(commandLine: "told"))
     #expect(lines == ["told", "a module", Self.usable, Self.tables, ""])
+    #expect(stop == Self.exited)
+  }
+
+  /// Kernels whose one segment is writable and executable, and files of 32 bits: both start at their PVH note.
+  @Test(arguments: ["pvh-rwx", "pvh-32"]) func pvhOfOtherShapes(name: String) throws {
+    let image = try BuiltGuest.named(name)
+    #expect(image.description.notes["start"] == "PVH")
+    let (lines, stop) = try run(image)
+    #expect(lines == ["", Self.usable, Self.tables, ""])
+    #expect(stop == Self.exited)
+  }
+
+  /// An ELF file of 64 bits with a Multiboot header, started as such a loader does. It finds what firmware leaves on a PC.
+  @Test func multibootInAFileOf64Bits() throws {
+    let image = try BuiltGuest.named("multiboot64", commandLine: "a")
+    #expect(image.description.kind == .multiboot)
+    let (lines, stop) = try run(image)
+    #expect(lines == [""])
+    #expect(stop == Self.exited)
+  }
+
+  @Test func modulesHaveTexts() throws {
+    let modules = [
+      ImageModule(ImagePart(Array("two\n".utf8)), text: "second a=b"), ImageModule(ImagePart(Array("3".utf8))),
+    ]
+    let image = try BuiltGuest.named("multiboot64", initramfs: "one\n", modules: modules)
+    let (lines, stop) = try run(image)
+    #expect(lines == ["one", "second a=b", "two", "3"])
+    #expect(stop == Self.exited)
+  }
+
+  @Test func theTimerInterruptsThroughPin2() throws {
+    #expect(try run(try BuiltGuest.named("timer")).1 == Self.exited)
+  }
+
+  /// It waits until the clock is not being updated, which never was where there is no clock.
+  @Test func theClockShowsTheHostsDate() throws {
+    let code = FlatImage(mode: .long64Ring3, code: try BuiltGuest.bytes("clock"))
+    func today() -> String {
+      Date().formatted(
+        .verbatim(
+          "\(year: .padded(4))\(month: .twoDigits)\(day: .twoDigits)", timeZone: .gmt,
+          calendar: .init(identifier: .gregorian)))
+    }
+    let before = today()
+    let (lines, stop) = try run(.flat(code))
+    #expect(lines == [before] || lines == [today()])
     #expect(stop == Self.exited)
   }
 

@@ -56,8 +56,8 @@ struct LifecycleTests {
   }
 
   @Test func aVMThatIsAboutToStopSaysSo() throws {
-    let memory = SharedGuestMemory(try GuestMemoryRegion(size: 4096))
-    let devices = try MachineDevices(.minimal, console: Console(), memory: memory, memoryBytes: 4096, vcpus: 1)
+    let memory = try GuestRAM(size: 4096)
+    let devices = try MachineDevices(.minimal, console: Console(), memory: memory, vcpus: 1)
     let core = MachineCore(devices: devices, guest: memory, vcpus: 1) { _ in }
     for event in [Lifecycle.Event.start, .pause, .stop(.killed)] { core.on(event) }
     guard case .refused(.paused, isStopping: true) = core.on(.pause) else {

@@ -8,7 +8,7 @@ import Testing
   @Test(arguments: [1, 2, 3, 8]) func everyVCPUIsACoreOfOnePackage(count: Int) throws {
     let host = try RealVM.system.get().supportedCPUID
     for vcpu in 0..<count {
-      let entries = host.entries(vcpu: vcpu, of: count, hasDeadlineTimer: true)
+      let entries = host.entries(vcpu: vcpu, of: count, hasAPIC: true, hasDeadlineTimer: true)
       func leaf(_ function: UInt32, _ index: UInt32 = 0) -> kvm_cpuid_entry2? {
         entries.first { $0.function == function && $0.index == index }
       }
@@ -25,7 +25,23 @@ import Testing
       if let extended = leaf(0x8000_001E) { #expect(extended.eax == UInt32(vcpu)) }
       #expect(!entries.contains { $0.function == 0x1F })
     }
-    let alone = host.entries(vcpu: 0, of: 1, hasDeadlineTimer: false)
+    let alone = host.entries(vcpu: 0, of: 1, hasAPIC: true, hasDeadlineTimer: false)
     #expect(try #require(alone.first { $0.function == 1 }).ecx >> 31 == 1)
+  }
+
+  /// A VM without interrupt controllers is offered no APIC, and no feature that works through one.
+  @Test func withoutAnAPICNothingThatNeedsOneIsOffered() throws {
+    let host = try RealVM.system.get().supportedCPUID
+    let entries = host.entries(vcpu: 0, of: 1, hasAPIC: false, hasDeadlineTimer: false)
+    func leaf(_ function: UInt32) -> kvm_cpuid_entry2 {
+      entries.first { $0.function == function } ?? kvm_cpuid_entry2()
+    }
+    #expect(leaf(1).edx & 1 << 9 == 0 && leaf(1).ecx & (1 << 21 | 1 << 24) == 0 && leaf(1).ecx >> 31 == 1)
+    #expect(leaf(6).eax & 1 << 2 == 0)
+    #expect(leaf(0x8000_0001).edx & 1 << 9 == 0)
+    // Asynchronous page faults, end of interrupt, unhalt and interrupts between processors.
+    #expect(leaf(0x4000_0001).eax & (1 << 4 | 1 << 6 | 1 << 7 | 1 << 11) == 0)
+    let offered = host.entries(vcpu: 0, of: 1, hasAPIC: true, hasDeadlineTimer: false).first { $0.function == 1 }
+    #expect(try #require(offered).ecx & 1 << 21 != 0, "or this test tests nothing")
   }
 }

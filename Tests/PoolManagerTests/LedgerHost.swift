@@ -1,4 +1,5 @@
 import GuestImages
+import MachineRuntime
 
 @testable import PoolManager
 
@@ -14,6 +15,9 @@ final class LedgerHost {
 
   init(_ limits: FleetLimits = FleetLimits(creations: 1)) { ledger = Ledger(limits: limits) }
 
+  /// An image for VMs of which only the number counts.
+  static let image = GuestImage.flat(FlatImage(mode: .real16, loadAddress: 0, entry: 0, code: []))
+
   static func specification(
     _ ready: ClosedRange<Int>, image: String = "spin", maxVMs: Int? = nil, memoryMiB: Int = 2
   ) -> PoolSpecification {
@@ -21,7 +25,7 @@ final class LedgerHost {
     let guest = BuiltinGuest.named(image).map { GuestImage.builtin($0) }
     return PoolSpecification(
       vm: VMSpecification(
-        image: guest ?? .flat(FlatImage(mode: .real16, loadAddress: 0, entry: 0, code: [])), vcpus: 1,
+        image: guest ?? Self.image, vcpus: 1,
         memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs)
   }
 

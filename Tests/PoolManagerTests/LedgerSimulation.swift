@@ -1,4 +1,5 @@
 import GuestImages
+import MachineRuntime
 import TestRandomness
 import Testing
 
@@ -176,7 +177,7 @@ struct LedgerSimulation {
   }
 
   private mutating func makeByHand() {
-    let footprint = Footprint(vcpus: 1, memoryMiB: Int.random(in: 1...4, using: &random))
+    let footprint = Footprint(image: LedgerHost.image, vcpus: 1, memoryMiB: Int.random(in: 1...4, using: &random))
     guard ledger.reserve(footprint) == nil else { return }
     if Bool.random(using: &random) { return ledger.unreserve(footprint, now: now) }
     let vm = "vm-\(nextNumber)"

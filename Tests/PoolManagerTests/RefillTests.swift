@@ -1,3 +1,4 @@
+import MachineRuntime
 import Testing
 
 @testable import PoolManager
@@ -181,7 +182,7 @@ import Testing
     let book = try host.pool("p")
     #expect(book.ready.count == 2 && book.limitedBy?.resource == resource)
     #expect(RefillStatus(book, now: host.now).state == .limited)
-    #expect(host.reserve(Footprint(vcpus: 1, memoryMiB: 2))?.resource == resource)
+    #expect(host.reserve(Footprint(image: LedgerHost.image, vcpus: 1, memoryMiB: 2))?.resource == resource)
     // Room is used at once.
     #expect(host.delete("vm-1"))
     host.ledger.retired("vm-1", now: host.now)

@@ -78,19 +78,21 @@ final class RunningVCPU: Sendable {
 
   private struct Parts: ~Copyable {
     var vm: VMDescriptor?
-    var memory: GuestMemoryRegion?
+    var memory: GuestRAM?
   }
 
   init(
     _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
     path: EntryPath = .shipped
   ) throws {
-    let memory = try GuestMemoryRegion(size: 2 << 20)
+    let memory = try GuestRAM(size: 2 << 20)
     let layout = try image.layout(memoryBytes: 2 << 20, vcpus: 1)
     for segment in layout.segments { try memory.write(segment.bytes(), at: segment.address) }
     let vm = try RealKVM.system.get().createVM()
     // Safe: `close` closes the VM before the memory goes.
-    unsafe try vm.map(slot: 0, guestAddress: 0, host: memory.hostAddress, size: memory.size)
+    unsafe try memory.withHostRanges { range, host throws(KVMError) in
+      unsafe try vm.map(slot: 0, guestAddress: range.address, host: host, size: range.size)
+    }
     let descriptor = try vm.createVCPU(index: 0)
     guard let start = layout.starts[0] else { throw MissingGuest(name: image.name) }
     let registers = GeneralRegisters(
@@ -144,8 +146,8 @@ final class RunningVCPU: Sendable {
 
   /// The 64-bit word of guest memory at `address`.
   func word(at address: UInt64) throws -> UInt64 {
-    let bytes = try parts.withLock { parts -> Result<[UInt8]?, GuestMemoryError> in
-      do throws(GuestMemoryError) {
+    let bytes = try parts.withLock { parts -> Result<[UInt8]?, GuestAddressError> in
+      do throws(GuestAddressError) {
         return .success(try parts.memory?.read(at: address, count: 8))
       } catch { return .failure(error) }
     }.get()

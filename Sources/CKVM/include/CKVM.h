@@ -27,6 +27,8 @@ int ckvm_set_tss_address(int vm, uint64_t address);
 int ckvm_create_irqchip(int vm);
 /// KVM_CREATE_PIT2, with the speaker's port.
 int ckvm_create_pit(int vm);
+/// KVM_SET_GSI_ROUTING, as on a PC: interrupt 0, the timer, goes to pin 2 of the I/O APIC, all others to their own.
+int ckvm_route_interrupts(int vm);
 /// KVM_IRQFD: what is written to `event` raises interrupt `gsi`.
 int ckvm_connect_interrupt(int vm, int event, uint32_t gsi);
 /// KVM_SET_MP_STATE: runnable.

@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from testbed import processes
-from testbed.checks import check, equal, expect
+from testbed.checks import check, equal, eventually, expect
 from testbed.daemon import Daemon
 from testbed.pools import declare, lease, release
 
@@ -91,7 +91,55 @@ def refused():
         equal(client.get("/v1/leases").json["items"], [], "leases")
         answer = client.put("/v1/pools/small", {"image": "elf", "memory_mib": 1, "ready": 1})
         equal((answer.status, answer.json.get("pointer")), (400, "/memory_mib"), "too little memory")
-        expect("Segment 0" in answer.json["detail"], lambda: f"too little memory: {answer}")
+        expect("at least 3 MiB" in answer.json["detail"], lambda: f"too little memory: {answer}")
+        for data, name in ((b"\x1f\x8b\x08" + bytes(100), "a gzip file"), (b"#!/bin/sh\n", "a script"),
+                           (bytes(257) + b"ustar" + bytes(250), "a tar archive"), (b"MZ" + bytes(0x80), "a DOS program")):
+            answer = client("PUT", "/v1/images/foreign", data, BYTES)
+            expect(answer.status // 100 == 4 and f"The file is {name}." in answer.json["detail"],
+                   lambda: f"what {name} is told: {answer}")
         answer = client("PUT", "/v1/images/cut", elf[:200], BYTES)
         equal(answer.status // 100, 4, f"a file that ends early: {answer}")
         expect("ELF" in answer.json["detail"], lambda: f"a file that ends early: {answer}")
+
+
+@check("what a guest may write to its disks is counted before it runs, is no heap of the server, and comes back with the VM")
+def disks_are_counted():
+    folder = processes.scratch_directory("solo5")
+    result = processes.run([GUESTS / "solo5/build", folder])
+    equal(result.returncode, 0, f"building the unikernels: {result.stderr}")
+    disk = 64
+    with Daemon("--no-demo-pool", "--max-memory-mib", str(2 * disk + 1)) as daemon:
+        client = daemon.client()
+        digest = "sha256:" + hashlib.sha256(bytes(disk << 20)).hexdigest()
+        answer = client("PUT", f"/v1/blobs/{digest}", bytes(disk << 20), BYTES)
+        expect(answer.status in (200, 201, 204), lambda: f"uploading a disk: {answer}")
+        kernel = (folder / "fill").read_bytes()
+        name = "sha256:" + hashlib.sha256(kernel).hexdigest()
+        client("PUT", f"/v1/blobs/{name}", kernel, BYTES)
+        manifest = {"kernel": name, "block": {"disk": digest}}
+        answer = client("PUT", "/v1/images/fill", json.dumps(manifest).encode(), {"Content-Type": "application/json"})
+        equal(answer.status, 201, f"composing the image: {answer}")
+        before = daemon.anonymous_bytes()
+        made = client.post("/v1/vms", {"image": "fill", "memory_mib": disk})
+        equal(made.status, 201, f"the first VM: {made}")
+        # Memory for the guest and for what it may write: the second does not fit.
+        second = client.post("/v1/vms", {"image": "fill", "memory_mib": disk})
+        equal(second.status, 503, f"the second VM: {second}")
+        expect("--max-memory-mib" in second.json["detail"], lambda: f"the second VM: {second}")
+        console = f"/v1/vms/{made.json['id']}/console"
+        eventually("the guest has filled its disk", lambda: "kept" in client.get(console).text)
+        equal(client.get(console).text, "kept 0x%016x\n" % (disk << 8), "how many writes were kept")
+        taken = daemon.anonymous_bytes() - before
+        expect(disk << 20 <= taken < (disk + 4) << 20, lambda: f"what the server took for it: {taken >> 10} KiB")
+        equal(client.delete(f"/v1/vms/{made.json['id']}").status // 100, 2, "deleting it")
+        eventually("the memory comes back", lambda: daemon.anonymous_bytes() - before < 8 << 20)
+
+
+@check("a VM for which no memory is asked gets what its image needs")
+def default_memory():
+    folder = built()
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        upload(client, "pvh", (folder / "pvh").read_bytes(), "elf")
+        made = client.post("/v1/vms", {"image": "pvh"})
+        equal((made.status, made.json.get("memory_mib")), (201, 3), f"the VM: {made}")

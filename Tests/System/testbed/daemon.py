@@ -137,6 +137,11 @@ class Daemon:
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) << 10
 
+    def anonymous_bytes(self):
+        """Resident memory that is no file's."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) << 10
+
     def guest_nanoseconds(self):
         """Processor time that the vCPU threads have used."""
         total = 0

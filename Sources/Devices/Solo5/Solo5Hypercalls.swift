@@ -1,13 +1,21 @@
-/// The hypercalls of Solo5's hvt interface, ABI version 2: the guest writes the guest-physical address of a structure,
-/// 32 bits, to the port of the call; what it asks for stands there, and what it gets is put there.
+import GuestMemory
+
+/// The hypercalls of Solo5's hvt interface, ABI version 2. The guest writes the guest-physical address of a structure,
+/// 32 bits, to the port of the call. The structure holds the parameters, and receives the results.
 ///
-/// Source: Solo5's include/hvt_abi.h. A structure or a buffer that is not wholly inside the guest's memory ends the
-/// guest, as does a call that does not exist. There are no network devices.
+/// A structure or a buffer that is not wholly inside the guest's memory ends the guest, as does a call that does not exist.
+/// There are no network devices.
+///
+/// Source: Solo5's include/hvt_abi.h.
 public final class Solo5Hypercalls: Device {
-  /// The port of call 0, of which there is none.
-  public static let port: UInt64 = 0x500
-  /// All calls, and room for a write of 32 bits to the last one's.
-  public static let portCount: UInt64 = 12
+  /// At the port of call 0, which does not exist. The last ports are room for a write of 32 bits to the last call's.
+  public static func attachment(blocks: [UInt64: BlockOverlay]) -> DeviceAttachment {
+    DeviceAttachment("solo5", at: .ports(0x500, count: 12)) { environment in
+      Solo5Hypercalls(
+        memory: environment.memory, console: environment.console, blocks: blocks,
+        wallClockNS: environment.wallClockNS)
+    }
+  }
 
   /// The most bytes that one call moves: a vCPU that copies is not looking at kicks. Longer transfers with block
   /// devices are refused, and of longer texts the end is printed.
@@ -40,14 +48,19 @@ public final class Solo5Hypercalls: Device {
     case unspecified = 3
   }
 
-  private let memory: any GuestMemoryAccess
+  /// Where structures have their results: hvt_hc_walltime.nsecs, hvt_hc_poll.ready_set and .ret, and the .ret of transfers.
+  private enum Offset {
+    static let time: UInt64 = 0, readySet: UInt64 = 8, pollResult: UInt64 = 16, transferResult: UInt64 = 32
+  }
+
+  private let memory: GuestRAM
   private let console: Console
   private let blocks: [UInt64: BlockOverlay]
   private let wallClockNS: @Sendable () -> UInt64
 
-  /// `blocks` by their handles; `wallClockNS` tells the time since 1970 in nanoseconds.
+  /// `blocks` by their handles; `wallClockNS` returns the time since 1970 in nanoseconds.
   public init(
-    memory: any GuestMemoryAccess, console: Console, blocks: [UInt64: BlockOverlay],
+    memory: GuestRAM, console: Console, blocks: [UInt64: BlockOverlay],
     wallClockNS: @escaping @Sendable () -> UInt64
   ) {
     self.memory = memory
@@ -71,7 +84,7 @@ public final class Solo5Hypercalls: Device {
   private func make(_ call: Call, _ structure: Structure) throws(GuestAddressError) -> DeviceEffect {
     switch call {
     case .walltime:
-      try structure.put(wallClockNS(), at: 0)
+      try structure.put(wallClockNS(), at: Offset.time)
       return .none
     case .puts:
       let input = try structure.words(2)
@@ -80,8 +93,8 @@ public final class Solo5Hypercalls: Device {
     case .poll:
       let timeout = try structure.words(3)[0]
       // Nothing but time is waited for, so the answer is known; the guest, which has one vCPU, sees it when it wakes.
-      try structure.put(UInt64(0), at: 8)
-      try structure.put(UInt32(0), at: 16)
+      try structure.put(UInt64(0), at: Offset.readySet)
+      try structure.put(UInt32(0), at: Offset.pollResult)
       return timeout == 0 ? .none : .sleep(forNS: timeout)
     case .blockWrite, .blockRead:
       let input = try structure.words(5)
@@ -89,11 +102,11 @@ public final class Solo5Hypercalls: Device {
         call == .blockWrite
         ? try writeBlocks(input[0], at: input[1], data: input[2], count: input[3])
         : try readBlocks(input[0], at: input[1], data: input[2], count: input[3])
-      try structure.put(status.rawValue, at: 32)
+      try structure.put(status.rawValue, at: Offset.transferResult)
       return .none
     case .netWrite, .netRead:
       _ = try structure.words(5)
-      try structure.put(Status.invalid.rawValue, at: 32)
+      try structure.put(Status.invalid.rawValue, at: Offset.transferResult)
       return .none
     case .halt:
       let input = try structure.words(2)
@@ -146,7 +159,7 @@ public final class Solo5Hypercalls: Device {
 
 /// The structure that a hypercall points to.
 private struct Structure {
-  let memory: any GuestMemoryAccess
+  let memory: GuestRAM
   let address: UInt64
 
   /// A copy of its first `count` 64-bit words.

@@ -1,0 +1,100 @@
+import Glibc
+import LinuxSupport
+public import SystemPackage
+
+/// The host refused to map memory.
+public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// How many bytes were asked for.
+  public let bytes: UInt64
+  /// The answer of mmap(2).
+  public let errno: Errno
+
+  /// States what happened and what to do.
+  public var description: String {
+    "the host cannot map \((bytes + (1 << 20) - 1) >> 20) MiB for a guest: \(errno); delete some VMs, or give it less memory"
+  }
+}
+
+/// Anonymous memory outside of the heap, all zero at first. The kernel takes it back as a whole when it is unmapped, so
+/// nothing that a guest made the server keep stays behind in an allocator.
+///
+/// The mapping checks no thread: its owner does. Every access is checked against its size, and fails after `unmap`.
+@safe final class PrivateMapping: @unchecked Sendable {
+  // Safe to share: accesses are bounded copies, and `unmap` is called when no thread accesses it any more.
+  private let base: UnsafeMutableRawPointer
+  /// Bytes; 0 once it is unmapped.
+  private(set) var size: Int
+
+  /// Maps `size` bytes, a multiple of 4096 above 0. Pages cost nothing until they are touched.
+  init(size: Int) throws(MappingError) {
+    // Safe: a fresh private mapping of the kernel's choosing, owned by this object.
+    let mapped = unsafe mmap(
+      nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
+      throw MappingError(bytes: UInt64(size), errno: Errno(rawValue: Glibc.errno))
+    }
+    // A guest's bytes have no place in the server's core dumps.
+    _ = unsafe madvise(mapped, size, MADV_DONTDUMP)
+    unsafe base = mapped
+    self.size = size
+  }
+
+  deinit { unmap() }
+
+  /// Gives the memory back. No thread may access it at the same time; later accesses fail.
+  func unmap() {
+    // Safe: unmapped once, since the size is 0 afterwards.
+    if size > 0 { _ = unsafe munmap(base, size) }
+    size = 0
+  }
+
+  /// Gives all pages back: they are zero again.
+  func discard() {
+    // Safe: the mapping is this object's, and private.
+    if size > 0 { _ = unsafe madvise(base, size, MADV_DONTNEED) }
+  }
+
+  /// Where it begins in this process.
+  @unsafe var hostAddress: UnsafeMutableRawPointer { unsafe base }
+
+  /// Whether `count` bytes at `offset` are inside.
+  func contains(offset: Int, count: Int) -> Bool {
+    offset >= 0 && count >= 0 && offset <= size && count <= size - offset
+  }
+
+  /// Copies `bytes` to `offset`; the range must be inside.
+  func write(_ bytes: ArraySlice<UInt8>, at offset: Int) {
+    precondition(contains(offset: offset, count: bytes.count), "a write outside of a mapping")
+    unsafe bytes.withUnsafeBytes { source in
+      guard let start = source.baseAddress else { return }
+      // Safe: the range was just checked.
+      unsafe base.advanced(by: offset).copyMemory(from: start, byteCount: source.count)
+    }
+  }
+
+  /// A copy of `count` bytes at `offset`; the range must be inside.
+  func read(at offset: Int, count: Int) -> [UInt8] {
+    precondition(contains(offset: offset, count: count), "a read outside of a mapping")
+    return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let target = buffer.baseAddress {
+        // Safe: the range was just checked, and the buffer holds `count` bytes.
+        unsafe UnsafeMutableRawPointer(target).copyMemory(from: base.advanced(by: offset), byteCount: count)
+      }
+      initialized = count
+    }
+  }
+
+  /// The 32-bit number at `offset`, a multiple of 4; it must be inside.
+  subscript(number offset: Int) -> UInt32 {
+    get {
+      precondition(contains(offset: offset, count: 4), "a read outside of a mapping")
+      // Safe: the range was just checked, and the mapping is aligned to pages.
+      return unsafe base.load(fromByteOffset: offset, as: UInt32.self)
+    }
+    set {
+      precondition(contains(offset: offset, count: 4), "a write outside of a mapping")
+      // Safe: as above.
+      unsafe base.storeBytes(of: newValue, toByteOffset: offset, as: UInt32.self)
+    }
+  }
+}
