@@ -1,3 +1,5 @@
+import MachineRuntime
+
 // What happens to single VMs: made by hand, taken out of a stock, and taken apart.
 
 extension Ledger {
