@@ -1,6 +1,6 @@
 # make run    installs what is missing, builds, and starts the server on 127.0.0.1:8080
 # make test   installs what is missing, and runs everything that is checked at every change
-# make check  a part of that, for before each commit: format, words and unit tests, in under three minutes on a built tree
+# make check  a part of that, for before each commit: format and unit tests, in under three minutes on a built tree
 # More: make install, make uninstall, make man, make hooks, make bench, make fuzz, make lab, make soak, make format.
 
 CONFIGURATION ?= release
@@ -15,7 +15,7 @@ SYSCONFDIR ?= /etc
 BIN ?=
 built = $(or $(BIN),$$($(BUILD) --show-bin-path))
 
-.PHONY: run test check hooks words build deps format lint bench fuzz lab soak man install uninstall clean
+.PHONY: run test check hooks build deps format lint bench fuzz lab soak man install uninstall clean
 
 run: build
 	$$($(BUILD) --show-bin-path)/vmpoold $(ARGS)
@@ -30,7 +30,7 @@ test:
 	scripts/test
 
 # The longest unit tests are left to make test.
-check: lint words
+check: lint
 	swift build --build-tests
 	swift test --skip-build --skip 'RandomImageTests|LedgerSimulationTests|KickStressTests|KillTests|roundsOfCreateKickDelete'
 
@@ -38,9 +38,6 @@ check: lint words
 hooks:
 	printf '#!/bin/sh\nexec make check\n' > "$$(git rev-parse --git-path hooks)/pre-commit"
 	chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
-
-words:
-	scripts/words
 
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests

@@ -15,7 +15,7 @@ public struct Table {
     var mayShrink: Bool
 
     /// A column; one that may shrink loses the ends of its values where a line is too long for the terminal.
-    public init(_ title: String, _ alignment: Alignment = .left, mayShrink: Bool = false) {
+    public init(_ title: String, alignment: Alignment = .left, mayShrink: Bool = false) {
       self.title = title
       self.alignment = alignment
       self.mayShrink = mayShrink

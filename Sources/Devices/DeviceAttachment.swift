@@ -53,7 +53,7 @@ public struct DeviceAttachment: Sendable {
   /// A device that `make` makes for each VM.
   public init(
     _ name: String, at place: Place, interrupt: UInt8? = nil, acpiID: String? = nil,
-    _ make: @escaping @Sendable (DeviceEnvironment) -> any Device
+    make: @escaping @Sendable (DeviceEnvironment) -> any Device
   ) {
     self.name = name
     self.place = place

@@ -55,6 +55,7 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   }
 
   /// Where it begins in this process.
+  // Safe: the caller of an `@unsafe` member keeps the mapping for as long as it uses the address.
   @unsafe var hostAddress: UnsafeMutableRawPointer { unsafe base }
 
   /// Whether `count` bytes at `offset` are inside.
@@ -65,6 +66,7 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   /// Copies `bytes` to `offset`; the range must be inside.
   func write(_ bytes: ArraySlice<UInt8>, at offset: Int) {
     precondition(contains(offset: offset, count: bytes.count), "a write outside of a mapping")
+    // Safe: the bytes are used within the closure alone.
     unsafe bytes.withUnsafeBytes { source in
       guard let start = source.baseAddress else { return }
       // Safe: the range was just checked.
@@ -75,6 +77,7 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   /// A copy of `count` bytes at `offset`; the range must be inside.
   func read(at offset: Int, count: Int) -> [UInt8] {
     precondition(contains(offset: offset, count: count), "a read outside of a mapping")
+    // Safe: the closure writes as many bytes as it says.
     return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       if let target = buffer.baseAddress {
         // Safe: the range was just checked, and the buffer holds `count` bytes.

@@ -86,6 +86,7 @@ final class Exchange {
       if connection.thread.isStopping { return false }
       if isHeld { connection.renewDeadline() }
       isHeld = false
+      // Safe: libmicrohttpd's buffer is valid for this call; what is kept of it is copied.
       switch unsafe feed.add(piece, mhd) {
       case .taken:
         rest = 0

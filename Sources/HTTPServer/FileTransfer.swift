@@ -12,7 +12,7 @@ final class FileTransfer: Sendable {
     var given = 0
     /// Set while libmicrohttpd has the connection suspended.
     var isSuspended = false
-    /// The file cannot be read any more, or nobody wants the rest.
+    /// The file cannot be read any more, or the rest is not wanted.
     var isOver = false
   }
 

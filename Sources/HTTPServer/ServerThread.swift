@@ -18,7 +18,7 @@ final class ServerThread: @unchecked Sendable {
   private var connections: [Connection] = []
   /// Connections that may be closed for others. Other threads look before they ask for one: relaxed.
   let spare = Atomic(0)
-  /// Connections to be closed for other threads' clients. Whoever adds one wakes this thread: relaxed.
+  /// Connections to be closed for other threads' clients. The thread that adds one wakes this one: relaxed.
   private let owed = Atomic(0)
   /// A sink has answered in the middle of its body. As above.
   private let hasSinkAnswers = Atomic(false)

@@ -15,7 +15,7 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var state: MachineState { get }
   /// Both directions of its console.
   var console: Console { get }
-  /// Writes into its memory what its guest is told. In state `ready`, before `start`.
+  /// Writes the arguments into its memory, for its guest. In state `ready`, before `start`.
   func tell(_ told: GuestArguments) throws(MachineControlError)
   /// `ready` → `running`. Stops it (as `deadline`) in `limitNS`, or when its configuration says (nil).
   func start(limitNS: UInt64?, untilNS deadlineNS: UInt64) throws(MachineControlError)

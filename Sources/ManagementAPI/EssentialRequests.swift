@@ -1,7 +1,7 @@
 public import HTTPServer
 
 extension APIHandler {
-  /// Probes, metrics and whatever frees something are served though there are too many connections: a supervisor would
+  /// Probes, metrics and deletions are served though there are too many connections: a supervisor would
   /// otherwise end the server with all its VMs, and nothing could be given back.
   public func isEssential(_ head: HTTPRequestHead) -> Bool {
     switch head.method {

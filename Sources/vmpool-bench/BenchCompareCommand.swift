@@ -79,8 +79,9 @@ struct BenchCompareCommand: ParsableCommand {
 
   private func text(_ comparison: ReportComparison, _ a: BenchmarkReport, _ b: BenchmarkReport) -> String {
     var table = Table([
-      .init("CASE"), .init("SIDE"), .init("FIGURE"), .init("BEFORE", .right), .init("AFTER", .right),
-      .init("CHANGE", .right), .init("99 % INTERVAL", .right), .init("VERDICT"),
+      .init("CASE"), .init("SIDE"), .init("FIGURE"), .init("BEFORE", alignment: .right),
+      .init("AFTER", alignment: .right),
+      .init("CHANGE", alignment: .right), .init("99 % INTERVAL", alignment: .right), .init("VERDICT"),
     ])
     func percent(_ ratio: Double) -> String { (ratio < 1 ? "" : "+") + fixed((ratio - 1) * 100, 1) + " %" }
     let shown = comparison.lines.filter { all || $0.verdict != .same }

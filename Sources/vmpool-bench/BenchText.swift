@@ -5,8 +5,8 @@ import CommandLineSupport
 func kickText(_ report: BenchmarkReport) -> String {
   let blocks = report.cases.map { item in
     var table = Table([
-      .init(item.subject.label(in: report.benchmark)), .init("P50", .right), .init("P90", .right),
-      .init("P99", .right), .init("P99.9", .right), .init("MAX", .right),
+      .init(item.subject.label(in: report.benchmark)), .init("P50", alignment: .right), .init("P90", alignment: .right),
+      .init("P99", alignment: .right), .init("P99.9", alignment: .right), .init("MAX", alignment: .right),
     ])
     for (figure, name) in [
       (Figure.latency, "KVM_RUN left"), (.signal, "… to the handler"), (.exit, "… and out from it"),
@@ -64,9 +64,10 @@ private func kickProperties(_ item: BenchmarkCase) -> [(name: String, value: Str
 /// What `bench exits` prints for people.
 func exitsText(_ report: BenchmarkReport) -> String {
   var table = Table([
-    .init("GUEST"), .init("VCPUS", .right), .init("MECHANISM"), .init("BARE C", .right), .init("VMPOOL", .right),
-    .init("RATIO", .right), .init("CPU, BARE C", .right), .init("CPU, VMPOOL", .right),
-    .init("TO IMMEDIATE_EXIT", .right),
+    .init("GUEST"), .init("VCPUS", alignment: .right), .init("MECHANISM"), .init("BARE C", alignment: .right),
+    .init("VMPOOL", alignment: .right),
+    .init("RATIO", alignment: .right), .init("CPU, BARE C", alignment: .right), .init("CPU, VMPOOL", alignment: .right),
+    .init("TO IMMEDIATE_EXIT", alignment: .right),
   ])
   for item in report.cases {
     func duration(_ side: BenchmarkCase.Side, _ figure: Figure) -> String {
@@ -95,8 +96,9 @@ func exitsText(_ report: BenchmarkReport) -> String {
 func createText(_ report: BenchmarkReport) -> String {
   let blocks = report.cases.map { item in
     var table = Table([
-      .init("VM"), .init("P50", .right), .init("P90", .right), .init("P99", .right), .init("P99.9", .right),
-      .init("MAX", .right),
+      .init("VM"), .init("P50", alignment: .right), .init("P90", alignment: .right), .init("P99", alignment: .right),
+      .init("P99.9", alignment: .right),
+      .init("MAX", alignment: .right),
     ])
     addSides(.create, "create", item, &table)
     addSides(.destroy, "destroy", item, &table)

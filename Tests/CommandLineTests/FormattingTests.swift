@@ -15,7 +15,7 @@ import Testing
   }
 
   @Test func alignsColumns() {
-    var table = Table([.init("NAME"), .init("N", .right), .init("LAST")])
+    var table = Table([.init("NAME"), .init("N", alignment: .right), .init("LAST")])
     table.add(["a", "1000", "x"])
     table.add(["longer", "28.4 µs", ""])
     table.add(["", "", "end"])

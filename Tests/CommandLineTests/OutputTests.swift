@@ -19,7 +19,7 @@ import Testing
     ])
   func fillsTemplates(text: String, expected: String) throws {
     let template = try #require(Template(text))
-    #expect(try template.text(of: JSONValue(encoding: Self.vm)) == expected)
+    #expect(try template.text(of: AnyJSON(encoding: Self.vm)) == expected)
   }
 
   @Test(arguments: ["", "id", "{{.id", "{{id}}", "{{.}}", "{{..id}}", "{{.a.}}", "{{}}"])
@@ -29,14 +29,14 @@ import Testing
 
   @Test func namesTheMembersThereAre() throws {
     let template = try #require(Template("{{.stat}}"))
-    let error = #expect(throws: Failure.self) { try template.text(of: JSONValue(encoding: Self.vm)) }
+    let error = #expect(throws: Failure.self) { try template.text(of: AnyJSON(encoding: Self.vm)) }
     #expect(error?.message.contains("Did you mean .state?") == true && error?.message.contains(".image") == true)
     #expect(error?.status.rawValue == 64)
   }
 
   @Test(arguments: [#"{"a":[1,-2.5,true,null,"x\"y",{"b":[]}]}"#, "[]", "{}"])
   func keepsAnyJSON(text: String) throws {
-    let value = try JSON.decode(JSONValue.self, from: Array(text.utf8))
+    let value = try JSON.decode(AnyJSON.self, from: Array(text.utf8))
     #expect(String(decoding: try JSON.encode(value), as: UTF8.self) == text)
   }
 
@@ -73,7 +73,7 @@ import Testing
   }
 
   @Test func shrinksWhatMayShrink() {
-    var table = Table([.init("NAME", mayShrink: true), .init("N", .right), .init("TEXT", mayShrink: true)])
+    var table = Table([.init("NAME", mayShrink: true), .init("N", alignment: .right), .init("TEXT", mayShrink: true)])
     table.add(["a-rather-long-name", "1000", "a text that is even longer than the name"])
     table.add(["b", "1", "short"])
     let lines = table.text(width: 40).split(separator: "\n")

@@ -35,8 +35,9 @@ struct FleetTests {
       vm: VMSpecification(image: .builtin(image), vcpus: 1, memoryMiB: 2), ready: ready...ready, maxVMs: maxVMs)
   }
 
-  private func request(waitNS: UInt64 = 60 * second) -> LeaseRequest {
-    LeaseRequest(ttlNS: 60 * Self.second, waitNS: waitNS, origin: .server)
+  /// Lasts and waits for an hour: longer than the tests take on a busy machine.
+  private func request(waitNS: UInt64 = 3600 * second) -> LeaseRequest {
+    LeaseRequest(ttlNS: 3600 * Self.second, waitNS: waitNS, origin: .server)
   }
 
   /// A lease, at once or when its turn comes.
@@ -105,18 +106,18 @@ struct FleetTests {
     try fleet.declare("p", specification(1))
     let lease = try await lease("p", request())
     journal.fails.store(true, ordering: .relaxed)
-    #expect(throws: JournalFailure.self) { try fleet.extend(lease.id, ttlNS: 600 * Self.second, by: .server) }
+    #expect(throws: JournalFailure.self) { try fleet.extend(lease.id, ttlNS: 7200 * Self.second, by: .server) }
     #expect(fleet.lease(lease.id)?.expiresAt == lease.expiresAt)
     #expect(!events.names.contains("lease extended"))
     journal.fails.store(false, ordering: .relaxed)
-    let extended = try #require(try fleet.extend(lease.id, ttlNS: 600 * Self.second, by: .server))
-    #expect(extended.expiresAt.timeIntervalSince(lease.expiresAt) > 530)
+    let extended = try #require(try fleet.extend(lease.id, ttlNS: 7200 * Self.second, by: .server))
+    #expect(extended.expiresAt.timeIntervalSince(lease.expiresAt) > 3500)
     // What does not change anything is neither recorded nor published.
     let records = journal.records.withLock { $0.count }
     #expect(try fleet.extend(lease.id, ttlNS: Self.second, by: .server)?.expiresAt == extended.expiresAt)
     #expect(journal.records.withLock { $0.count } == records)
     #expect(events.names.count { $0 == "lease extended" } == 1)
-    let shortened = try #require(try fleet.extend(lease.id, ttlNS: Self.second, shortens: true, by: .server))
+    let shortened = try #require(try fleet.extend(lease.id, ttlNS: 60 * Self.second, shortens: true, by: .server))
     #expect(shortened.expiresAt < lease.expiresAt)
   }
 

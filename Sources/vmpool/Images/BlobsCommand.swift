@@ -96,7 +96,7 @@ struct BlobsCommand: ParsableCommand {
 
   static func table(_ blobs: [BlobDocument]) -> Table {
     var table = Table([
-      .init("DIGEST"), .init("SIZE", .right), .init("STATE"), .init("IMAGES", mayShrink: true),
+      .init("DIGEST"), .init("SIZE", alignment: .right), .init("STATE"), .init("IMAGES", mayShrink: true),
     ])
     for blob in blobs {
       table.add([

@@ -56,8 +56,9 @@ struct ImagesCommand: ParsableCommand {
 
   static func table(_ images: [ImageDocument]) -> Table {
     var table = Table([
-      .init("NAME", mayShrink: true), .init("KIND"), .init("RING", .right), .init("VCPUS", .right),
-      .init("SIZE", .right), .init("AGE", .right), .init("DESCRIPTION", mayShrink: true),
+      .init("NAME", mayShrink: true), .init("KIND"), .init("RING", alignment: .right),
+      .init("VCPUS", alignment: .right),
+      .init("SIZE", alignment: .right), .init("AGE", alignment: .right), .init("DESCRIPTION", mayShrink: true),
     ])
     for image in images {
       table.add([

@@ -47,7 +47,8 @@ struct LeasesCommand: ParsableCommand {
 
   static func table(_ leases: [LeaseDocument]) -> Table {
     var table = Table([
-      .init("LEASE"), .init("POOL", mayShrink: true), .init("VM"), .init("FENCE", .right), .init("EXPIRES", .right),
+      .init("LEASE"), .init("POOL", mayShrink: true), .init("VM"), .init("FENCE", alignment: .right),
+      .init("EXPIRES", alignment: .right),
       .init("LABELS", mayShrink: true),
     ])
     for lease in leases {

@@ -22,13 +22,13 @@ enum PoolFile {
   }
 
   static func declaration(_ bytes: [UInt8], of name: String) throws -> DeclarePoolDocument {
-    guard case .object(var members) = try JSON.decode(JSONValue.self, from: bytes) else {
+    guard case .object(var members) = try JSON.decode(AnyJSON.self, from: bytes) else {
       return try JSON.decode(DeclarePoolDocument.self, from: bytes)
     }
     if case .string(let other)? = members["name"], other != name {
       throw Failure("the file declares \(other), and not \(name)", status: 65)
     }
     members = members.filter { !readOnlyMembers.contains($0.key) }
-    return try JSON.decode(DeclarePoolDocument.self, from: try JSON.encode(JSONValue.object(members)))
+    return try JSON.decode(DeclarePoolDocument.self, from: try JSON.encode(AnyJSON.object(members)))
   }
 }

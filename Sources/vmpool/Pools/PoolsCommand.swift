@@ -87,8 +87,10 @@ struct PoolsCommand: ParsableCommand {
   /// One line a pool. `READY` is how many there are of how many there should be.
   static func table(_ pools: [PoolDocument]) -> Table {
     var table = Table([
-      .init("NAME", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", .right), .init("MEMORY", .right),
-      .init("READY", .right), .init("LEASED", .right), .init("WAITING", .right), .init("REFILL"),
+      .init("NAME", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", alignment: .right),
+      .init("MEMORY", alignment: .right),
+      .init("READY", alignment: .right), .init("LEASED", alignment: .right), .init("WAITING", alignment: .right),
+      .init("REFILL"),
     ])
     for pool in pools {
       let status = pool.status

@@ -55,7 +55,7 @@ struct Template: Equatable {
 
   /// The text with the document's members in it. A member that is null is empty, and so are its own members. Throws
   /// what is wrong with a name that the document does not have.
-  func text(of document: JSONValue) throws -> String {
+  func text(of document: AnyJSON) throws -> String {
     try pieces.map { piece in
       switch piece {
       case .text(let text): text
@@ -64,7 +64,7 @@ struct Template: Equatable {
     }.joined()
   }
 
-  private static func member(_ path: [String], of document: JSONValue) throws -> JSONValue {
+  private static func member(_ path: [String], of document: AnyJSON) throws -> AnyJSON {
     var value = document
     for name in path {
       if value == .null { return .null }

@@ -27,7 +27,7 @@ struct OutputOptions: ParsableArguments {
 
   /// The document as JSON, or by the template.
   func json(_ document: some Encodable) throws -> String {
-    if case .template(let template) = format { return try template.text(of: JSONValue(encoding: document)) }
+    if case .template(let template) = format { return try template.text(of: AnyJSON(encoding: document)) }
     return String(decoding: try JSON.encodePretty(document), as: UTF8.self)
   }
 

@@ -100,8 +100,9 @@ struct TopCommand: ServerCommand {
 
   static func table(_ rows: [Row]) -> Table {
     var table = Table([
-      .init("ID"), .init("POOL", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", .right),
-      .init("MEMORY", .right), .init("EXITS/S", .right), .init("KICKS/S", .right), .init("AGE", .right),
+      .init("ID"), .init("POOL", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", alignment: .right),
+      .init("MEMORY", alignment: .right), .init("EXITS/S", alignment: .right), .init("KICKS/S", alignment: .right),
+      .init("AGE", alignment: .right),
     ])
     for row in rows {
       func rate(_ value: Double?) -> String { value.map { "\(Int($0.rounded()))" } ?? "" }

@@ -17,7 +17,8 @@ struct VCPUsCommand: DocumentCommand {
     let vm = try client.vmReference(vm)
     try output.show(list: client.vcpus(of: vm.id, fence: vm.fence), of: "vCPUs") { vcpus in
       var table = Table([
-        .init("VCPU", .right), .init("STATE"), .init("EXITS", mayShrink: true), .init("KICKS", mayShrink: true),
+        .init("VCPU", alignment: .right), .init("STATE"), .init("EXITS", mayShrink: true),
+        .init("KICKS", mayShrink: true),
       ])
       for vcpu in vcpus { table.add(["\(vcpu.index)", vcpu.state, Self.counts(vcpu.exits), Self.counts(vcpu.kicks)]) }
       return table
@@ -66,8 +67,9 @@ struct KickCommand: DocumentCommand {
 
   static func table(_ kicks: [KickDocument]) -> Table {
     var table = Table([
-      .init("VCPU", .right), .init("GENERATION", .right), .init("PHASE"), .init("LATENCY", .right),
-      .init("TO HANDLER", .right), .init("SIGNALS", .right), .init("MECHANISM"),
+      .init("VCPU", alignment: .right), .init("GENERATION", alignment: .right), .init("PHASE"),
+      .init("LATENCY", alignment: .right),
+      .init("TO HANDLER", alignment: .right), .init("SIGNALS", alignment: .right), .init("MECHANISM"),
     ])
     for kick in kicks {
       table.add([
@@ -98,8 +100,9 @@ struct RegistersCommand: DocumentCommand {
     try show(client.registers(ofVCPU: vcpu, of: vm.id, fence: vm.fence)) { registers in
       let values = [registers.general, registers.control].flatMap(Self.inOrder)
       var segments = Table([
-        .init("SEGMENT"), .init("SELECTOR", .right), .init("BASE", .right), .init("LIMIT", .right),
-        .init("TYPE", .right), .init("DPL", .right), .init("FLAGS"),
+        .init("SEGMENT"), .init("SELECTOR", alignment: .right), .init("BASE", alignment: .right),
+        .init("LIMIT", alignment: .right),
+        .init("TYPE", alignment: .right), .init("DPL", alignment: .right), .init("FLAGS"),
       ])
       for (name, segment) in Self.inOrder(registers.segments) {
         let flags = [segment.present ? "present" : "", segment.long ? "long" : ""].filter { !$0.isEmpty }

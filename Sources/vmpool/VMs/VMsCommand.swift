@@ -105,7 +105,8 @@ struct VMsCommand: ParsableCommand {
   static func table(_ vms: [VMDocument]) -> Table {
     var table = Table([
       .init("ID"), .init("POOL", mayShrink: true), .init("IMAGE", mayShrink: true), .init("STATE"),
-      .init("VCPUS", .right), .init("MEMORY", .right), .init("AGE", .right), .init("STOP", mayShrink: true),
+      .init("VCPUS", alignment: .right), .init("MEMORY", alignment: .right), .init("AGE", alignment: .right),
+      .init("STOP", mayShrink: true),
     ])
     for vm in vms {
       table.add([

@@ -1,29 +1,29 @@
 import JSONCodec
 
 /// Any JSON value, for output that names members of a document.
-enum JSONValue: Codable, Equatable {
+enum AnyJSON: Codable, Equatable {
   case null
   case boolean(Bool)
   case integer(Int64)
   case real(Double)
   case string(String)
-  case array([JSONValue])
-  case object([String: JSONValue])
+  case array([AnyJSON])
+  case object([String: AnyJSON])
 
   /// The document as it is written to JSON.
   init(encoding document: some Encodable) throws {
-    self = try JSON.decode(JSONValue.self, from: try JSON.encode(document))
+    self = try JSON.decode(AnyJSON.self, from: try JSON.encode(document))
   }
 
   init(from decoder: any Decoder) throws {
     if let members = try? decoder.container(keyedBy: MemberName.self) {
-      let pairs = try members.allKeys.map { ($0.stringValue, try members.decode(JSONValue.self, forKey: $0)) }
+      let pairs = try members.allKeys.map { ($0.stringValue, try members.decode(AnyJSON.self, forKey: $0)) }
       self = .object(Dictionary(uniqueKeysWithValues: pairs))
       return
     }
     if var elements = try? decoder.unkeyedContainer() {
-      var values: [JSONValue] = []
-      while !elements.isAtEnd { values.append(try elements.decode(JSONValue.self)) }
+      var values: [AnyJSON] = []
+      while !elements.isAtEnd { values.append(try elements.decode(AnyJSON.self)) }
       self = .array(values)
       return
     }
