@@ -116,6 +116,37 @@ import Testing
     #expect(!notice.cancel())
   }
 
+  /// An answer to an earlier request takes the notifier's mark away: its scan sets it anew for those who still wait. The
+  /// vCPU's thread is held while it serves either request, so that nothing else could do so.
+  @Test func theNotifierGoesOnWaitingAfterAnEarlierAnswer() throws {
+    let running = try RunningVCPU(guest: "spin")
+    defer { running.close() }
+    let entered = DispatchSemaphore(value: 0)
+    let release = DispatchSemaphore(value: 0)
+    defer { for _ in 0..<4 { release.signal() } }
+    func held() throws -> KickTicket {
+      try running.vcpu.request { _ in
+        entered.signal()
+        release.wait()
+      }
+    }
+    for _ in 0..<20 {
+      let first = try held()
+      try #require(entered.wait(timeout: .now() + 30) == .success)
+      let second = try held()
+      let isCalled = DispatchSemaphore(value: 0)
+      let notice = AnswerNotice(whenAnswered: [(running.vcpu, second)], resends: false) { isCalled.signal() }
+      release.signal()
+      _ = try running.vcpu.wait(for: first, untilNS: soon, resends: false)
+      try #require(entered.wait(timeout: .now() + 30) == .success)
+      try waitUntil("the notifier waits again") { running.vcpu.control.served.wantsNotice }
+      #expect(isCalled.wait(timeout: .now()) == .timedOut)
+      release.signal()
+      try #require(isCalled.wait(timeout: .now() + 30) == .success)
+      #expect(!notice.cancel())
+    }
+  }
+
   /// No answer is missed: kickers that never block on the vCPU, some of whom give up, against a vCPU that answers them
   /// all. Nothing is sent again and nothing looks again, so a notice that is lost stays lost.
   @Test(arguments: KickMechanism.sound) func noNoticeIsLost(_ mechanism: KickMechanism) throws {
