@@ -62,7 +62,7 @@ struct Daemon {
     let hasDemonstration = file == nil ? try declareDemonstration(pools, state) : false
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
-      host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
+      host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
     let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
     configuration.programMetrics = { programMetrics.families }
