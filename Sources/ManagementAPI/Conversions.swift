@@ -50,7 +50,8 @@ extension VCPUDocument {
       vm: vm, index: snapshot.index, state: snapshot.state.name, exits: snapshot.exits,
       kicks: Dictionary(uniqueKeysWithValues: kicks),
       // JSON's integers end at 63 bits here.
-      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) })
+      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) },
+      cpuNS: snapshot.runningNS, runDelayNS: snapshot.waitingNS)
   }
 }
 

@@ -41,6 +41,7 @@ def expect_exhausted(answer, what):
 def squeeze(daemon, client, name, value, document, before, user=()):
     """Makes VMs until there is no room for another; they go again."""
     made = []
+    counted = dict(Exposition.of(client).counters())
     with limited(daemon, name, value, user):
         while True:
             answer = client.post("/v1/vms", document)
@@ -49,11 +50,14 @@ def squeeze(daemon, client, name, value, document, before, user=()):
             made.append("/v1/vms/" + answer.json["id"])
             expect(len(made) < 200, f"the limit {name}={value} does not show")
         detail = expect_exhausted(answer, f"a VM beyond {name}={value}")["detail"]
-        # Again, and still nothing of it stays; and whoever is there is served.
+        # Again, and still nothing of it stays; and the client that is there is served.
         for _ in range(10):
             expect_exhausted(client.post("/v1/vms", document), "one more VM")
         for path in ("/readyz", "/v1/vms", "/metrics"):
             equal(client.get(path).status, 200, path)
+        now = dict(Exposition.of(client).counters())
+        back = [series for series, value in counted.items() if now[series] < value]
+        equal(back, [], "counters that went backwards")
         for vm in made:
             equal(client.delete(vm).status, 204, "deleting a VM when nothing is left")
     daemon.expect_unchanged(before, f"{name}={value}")
@@ -68,6 +72,8 @@ def descriptors():
     with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         client.delete(create(client, image="spin"))
+        # Its processor time stands in a file, which takes a descriptor to read.
+        create(client, image="spin")
         before = daemon.holdings()
         client.get("/livez")
         count = len(os.listdir(f"/proc/{daemon.pid}/fd"))
