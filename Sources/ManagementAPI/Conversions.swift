@@ -23,7 +23,7 @@ extension VMDocument {
 
 extension StopDocument {
   /// nil unless the state is `stopped`.
-  fileprivate init?(_ state: MachineState) {
+  init?(_ state: MachineState) {
     guard case .stopped(let stop) = state else { return nil }
     switch stop {
     case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)

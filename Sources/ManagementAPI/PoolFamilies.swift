@@ -27,6 +27,7 @@ enum PoolFamilies {
         "vmpool_vcpu_run_delay_seconds_total", "Time that the vCPUs' threads could have run and had no processor.",
         pools.map { ([label($0)], $0.counts.waitingNS) }),
       gauge("vmpool_vms", "VMs there are.", pools.flatMap(vms)),
+      counter("vmpool_vm_stops_total", "VMs that have stopped, by how.", pools.flatMap(stops)),
       gauge(
         "vmpool_pool_target", "VMs that the pool ought to keep ready.",
         pools.compactMap { pool in pool.target.map { sample([label(pool)], UInt64($0)) } }),
@@ -72,6 +73,10 @@ enum PoolFamilies {
 
   private static func vms(_ pool: PoolMetrics) -> [MetricSample] {
     states.map { sample([label(pool), ("state", $0)], UInt64(pool.vms[$0] ?? 0)) }
+  }
+
+  private static func stops(_ pool: PoolMetrics) -> [MetricSample] {
+    pool.measurements.stops.snapshot.map { sample([label(pool), ("reason", $0.reason)], $0.count) }
   }
 
   private static func histogram(
