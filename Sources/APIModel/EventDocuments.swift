@@ -15,18 +15,25 @@ public struct EventDocument: Codable, Sendable, Equatable {
   public var vm: String?
   /// The id of the lease concerned.
   public var lease: String?
+  /// With `vm.stopped`, how it stopped, as in the VM's document.
+  public var reason: String?
+  /// With `vm.stopped`, the guest's own exit code, when `reason` is `exited`.
+  public var exitCode: Int?
   /// More, for people.
   public var detail: String?
 
   /// An event.
   public init(
-    type: String, at: String, pool: String? = nil, vm: String? = nil, lease: String? = nil, detail: String? = nil
+    type: String, at: String, pool: String? = nil, vm: String? = nil, lease: String? = nil, reason: String? = nil,
+    exitCode: Int? = nil, detail: String? = nil
   ) {
     self.type = type
     self.at = at
     self.pool = pool
     self.vm = vm
     self.lease = lease
+    self.reason = reason
+    self.exitCode = exitCode
     self.detail = detail
   }
 
@@ -38,10 +45,13 @@ public struct EventDocument: Codable, Sendable, Equatable {
     try members.encode(pool, forKey: .pool)
     try members.encode(vm, forKey: .vm)
     try members.encode(lease, forKey: .lease)
+    try members.encode(reason, forKey: .reason)
+    try members.encode(exitCode, forKey: .exitCode)
     try members.encode(detail, forKey: .detail)
   }
 
   enum CodingKeys: String, CodingKey {
-    case type, at, pool, vm, lease, detail
+    case type, at, pool, vm, lease, reason, detail
+    case exitCode = "exit_code"
   }
 }

@@ -12,11 +12,16 @@ public struct VCPUDocument: Codable, Sendable, Equatable {
   public var kicks: [String: UInt64]
   /// The kernel's own binary statistics (KVM_GET_STATS_FD), by the kernel's names. Counters and instants only.
   public var kernel: [String: UInt64]
+  /// How long its thread was on a processor, guest and host together; nil where the server does not say.
+  public var cpuNS: UInt64?
+  /// How long its thread was runnable and had no processor: what the guest sees as stolen time; nil where the server does
+  /// not say.
+  public var runDelayNS: UInt64?
 
   /// A vCPU.
   public init(
     vm: String, index: Int, state: String, exits: [String: UInt64], kicks: [String: UInt64],
-    kernel: [String: UInt64]
+    kernel: [String: UInt64], cpuNS: UInt64? = nil, runDelayNS: UInt64? = nil
   ) {
     self.vm = vm
     self.index = index
@@ -24,6 +29,14 @@ public struct VCPUDocument: Codable, Sendable, Equatable {
     self.exits = exits
     self.kicks = kicks
     self.kernel = kernel
+    self.cpuNS = cpuNS
+    self.runDelayNS = runDelayNS
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case vm, index, state, exits, kicks, kernel
+    case cpuNS = "cpu_ns"
+    case runDelayNS = "run_delay_ns"
   }
 }
 

@@ -54,6 +54,8 @@ extension EventDocument: JSONWritable {
       json.member("pool", pool)
       json.member("vm", vm)
       json.member("lease", lease)
+      json.member("reason", reason)
+      json.member("exit_code", exitCode)
       json.member("detail", detail)
     }
   }

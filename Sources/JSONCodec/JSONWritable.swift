@@ -33,10 +33,10 @@ extension JSONWriter {
     put(value)
   }
 
-  /// Writes a member that is an integer.
-  public mutating func member(_ name: StaticString, _ value: Int) {
+  /// Writes a member that is an integer, or null.
+  public mutating func member(_ name: StaticString, _ value: Int?) {
     beginMember(name)
-    put(value)
+    if let value { put(value) } else { putNull() }
   }
 
   /// Writes a member that is an integer; one above 64 signed bits is an error.

@@ -314,7 +314,8 @@ public final class Machine: Sendable {
   private static func snapshot(_ vcpu: VCPU) -> VCPUSnapshot {
     let counts = vcpu.counts
     return VCPUSnapshot(
-      index: vcpu.index, state: vcpu.state, exits: counts.exits, kicks: counts.kicks, kernel: vcpu.kernelStatistics)
+      index: vcpu.index, state: vcpu.state, exits: counts.exits, kicks: counts.kicks, kernel: vcpu.kernelStatistics,
+      runningNS: counts.runningNS, waitingNS: counts.waitingNS)
   }
 
   /// What its vCPUs counted so far; after `destroy`, in the end.

@@ -15,6 +15,9 @@ public enum MachineStop: Sendable, Equatable {
   /// Its deadline passed.
   case deadline
 
+  /// Every `reason` that there is.
+  public static let reasons = ["exited", "halted", "powered_off", "reset", "crashed", "killed", "deadline"]
+
   /// The word that the API and the metrics use.
   public var reason: String {
     switch self {

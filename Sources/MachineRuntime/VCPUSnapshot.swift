@@ -12,4 +12,8 @@ public struct VCPUSnapshot: Sendable {
   public let kicks: [KickPhase: UInt64]
   /// The kernel's binary statistics by name.
   public let kernel: [String: UInt64]
+  /// How long its thread was on a processor, guest and host together.
+  public let runningNS: UInt64
+  /// How long its thread was runnable and had no processor.
+  public let waitingNS: UInt64
 }

@@ -20,6 +20,8 @@ public final class APIHandler: HTTPHandler {
     public var bodyLimit: Int
     /// How long vCPUs have to acknowledge a start, a pause, a resume or a stop before the client learns that they have not.
     public var controlNS: UInt64
+    /// The HTTP server's own count of what waits.
+    public var load: HTTPLoad
     /// Called with the record of every request and the template of its path (nil: no such path), on any thread.
     public var accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)?
     /// The families that `/metrics` has beside those of the API: the program's own. On any thread.
@@ -28,12 +30,14 @@ public final class APIHandler: HTTPHandler {
     /// A configuration.
     public init(
       host: HostFacts, hostNames: [String] = [], bodyLimit: Int = 1 << 20, controlNS: UInt64 = 5_000_000_000,
+      load: HTTPLoad = HTTPLoad(),
       accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)? = nil
     ) {
       self.host = host
       self.hostNames = hostNames
       self.bodyLimit = bodyLimit
       self.controlNS = controlNS
+      self.load = load
       self.accessLog = accessLog
     }
   }

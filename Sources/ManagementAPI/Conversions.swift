@@ -23,7 +23,7 @@ extension VMDocument {
 
 extension StopDocument {
   /// nil unless the state is `stopped`.
-  fileprivate init?(_ state: MachineState) {
+  init?(_ state: MachineState) {
     guard case .stopped(let stop) = state else { return nil }
     switch stop {
     case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)
@@ -50,7 +50,8 @@ extension VCPUDocument {
       vm: vm, index: snapshot.index, state: snapshot.state.name, exits: snapshot.exits,
       kicks: Dictionary(uniqueKeysWithValues: kicks),
       // JSON's integers end at 63 bits here.
-      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) })
+      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) },
+      cpuNS: snapshot.runningNS, runDelayNS: snapshot.waitingNS)
   }
 }
 

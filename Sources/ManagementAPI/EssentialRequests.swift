@@ -1,8 +1,8 @@
 public import HTTPServer
 
 extension APIHandler {
-  /// Probes, metrics and deletions are served though there are too many connections: a supervisor would
-  /// otherwise end the server with all its VMs, and nothing could be given back.
+  /// Probes, metrics and requests that free something are served though there are too many connections. A supervisor would
+  /// otherwise end the server with all its VMs, and no client could give anything back.
   public func isEssential(_ head: HTTPRequestHead) -> Bool {
     switch head.method {
     case "DELETE": true

@@ -5,7 +5,12 @@ extension EventLog {
   /// Publishes what happens in the fleet; its observer.
   public func publish(_ event: FleetEvent) {
     switch event {
-    case .vm(let vm, let state): publish(.now("vm." + (state ?? "deleted"), pool: vm.pool, vm: vm.id))
+    case .vm(let vm, let state):
+      var event = EventDocument.now("vm." + (state?.name ?? "deleted"), pool: vm.pool, vm: vm.id)
+      if let stop = state.flatMap(StopDocument.init) {
+        (event.reason, event.exitCode, event.detail) = (stop.reason, stop.exitCode, stop.detail)
+      }
+      publish(event)
     case .lease(let lease, let isNew): publish(.now(isNew ? "lease.granted" : "lease.extended", lease))
     case .ended(let lease, let end):
       publish(.now("lease." + (end.isLoss ? "lost" : end.rawValue), lease, detail: end.isLoss ? end.rawValue : nil))

@@ -110,8 +110,10 @@ extension APIHandler {
     case .granted(let lease): return lease
     case .waiting(let place):
       // The pool's queue keeps the deadline.
-      guard case .happened(let result) = await turn.outcome() else {
+      let outcome = await turn.outcome(within: configuration.load)
+      guard case .happened(let result) = outcome else {
         _ = fleet.leave(place)
+        if case .refused = outcome { throw .tooManyWaiting(configuration.load) }
         throw .clientLeft
       }
       do throws(LeaseRefusal) { return try result.get() } catch { throw APIProblem(error, pool: pool) }

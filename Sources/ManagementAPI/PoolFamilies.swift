@@ -20,7 +20,14 @@ enum PoolFamilies {
       counter(
         "vmpool_kvm_signal_exits_total", "Returns to user space because of a signal, as the kernel counts them.",
         pools.map { sample([label($0)], $0.counts.kernelSignalExits) }),
+      seconds(
+        "vmpool_vcpu_cpu_seconds_total", "Processor time of the vCPUs' threads, guest and host together.",
+        pools.map { ([label($0)], $0.counts.runningNS) }),
+      seconds(
+        "vmpool_vcpu_run_delay_seconds_total", "Time that the vCPUs' threads could have run and had no processor.",
+        pools.map { ([label($0)], $0.counts.waitingNS) }),
       gauge("vmpool_vms", "VMs there are.", pools.flatMap(vms)),
+      counter("vmpool_vm_stops_total", "VMs that have stopped, by how.", pools.flatMap(stops)),
       gauge(
         "vmpool_pool_target", "VMs that the pool ought to keep ready.",
         pools.compactMap { pool in pool.target.map { sample([label(pool)], UInt64($0)) } }),
@@ -68,6 +75,10 @@ enum PoolFamilies {
     states.map { sample([label(pool), ("state", $0)], UInt64(pool.vms[$0] ?? 0)) }
   }
 
+  private static func stops(_ pool: PoolMetrics) -> [MetricSample] {
+    pool.measurements.stops.snapshot.map { sample([label(pool), ("reason", $0.reason)], $0.count) }
+  }
+
   private static func histogram(
     _ name: String, _ help: String, _ pools: [PoolMetrics], _ measured: (PoolMeasurements) -> DurationHistogram
   ) -> MetricFamily {
@@ -83,12 +94,16 @@ enum VCPUFamilies {
     var exits: [MetricSample] = []
     var kicks: [MetricSample] = []
     var signalExits: [MetricSample] = []
+    var running: [([(String, String)], UInt64)] = []
+    var waiting: [([(String, String)], UInt64)] = []
     for vm in vms where vm.machine.state == .running || vm.machine.state == .paused {
       for vcpu in vm.machine.vcpuSnapshots {
         let labels = [("pool", vm.pool ?? PoolFamilies.byHand), ("vm", vm.id), ("vcpu", String(vcpu.index))]
         exits += vcpu.exits.sorted { $0.key < $1.key }.map { sample(labels + [("reason", $0.key)], $0.value) }
         kicks += KickPhase.allCases.map { sample(labels + [("phase", $0.description)], vcpu.kicks[$0] ?? 0) }
         if let count = vcpu.kernel["signal_exits"] { signalExits.append(sample(labels, count)) }
+        running.append((labels, vcpu.runningNS))
+        waiting.append((labels, vcpu.waitingNS))
       }
     }
     return [
@@ -97,6 +112,12 @@ enum VCPUFamilies {
       counter(
         "vmpool_kvm_signal_exits_by_vcpu_total",
         "Returns of one vCPU to user space because of a signal, as the kernel counts them.", signalExits),
+      seconds(
+        "vmpool_vcpu_cpu_by_vcpu_seconds_total", "Processor time of one vCPU's thread, guest and host together.",
+        running),
+      seconds(
+        "vmpool_vcpu_run_delay_by_vcpu_seconds_total",
+        "Time that one vCPU's thread could have run and had no processor.", waiting),
     ]
   }
 }
@@ -136,6 +157,15 @@ private func sample(_ labels: [(String, String)], _ value: UInt64) -> MetricSamp
 
 private func counter(_ name: String, _ help: String, _ samples: [MetricSample]) -> MetricFamily {
   MetricFamily(name: name, help: help, kind: .counter, samples: samples)
+}
+
+/// A counter of durations in nanoseconds.
+private func seconds(
+  _ name: String, _ help: String, _ samples: [(labels: [(String, String)], ns: UInt64)]
+) -> MetricFamily {
+  MetricFamily(
+    name: name, help: help, kind: .counter, unit: "seconds",
+    samples: samples.map { MetricSample(labels: $0.labels, value: .number(Double($0.ns) / 1e9)) })
 }
 
 private func gauge(_ name: String, _ help: String, _ samples: [MetricSample]) -> MetricFamily {

@@ -34,6 +34,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case leaseLost = "lease-lost"
   case preconditionFailed = "precondition-failed"
   case poolExhausted = "pool-exhausted"
+  case tooManyWaiting = "too-many-waiting"
   case payloadTooLarge = "payload-too-large"
   case wrongOffset = "wrong-offset"
   case digestMismatch = "digest-mismatch"
@@ -84,6 +85,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .leaseLost: "Lease lost"
     case .preconditionFailed: "Precondition failed"
     case .poolExhausted: "Pool exhausted"
+    case .tooManyWaiting: "Too many requests wait"
     case .payloadTooLarge: "Payload too large"
     case .wrongOffset: "Wrong offset"
     case .digestMismatch: "Digest mismatch"
@@ -117,7 +119,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unsupportedMediaType: 415
     case .wrongOffset: 416
     case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
-    case .poolExhausted: 429
+    case .poolExhausted, .tooManyWaiting: 429
     case .internalError: 500
     case .draining, .serverBusy, .resourcesExhausted, .storageFailed: 503
     case .kickTimeout, .vmQuarantined: 504
@@ -129,7 +131,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var retryAfter: Int? {
     switch self {
     case .draining: 5
-    case .serverBusy, .resourcesExhausted, .poolExhausted: 1
+    case .serverBusy, .resourcesExhausted, .poolExhausted, .tooManyWaiting: 1
     case .storageFailed: 10
     default: nil
     }

@@ -19,6 +19,7 @@ enum RunRoutes {
   private static let graceNS: UInt64 = 60_000_000_000
 
   private static func run(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try api.admitWaiting()
     let document = try context.documentIfAny(RunRequestDocument.self)
     let input = try input(document)
     let deadlineMS = try checked(document?.deadlineMS, default: 10_000, in: 1...86_400_000, at: "/deadline_ms")

@@ -40,18 +40,18 @@ enum VMRoutes {
     let timeoutMS = try context.query.integer("timeout_ms", in: 0...600_000)
     guard let state else { return try .json(VMDocument(vm)) }
     let deadlineNS = context.receivedNS + UInt64(timeoutMS ?? 30_000) * 1_000_000
-    try await wait(for: state, of: vm, untilNS: deadlineNS, api.fleet)
+    try await wait(for: state, of: vm, untilNS: deadlineNS, api)
     return try .json(VMDocument(vm))
   }
 
   /// Returns when the VM is in that state, when it can be in it no more, or when the time is up.
   private static func wait(
-    for state: String, of vm: VM, untilNS deadlineNS: UInt64, _ fleet: Fleet
+    for state: String, of vm: VM, untilNS deadlineNS: UInt64, _ api: APIHandler
   ) async throws(APIProblem) {
     if vm.machine.state.name == state { return }
     enum End { case there, gone }
     let end = Waiting<End>()
-    let watch = fleet.watch(vm.id) { now in
+    let watch = api.fleet.watch(vm.id) { now in
       guard let now else {
         end.happened(.gone)
         return false
@@ -60,12 +60,13 @@ enum VMRoutes {
       end.happened(.there)
       return false
     }
-    defer { fleet.unwatch(watch) }
+    defer { api.fleet.unwatch(watch) }
     // It may have got there before it was watched.
     if vm.machine.state.name == state || vm.machine.state.isFinal { return }
-    switch await end.outcome(untilNS: deadlineNS) {
+    switch await end.outcome(untilNS: deadlineNS, within: api.configuration.load) {
     case .happened(.there), .expired: return
     case .happened(.gone): throw .noSuchVM(vm.id)
+    case .refused: throw .tooManyWaiting(api.configuration.load)
     case .left: throw .clientLeft
     }
   }

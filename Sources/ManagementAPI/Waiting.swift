@@ -17,6 +17,8 @@ final class Waiting<Value: Sendable>: Sendable {
   enum Outcome: Sendable {
     case happened(Value)
     case expired
+    /// As many requests wait as may. The operation undoes what it has begun, and ends.
+    case refused
     /// The client has left. The operation undoes what it has begun, and ends.
     case left
   }
@@ -34,7 +36,13 @@ final class Waiting<Value: Sendable>: Sendable {
   func happened(_ value: Value) -> Bool { end(.happened(value)) }
 
   /// How the wait ended, within the task of an operation. Once. It waits until `deadlineNS` (CLOCK_MONOTONIC), or for ever.
-  func outcome(untilNS deadlineNS: UInt64? = nil) async -> Outcome {
+  ///
+  /// The wait counts towards the limit of `load`, and is refused where that is reached. Requests that free something give
+  /// none, as do those that have asked before.
+  func outcome(untilNS deadlineNS: UInt64? = nil, within load: HTTPLoad? = nil) async -> Outcome {
+    if let outcome = state.withLock({ $0.outcome }) { return outcome }
+    // It may happen at this very moment, and is not refused then.
+    if let load, !load.admitsWaiting() { end(.refused) }
     if let outcome = state.withLock({ $0.outcome }) { return outcome }
     let deadline = DeadlineTimer()
     if let deadlineNS { deadline.arm(atNS: deadlineNS) { self.end(.expired) } }
@@ -78,9 +86,21 @@ final class Waiting<Value: Sendable>: Sendable {
 extension APIProblem {
   /// Ends an operation whose client has left. It is never sent.
   static var clientLeft: APIProblem { APIProblem(.requestTimeout, "The client has left.") }
+
+  /// Refuses a request that would have to wait; `what` says what became of it.
+  static func tooManyWaiting(_ load: HTTPLoad, _ what: String = "The request would have to wait.") -> APIProblem {
+    APIProblem(
+      .tooManyWaiting,
+      "\(what) \(load.waitingLimit) requests wait already, and no more may (--max-waiting); try again in a moment.")
+  }
 }
 
 extension APIHandler {
+  /// Refuses a request that waits in any case, before it has begun anything, where as many wait as may.
+  func admitWaiting() throws(APIProblem) {
+    if !configuration.load.admitsWaiting() { throw .tooManyWaiting(configuration.load) }
+  }
+
   /// How long an operation may keep its connection's thread, which serves others, with looking for an answer that is
   /// likely to come at once.
   static let patienceNS: UInt64 = 300_000
@@ -100,10 +120,14 @@ extension APIHandler {
     if let value = try Self.look(at: vm, untilNS: patience, look) { return value }
     let acknowledged = Waiting<Void>()
     let notice = notify { acknowledged.happened(()) }
-    let outcome = await acknowledged.outcome(untilNS: deadlineNS)
+    let outcome = await acknowledged.outcome(untilNS: deadlineNS, within: configuration.load)
     notice.cancel()
-    if case .left = outcome { return nil }
-    return try Self.look(at: vm, untilNS: 0, look)
+    switch outcome {
+    case .left: return nil
+    case .refused:
+      throw .tooManyWaiting(configuration.load, "What was asked of \(vm.id) goes on, but cannot be waited for.")
+    case .happened, .expired: return try Self.look(at: vm, untilNS: 0, look)
+    }
   }
 
   private static func look<Value>(

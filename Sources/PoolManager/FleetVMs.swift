@@ -34,7 +34,7 @@ extension Fleet {
     update { tables, _ in
       tables.ledger.madeByHand(vm.id, footprint)
       insert(vm, pool: nil, &tables)
-      observe(.vm(vm, state: vm.machine.state.name))
+      observe(.vm(vm, state: vm.machine.state))
     }
     // A start that is not acknowledged in time is a start all the same; the VM's state says so.
     if start { try? vm.machine.start(untilNS: deadlineNS) }
@@ -47,7 +47,7 @@ extension Fleet {
       let vm = try make(creation.specification, pool: creation.name, measurements: measurements)
       update { tables, now in
         insert(vm, pool: creation.pool, &tables)
-        observe(.vm(vm, state: vm.machine.state.name))
+        observe(.vm(vm, state: vm.machine.state))
         tables.ledger.created(creation, vm.id, now: now)
       }
     } catch {
@@ -80,12 +80,14 @@ extension Fleet {
       guard let vm = tables.vms[id] else {
         guard let vm = tables.leaving[id] else { return (nil, [:]) }
         if tables.ledger.vms[id]?.phase != .quarantined { tables.leaving.setState(id, state.name) }
+        vm.count(state)
         return (vm, [:])
       }
       tables.vms.setState(id, state.name)
+      vm.count(state)
       // A client may have controlled it without asking for it: it cannot be leased any more.
       if case .leased = tables.ledger.vms[id]?.phase {} else { _ = tables.ledger.take(id, now: now) }
-      observe(.vm(vm, state: state.name))
+      observe(.vm(vm, state: state))
       return (nil, tables.watches[id] ?? [:])
     }
     if let leaving, case .stopped = state { destroy(leaving) }

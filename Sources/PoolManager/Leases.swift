@@ -203,7 +203,7 @@ public enum PoolNote: Sendable, Equatable {
 /// What happens in the fleet.
 public enum FleetEvent: Sendable {
   /// A VM is in a new state; nil when it is deleted.
-  case vm(VM, state: String?)
+  case vm(VM, state: MachineState?)
   /// A lease was granted, or lasts longer.
   case lease(Lease, isNew: Bool)
   /// A lease has ended.

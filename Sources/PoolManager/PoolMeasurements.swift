@@ -15,6 +15,8 @@ public final class PoolMeasurements: Sendable {
   public let leaseWait = DurationHistogram(bounds: DurationHistogram.requestBounds)
   /// What became of requests for leases, and of leases.
   public let leases = LeaseCounts()
+  /// How VMs stopped.
+  public let stops = StopCounts()
   /// What deleted VMs had counted; a leaf lock.
   private let retired = Mutex(VCPUCounts())
 
@@ -48,6 +50,22 @@ public struct PoolMetrics: Sendable {
   public let counts: VCPUCounts
   /// Latencies and durations.
   public let measurements: PoolMeasurements
+}
+
+/// Counts how VMs stopped.
+public final class StopCounts: Sendable {
+  // Relaxed: each is a count of its own that orders nothing else and pairs with nothing.
+  private let counts: InlineArray<7, Atomic<UInt64>> = InlineArray { _ in Atomic(0) }
+
+  func count(_ stop: MachineStop) {
+    guard let place = MachineStop.reasons.firstIndex(of: stop.reason) else { return }
+    counts[place].wrappingAdd(1, ordering: .relaxed)
+  }
+
+  /// The counts, in the order of the reasons.
+  public var snapshot: [(reason: String, count: UInt64)] {
+    MachineStop.reasons.enumerated().map { ($1, counts[$0].load(ordering: .relaxed)) }
+  }
 }
 
 /// Counts what became of requests for leases, and of leases.

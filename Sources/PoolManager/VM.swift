@@ -69,6 +69,11 @@ public final class VM: Sendable {
     }
   }
 
+  /// Counts how it has stopped, where `state` is that.
+  func count(_ state: MachineState) {
+    if case .stopped(let stop) = state { measurements.stops.count(stop) }
+  }
+
   func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
 
   /// Counts kicks that were acknowledged: once each.

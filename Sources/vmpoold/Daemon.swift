@@ -62,7 +62,7 @@ struct Daemon {
     let hasDemonstration = file == nil ? try declareDemonstration(pools, state) : false
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
-      host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit)
+      host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
     let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
     configuration.programMetrics = { programMetrics.families }
@@ -228,6 +228,9 @@ struct Daemon {
     case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool ?? "_none")"])
     case .journal(let failure):
       logger.error("the end of a lease could not be recorded", metadata: ["error": "\(failure)"])
+    case .vm(let vm, .stopped(.crashed(let detail))):
+      logger.warning(
+        "a guest crashed", metadata: ["pool": "\(vm.pool ?? "_none")", "vm": "\(vm.id)", "detail": "\(detail)"])
     case .note(_, .exhausted), .vm, .lease, .ended, .pool: break
     }
   }

@@ -13,6 +13,8 @@ import Testing
       EventsCommand.line(full)
         == "2025-01-31T12:00:00.000Z lease.granted pool=p vm=vm-1 lease=l \(printable("for ci\n"))\n")
     #expect(EventsCommand.line(EventDocument(type: "reset", at: "t")) == "t reset\n")
+    let stopped = EventDocument(type: "vm.stopped", at: "t", vm: "v", reason: "exited", exitCode: 3)
+    #expect(EventsCommand.line(stopped) == "t vm.stopped vm=v reason=exited exit_code=3\n")
   }
 
   @Test(arguments: [("e-1", "e-1"), ("a\"b\n", "ab"), ("", "")])

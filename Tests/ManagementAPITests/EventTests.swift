@@ -19,8 +19,8 @@ import Testing
     #expect(lines[0] == "event: vm")
     let data = try #require(lines[1].components(separatedBy: "data: ").last)
     #expect(try JSON.decode(EventDocument.self, from: Array(data.utf8)) == event)
-    let members = data.matches(of: /"([a-z]+)":/).map { String($0.1) }
-    #expect(members == ["type", "at", "pool", "vm", "lease", "detail"])
+    let members = data.matches(of: /"([a-z_]+)":/).map { String($0.1) }
+    #expect(members == ["type", "at", "pool", "vm", "lease", "reason", "exit_code", "detail"])
     #expect(try JSON.decode(EventDocument.self, from: JSON.encode(event)) == event)
   }
 

@@ -27,6 +27,25 @@ import Testing
     #expect(before[#"vmpool_vms{pool="_none",state="paused"}"#] == 1)
   }
 
+  /// A guest that spins uses its processor. What its pool counts does not go backwards when the VM is deleted.
+  @Test(.enabled(if: RealKVM.isAvailable)) func processorTimeSurvivesItsVM() throws {
+    let harness = try Harness()
+    let id = try harness.create(#"{"image":"spin"}"#).id
+    func pool(_ family: String) -> Double { harness.metrics()["\(family){pool=\"_none\"}"] ?? -1 }
+    let labels = "pool=\"_none\",vm=\"\(id)\",vcpu=\"0\""
+    #expect(harness.metrics("/metrics/vcpus")["vmpool_vcpu_run_delay_by_vcpu_seconds_total{\(labels)}"] != nil)
+    // As long as it takes, since nothing else can be said of a busy machine.
+    while pool("vmpool_vcpu_cpu_seconds_total") < 0.02 {}
+    let single = harness.metrics("/metrics/vcpus")["vmpool_vcpu_cpu_by_vcpu_seconds_total{\(labels)}"] ?? 0
+    #expect(single >= 0.02)
+    let document = try harness.send("GET", "/v1/vms/\(id)/vcpus/0").document(VCPUDocument.self)
+    #expect(Double(document.cpuNS ?? 0) / 1e9 >= single && document.runDelayNS != nil)
+    let delay = pool("vmpool_vcpu_run_delay_seconds_total")
+    harness.send("DELETE", "/v1/vms/\(id)")
+    #expect(pool("vmpool_vcpu_cpu_seconds_total") >= single)
+    #expect(pool("vmpool_vcpu_run_delay_seconds_total") >= delay)
+  }
+
   /// A client that waited for a kick counts it, however late.
   @Test(.enabled(if: RealKVM.isAvailable)) func aKickIsCountedWhileItsVMEndsAndAfterwards() throws {
     let spin = try #require(BuiltinGuest.named("spin"))

@@ -64,6 +64,7 @@ import Testing
         lease: "lease-5f0c2a9b1e7d4a60", pool: "p", vm: "vm-0123456789ab", fence: 42, labels: ["b": text, text: "a"],
         grantedAt: "x", expiresAt: "y", maxExpiresAt: "z"))
     try check(EventDocument(type: "vm.running", at: "x", pool: text, vm: nil, lease: "l", detail: text))
+    try check(EventDocument(type: "vm.stopped", at: "x", reason: text, exitCode: 255))
   }
 }
 

@@ -102,6 +102,11 @@ import VCPURuntime
     let crash = #"{"flat":{"mode":"long64_ring3","code":"Dws="}}"#
     let crashed = try harness.wait(for: "stopped", of: try harness.create(crash).id)
     #expect(crashed.stop?.reason == "crashed" && crashed.stop?.detail?.isEmpty == false)
+    harness.send("DELETE", "/v1/vms/\(try harness.create(#"{"image":"spin"}"#).id)")
+    let series = harness.metrics()
+    for (reason, count) in [("exited", 1.0), ("deadline", 1), ("crashed", 1), ("killed", 1), ("halted", 0)] {
+      #expect(series["vmpool_vm_stops_total{pool=\"_none\",reason=\"\(reason)\"}"] == count, "\(reason)")
+    }
   }
 
   @Test func pagesAndFilters() throws {

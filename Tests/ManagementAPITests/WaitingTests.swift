@@ -8,17 +8,18 @@ import Testing
 @Suite struct WaitingTests {
   /// What a task of its own makes of a wait.
   private final class Watcher: Sendable {
-    enum Seen: Equatable { case value(Int), expired, left }
+    enum Seen: Equatable { case value(Int), expired, refused, left }
     private let seen = Mutex<Seen?>(nil)
     private let isOver = CountingSemaphore()
     private let task = Mutex<Task<Void, Never>?>(nil)
 
-    init(_ waiting: Waiting<Int>, untilNS: UInt64? = nil) {
+    init(_ waiting: Waiting<Int>, untilNS: UInt64? = nil, within load: HTTPLoad? = nil) {
       let task = Task(executorPreference: InlineExecutor.shared) {
         let outcome: Seen =
-          switch await waiting.outcome(untilNS: untilNS) {
+          switch await waiting.outcome(untilNS: untilNS, within: load) {
           case .happened(let value): .value(value)
           case .expired: .expired
+          case .refused: .refused
           case .left: .left
           }
         self.seen.withLock { $0 = outcome }
@@ -59,6 +60,16 @@ import Testing
     #expect(Watcher(waiting, untilNS: deadlineNS).result() == .expired)
     #expect(MonotonicClock.now() >= deadlineNS)
     #expect(!waiting.happened(1))
+  }
+
+  @Test func itIsRefusedWhereAsManyWaitAsMay() {
+    let waiting = Waiting<Int>()
+    #expect(Watcher(waiting, within: HTTPLoad(waitingLimit: 0)).now == .refused)
+    #expect(!waiting.happened(1))
+    // What needs no wait is not refused.
+    let happened = Waiting<Int>()
+    #expect(happened.happened(1))
+    #expect(Watcher(happened, within: HTTPLoad(waitingLimit: 0)).now == .value(1))
   }
 
   @Test func aClientThatLeavesEndsIt() {

@@ -272,7 +272,7 @@ final class EventRecorder: Sendable {
 
   func append(_ event: FleetEvent) {
     switch event {
-    case .vm(_, let state): append("vm " + (state ?? "deleted"))
+    case .vm(_, let state): append("vm " + (state?.name ?? "deleted"))
     case .lease(_, let isNew): append(isNew ? "lease granted" : "lease extended")
     case .ended(_, let end): append("lease ended " + end.rawValue)
     case .pool(let name, _): append("pool " + name)

@@ -66,9 +66,11 @@ struct EventsCommand: ServerCommand {
   }
 
   static func line(_ event: EventDocument) -> String {
-    let named = [("pool", event.pool), ("vm", event.vm), ("lease", event.lease)].compactMap { name, value in
-      value.map { "\(name)=\($0)" }
-    }
+    let members = [
+      ("pool", event.pool), ("vm", event.vm), ("lease", event.lease), ("reason", event.reason),
+      ("exit_code", event.exitCode.map { String($0) }),
+    ]
+    let named = members.compactMap { name, value in value.map { "\(name)=\($0)" } }
     return printable(([event.at, event.type] + named + [event.detail].compactMap(\.self)).joined(separator: " ")) + "\n"
   }
 

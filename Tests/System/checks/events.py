@@ -53,7 +53,7 @@ class Listener:
         while line := self.line():
             if line.startswith("data: "):
                 event = json.loads(line[6:])
-                equal(list(event), ["type", "at", "pool", "vm", "lease", "detail"], "the members of an event")
+                equal(list(event), ["type", "at", "pool", "vm", "lease", "reason", "exit_code", "detail"], "the members of an event")
                 return event
         return None
 

@@ -10,6 +10,7 @@ from testbed import problems, processes
 from testbed.checks import Skipped, check, equal, eventually, expect
 from testbed.client import Client, connect, read_answer
 from testbed.daemon import Daemon
+from testbed.exposition import Exposition
 
 # A user that nobody is. Root's threads are not counted against a limit.
 NOBODY = 64123
@@ -40,6 +41,7 @@ def expect_exhausted(answer, what):
 def squeeze(daemon, client, name, value, document, before, user=()):
     """Makes VMs until there is no room for another; they go again."""
     made = []
+    counted = dict(Exposition.of(client).counters())
     with limited(daemon, name, value, user):
         while True:
             answer = client.post("/v1/vms", document)
@@ -48,11 +50,14 @@ def squeeze(daemon, client, name, value, document, before, user=()):
             made.append("/v1/vms/" + answer.json["id"])
             expect(len(made) < 200, f"the limit {name}={value} does not show")
         detail = expect_exhausted(answer, f"a VM beyond {name}={value}")["detail"]
-        # Again, and still nothing of it stays; and whoever is there is served.
+        # Again, and still nothing of it stays; and the client that is there is served.
         for _ in range(10):
             expect_exhausted(client.post("/v1/vms", document), "one more VM")
         for path in ("/readyz", "/v1/vms", "/metrics"):
             equal(client.get(path).status, 200, path)
+        now = dict(Exposition.of(client).counters())
+        back = [series for series, value in counted.items() if now.get(series, value) < value]
+        equal(back, [], "counters that went backwards")
         for vm in made:
             equal(client.delete(vm).status, 204, "deleting a VM when nothing is left")
     daemon.expect_unchanged(before, f"{name}={value}")
@@ -67,6 +72,8 @@ def descriptors():
     with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         client.delete(create(client, image="spin"))
+        # Its processor time stands in a file, which takes a descriptor to read.
+        create(client, image="spin")
         before = daemon.holdings()
         client.get("/livez")
         count = len(os.listdir(f"/proc/{daemon.pid}/fd"))
@@ -130,20 +137,21 @@ def threads():
         return squeeze(daemon, client, "nproc", count + 12, document, before, user)
 
 
-# Connections that a server has room for, unless it is told otherwise.
+# Connections that a server has room for, and requests that may wait at the same time, by default.
 CONNECTIONS = 1024
+WAITING = 512
 
 
 @contextlib.contextmanager
-def crowd(daemon, beginning):
-    """As many connections as the server has room for, each with `beginning` sent and nothing read."""
+def crowd(daemon, beginning, size=CONNECTIONS):
+    """So many connections, as many as the server has room for by default, each with `beginning` sent and nothing read."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < CONNECTIONS + 500:
+    if hard < size + 500:
         raise Skipped(f"this process may have {hard} descriptors at most")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CONNECTIONS + 500), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, size + 500), hard))
     plains = []
     try:
-        for _ in range(CONNECTIONS):
+        for _ in range(size):
             plains.append(connect(daemon.address))
             plains[-1].sendall(beginning)
         yield plains
@@ -205,15 +213,36 @@ def slow():
         expect("a limit of HTTP is reached" in daemon.log, "the log does not say that the connections are used up")
 
 
-@check("a crowd that waits for a VM shuts nobody out from probes, metrics and deletions")
+@check("a crowd that waits for a VM is bounded, and shuts no other client out")
 def waiting():
     with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         equal(client.put("/v1/pools/w", {"image": "halt", "ready": 1, "max_vms": 1}).status, 201, "the pool")
-        lease = client.post("/v1/pools/w/leases", {"wait_ms": 10000}).json["lease"]
+        grant = client.post("/v1/pools/w/leases", {"wait_ms": 10000, "ttl_ms": 600000}).json
+        other = create(client, image="spin")
         body = b'{"wait_ms":60000}'
         head = b"POST /v1/pools/w/leases HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-        with crowd(daemon, head + body):
-            for path in ("/livez", "/readyz", "/metrics"):
+        with crowd(daemon, head + body, 1030) as plains:
+            eventually("the crowd waits", lambda: gauge(client, "vmpool_http_waiting") >= WAITING)
+            # Those that came last have their answer; all that wait came before them.
+            with plains[-1].makefile("rb") as stream:
+                problem = problems.expect_problem(read_answer(stream), "too-many-waiting", "the last of the crowd")
+            expect("--max-waiting" in problem["detail"], lambda: f"no word of the option: {problem}")
+            # A few threads may ask for the last place at the same moment, and a scrape waits, too.
+            expect(gauge(client, "vmpool_http_waiting") <= WAITING + 8, "more requests wait than may")
+            for path in ("/livez", "/readyz", "/metrics", "/v1/pools/w", f"{other}/vcpus"):
                 equal(status(daemon, "GET", path), 200, path)
-            equal(status(daemon, "DELETE", f"/v1/leases/{lease}"), 204, "the lease that all of them wait for")
+            for path in (f"{other}?wait_for=paused", "/v1/events"):
+                answer = Client(daemon.address, 10).get(path)
+                problems.expect_problem(answer, "too-many-waiting", path)
+                expect(int(answer.headers["Retry-After"]) >= 1, f"{path}: no Retry-After")
+            expect("requests wait, as many as may" in daemon.log, "the log does not say that no more requests may wait")
+            equal(status(daemon, "DELETE", other), 204, "another VM")
+            equal(status(daemon, "DELETE", f"/v1/leases/{grant['lease']}"), 204, "the lease that all of them wait for")
+            # The next in the queue gets it.
+            eventually("a lease is granted", lambda: client.get("/v1/leases").json["items"])
+
+
+def gauge(client, name):
+    """A family of one series, as `/metrics` has it."""
+    return Exposition.of(client).total(name)

@@ -1,8 +1,11 @@
 """Guests, and what can be done to a VM that runs one."""
 import base64
+import json
+import re
 
 from testbed.checks import becomes, check, equal, eventually, expect
 from testbed.daemon import Daemon
+from testbed.exposition import Exposition
 
 # mov $0x2a, %al; out %al, $0xf4; hlt: the same bytes in every mode.
 EXIT_42 = base64.b64encode(bytes([0xB0, 42, 0xE6, 0xF4, 0xF4])).decode()
@@ -67,6 +70,31 @@ def flat():
         stop = stop_of(client, vm)
         equal((stop["reason"], stop["exit_code"]), ("crashed", None), "how an invalid instruction ends")
         expect(stop["detail"], "the crash says nothing of what the kernel said")
+
+
+@check("how a VM stopped is in its event and in the metrics, and a crash is in the log")
+def stops():
+    with Daemon("--no-demo-pool", "--log-format", "json") as daemon:
+        client = daemon.client()
+        start = re.search("id: (.+)", client.get("/v1/events?timeout_ms=1").text)[1]
+        document = {"flat": {"mode": "long64", "code": base64.b64encode(b"\x0f\x0b").decode()}}
+        for wanted, vm in (("exited", create(client, image="hello")), ("crashed", create(client, **document))):
+            stop = stop_of(client, vm)
+            equal(stop["reason"], wanted, "how it stopped")
+            found = stopped(client, vm.removeprefix("/v1/vms/"), start)
+            equal({name: found[name] for name in stop}, stop, "the event")
+            equal(Exposition.of(client).total("vmpool_vm_stops_total", pool="_none", reason=wanted), 1, "the metric")
+        lines = [json.loads(line) for line in daemon.log_so_far().splitlines()]
+        crashes = [line for line in lines if line.get("detail") == stop["detail"]]
+        equal([(line["pool"], line["vm"]) for line in crashes], [("_none", vm.removeprefix("/v1/vms/"))], "the log")
+
+
+def stopped(client, vm, start):
+    """The event that the VM stopped, of those that came after `start`: the third, after `vm.ready` and `vm.running`."""
+    text = client.get(f"/v1/events?vm={vm}&last_event_id={start}&limit=3&timeout_ms=10000").text
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    equal([event["type"] for event in events], ["vm.ready", "vm.running", "vm.stopped"], f"the events of {vm}")
+    return events[-1]
 
 
 @check("start, pause, resume and stop: idempotent, and 409 where impossible")

@@ -41,6 +41,7 @@ STATUS = {
     "digest-mismatch": 422,
     "invalid-image": 422,
     "pool-exhausted": 429,
+    "too-many-waiting": 429,
     "internal-error": 500,
     "draining": 503,
     "server-busy": 503,
