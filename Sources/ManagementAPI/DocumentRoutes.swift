@@ -1,3 +1,4 @@
+import Digests
 import HTTPServer
 
 /// `/openapi.yaml`.
@@ -6,10 +7,15 @@ enum DocumentRoutes {
     Route(method: .get, template: "/openapi.yaml", operationID: "getOpenAPI", operation: get)
   ]
 
+  private static let tag = "\"\(SHA256Digest(of: PackageResources.vmpool_yaml).hex.prefix(32))\""
+
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let headers = [
-      ("Content-Type", "application/yaml"), ("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"),
-    ]
-    return HTTPResponse(status: 200, headers: headers, body: PackageResources.vmpool_yaml)
+    try context.unlessUnchanged(tag, "The document", caching: "no-cache") {
+      let headers = [
+        ("Content-Type", "application/yaml"), ("ETag", tag), ("Cache-Control", "no-cache"),
+        ("X-Content-Type-Options", "nosniff"),
+      ]
+      return HTTPResponse(status: 200, headers: headers, body: PackageResources.vmpool_yaml)
+    }
   }
 }

@@ -18,18 +18,33 @@ enum ImageRoutes {
     Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", operation: delete),
   ]
 
-  private static let builtin = BuiltinGuest.all.map(ImageDocument.init)
+  /// The images shipped with the server. Their machine code is all that they are made of, so its digest is their tag.
+  private static let builtin = BuiltinGuest.all.map { guest in
+    (document: ImageDocument(guest), tag: "\"\(SHA256Digest(of: guest.code).hex.prefix(32))\"")
+  }
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let documents = builtin + api.images.entries.map(ImageDocument.init)
+    let documents = builtin.map(\.document) + api.images.entries.map(ImageDocument.init)
     return try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, context.query))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    if let document = builtin.first(where: { $0.name == name }) { return try .json(document) }
+    if let (document, tag) = builtin.first(where: { $0.document.name == name }) {
+      return try get(document, tag, context)
+    }
     guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
-    return try response(entry)
+    return try get(ImageDocument(entry), entry.tag, context)
+  }
+
+  private static func get(
+    _ document: ImageDocument, _ tag: String, _ context: Context
+  ) throws(APIProblem) -> HTTPResponse {
+    try context.unlessUnchanged(tag, "The image \(document.name)") { () throws(APIProblem) in
+      var response = try HTTPResponse.json(document)
+      response.headers.append(("ETag", tag))
+      return response
+    }
   }
 
   /// Says before the body comes whether it is wanted. A manifest is small and kept; anything else is the image itself.
@@ -117,7 +132,7 @@ enum ImageRoutes {
 extension Context {
   /// Whether the body is JSON, by what the client calls it.
   fileprivate var isDocument: Bool {
-    header("Content-Type").map { ContentTypes.essence($0) == "application/json" } ?? false
+    head.headers["Content-Type"].map { ContentTypes.essence($0) == "application/json" } ?? false
   }
 }
 

@@ -83,7 +83,7 @@ extension APIHandler {
   /// A request either ends in an answer, which is kept and stays true even if its client has left, or in a problem, which
   /// has changed nothing: its key may come again. There is nothing between the two, since they are two ends of one function.
   private func once(_ context: Context) async throws(APIProblem) -> HTTPResponse {
-    guard context.route.isIdempotent, let key = context.header("Idempotency-Key") else {
+    guard context.route.isIdempotent, let key = try context.header("Idempotency-Key") else {
       return try await context.route.operation(self, context)
     }
     switch try IdempotentRequest.begin(context, key: key, in: state) {

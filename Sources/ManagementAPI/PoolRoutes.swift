@@ -27,7 +27,11 @@ enum PoolRoutes {
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
     let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
-    return try response(pool, api.pools.entry(name))
+    // A pool that is being deleted has no declaration, and so no tag.
+    guard let entry = api.pools.entry(name) else { return try response(pool, nil) }
+    return try context.unlessUnchanged(entry.tag, "The pool \(name)") { () throws(APIProblem) in
+      try response(pool, entry)
+    }
   }
 
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -241,9 +241,12 @@ struct Reply {
   init(_ response: HTTPResponse) {
     status = response.status
     headers = response.headers
+    let range = response.fileRange
     body =
-      response.file.flatMap { try? ImagePart(FileBytes($0, identity: "")).bytes(at: 0, count: Int($0.size)) }
-      ?? response.body
+      response.file.flatMap { file in
+        let part = range ?? 0..<file.size
+        return try? ImagePart(FileBytes(file, identity: "")).bytes(at: part.lowerBound, count: part.count)
+      } ?? response.body
   }
 
   var text: String { String(decoding: body, as: UTF8.self) }
