@@ -72,6 +72,7 @@ struct Router: Sendable {
   /// The template of a path as sent, escapes and all; nil where it leads nowhere.
   func template(ofRaw rawPath: String) -> String? {
     guard rawPath.utf8.first == UInt8(ascii: "/") else { return nil }
+    if rawPath == "/" { return find([])?.path.template }
     let segments = rawPath.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     guard segments.count < pathsByCount.count else { return nil }
     return find(segments.map(Self.decoded))?.path.template
@@ -131,7 +132,7 @@ struct MalformedParameter: Error, Equatable {
 
 /// The parameters that paths have, called as in the OpenAPI document.
 enum PathParameter: String, Sendable {
-  case vm, lease, index, image, pool, digest
+  case vm, lease, index, image, pool, digest, kind
 
   /// What it names.
   private var noun: String {
@@ -142,6 +143,7 @@ enum PathParameter: String, Sendable {
     case .image: "image name"
     case .pool: "pool name"
     case .digest: "blob digest"
+    case .kind: "kind of problem"
     }
   }
 
@@ -151,7 +153,7 @@ enum PathParameter: String, Sendable {
     case .vm: "^vm-[0-9a-f]{12}$"
     case .lease: "^lease-[0-9a-f]{16}$"
     case .index: "^[0-7]$"
-    case .image, .pool: "^[a-z][a-z0-9-]{0,62}$"
+    case .image, .pool, .kind: "^[a-z][a-z0-9-]{0,62}$"
     case .digest: "^sha256:[0-9a-f]{64}$"
     }
   }
@@ -162,7 +164,7 @@ enum PathParameter: String, Sendable {
     case .vm: "vm- and 12 lower-case hex digits"
     case .lease: "lease- and 16 lower-case hex digits"
     case .index: "one digit, 0 to 7"
-    case .image, .pool: PoolRules.nameRule
+    case .image, .pool, .kind: PoolRules.nameRule
     case .digest: "sha256: and 64 lower-case hex digits"
     }
   }
@@ -182,7 +184,7 @@ enum PathParameter: String, Sendable {
     case .index:
       guard let index = Names.vcpuIndex(segment) else { return false }
       parameters.index = index
-    case .image, .pool:
+    case .image, .pool, .kind:
       guard PoolRules.isName(segment) else { return false }
       parameters.name = segment
     case .digest:

@@ -10,7 +10,7 @@ import Testing
   // MARK: Paths and methods
 
   @Test(arguments: [
-    "/", "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/v2/vms", "/V1/vms", "/v1/vms/vm-000000000000/",
+    "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/problems/none", "/v2/vms", "/V1/vms", "/v1/vms/vm-000000000000/",
     "/v1/vms/vm-000000000000/kicks", "/v1/vms/5/kicks", "/v1/images/", "/metrics/vcpus/0", "/openapi.yml",
   ])
   func noSuchPath(path: String) {
@@ -48,7 +48,7 @@ import Testing
     let path = Router(Route.all).allPaths[index]
     let target = path.template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
       .replacing("{lease}", with: "lease-0123456789abcdef")
-      .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
+      .replacing("{image}", with: "spin").replacing("{pool}", with: "demo").replacing("{kind}", with: "draining")
       .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
     let methods = Route.all.filter { $0.template == path.template }.map(\.method.rawValue)
     let expected = Set(methods + ["OPTIONS"] + (methods.contains("GET") ? ["HEAD"] : []))

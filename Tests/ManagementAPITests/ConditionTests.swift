@@ -80,6 +80,7 @@ struct ConditionTests {
     harness.send("PUT", "/v1/images/code?kind=flat&mode=real16", bytes: code)
     return [
       "/v1/pools/demo", "/v1/images/code", "/v1/images/spin", "/v1/blobs/\(SHA256Digest(of: code))", "/openapi.yaml",
+      "/docs", "/problems/draining",
     ]
   }
 

@@ -105,7 +105,8 @@ final class Harness: Sendable {
     response.whenOver?(true)
     let reply = Reply(response)
     reply.checkCommonRules(sourceLocation)
-    OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation)
+    // `*` has no segments either, and is no path.
+    if target != "*" { OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation) }
     return reply
   }
 

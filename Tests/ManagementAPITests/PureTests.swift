@@ -73,7 +73,7 @@ import Testing
   @Test(arguments: [
     ("/v1/vms", "/v1/vms"), ("/v1/%76ms", "/v1/vms"),
     ("/v1/vms/vm-0123456789ab/vcpus/7/kick", "/v1/vms/{vm}/vcpus/{index}/kick"),
-    ("/v1/pools/a", "/v1/pools/{pool}"), ("/v1/pools/A", "/v1/pools/{pool}"), ("/v1/vms/", nil), ("/", nil), ("", nil),
+    ("/v1/pools/a", "/v1/pools/{pool}"), ("/v1/pools/A", "/v1/pools/{pool}"), ("/v1/vms/", nil), ("/", "/"), ("", nil),
     ("*", nil), ("/%", nil),
     ("/%zz", nil),
     ("/v1/%ff", nil), ("//v1/vms", nil),
@@ -107,7 +107,7 @@ import Testing
     for route in Route.all {
       let path = route.template.replacing("{vm}", with: "vm-0123456789ab").replacing("{index}", with: "0")
         .replacing("{lease}", with: "lease-0123456789abcdef")
-        .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
+        .replacing("{image}", with: "spin").replacing("{pool}", with: "demo").replacing("{kind}", with: "draining")
         .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
       #expect(router.template(ofRaw: path) == route.template)
     }
