@@ -20,15 +20,14 @@ enum BlobRoutes {
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let token = try context.query.digest("page_token")
     let limit = try context.query.pageLimit()
-    let blobs = api.images.blobs.blobs
-    let rest = token.map { token in blobs.drop { $0.digest <= token } } ?? blobs[...]
-    let page = rest.prefix(limit)
+    let (page, goesOn) = api.images.blobs.page(after: token, limit: limit)
+    let users = api.images.users(of: page.map(\.digest))
     let items = page.map { blob in
       BlobDocument(
-        digest: blob.digest.description, sizeBytes: blob.size, images: api.images.users(of: blob.digest),
+        digest: blob.digest.description, sizeBytes: blob.size, images: users[blob.digest] ?? [],
         state: blob.damage == nil ? "complete" : "damaged")
     }
-    return try .json(Page(items: items, nextPageToken: rest.count > limit ? page.last?.digest.description : nil))
+    return try .json(Page(items: items, nextPageToken: goesOn ? page.last?.digest.description : nil))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -24,8 +24,13 @@ enum ImageRoutes {
   }
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let documents = builtin.map(\.document) + api.images.entries.map(ImageDocument.init)
-    return try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, context.query))
+    // Documents are made of what the page has, and of nothing else.
+    let names = (builtin.map(\.document.name) + api.images.entries.map(\.name)).sorted()
+    let (page, token) = try ManagementAPI.page(of: names, by: \.self, context.query)
+    let documents = page.compactMap { name in
+      builtin.first { $0.document.name == name }?.document ?? api.images.entry(name).map(ImageDocument.init)
+    }
+    return try .json(Page(items: documents, nextPageToken: token))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -136,13 +141,13 @@ extension Context {
   }
 }
 
-extension Page {
-  /// The page of `items`, which are sorted by name, that a query asks for.
-  init(of items: [Item], by name: (Item) -> String, _ query: Query) throws(APIProblem) {
-    let limit = try query.pageLimit()
-    let token = try query.resourceName("page_token")
-    let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
-    let page = Array(rest.prefix(limit))
-    self.init(items: page, nextPageToken: rest.count > limit ? page.last.map(name) : nil)
-  }
+/// The part of `items`, which are sorted by name, that a query asks for, and the token of what follows.
+func page<Item>(
+  of items: [Item], by name: (Item) -> String, _ query: Query
+) throws(APIProblem) -> (items: [Item], nextPageToken: String?) {
+  let limit = try query.pageLimit()
+  let token = try query.resourceName("page_token")
+  let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
+  let page = Array(rest.prefix(limit))
+  return (page, rest.count > limit ? page.last.map(name) : nil)
 }

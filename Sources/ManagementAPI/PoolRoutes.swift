@@ -21,8 +21,9 @@ enum PoolRoutes {
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let documents = api.fleet.pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
-    return try .json(try Page(of: documents, by: \.name, context.query))
+    let (pools, token) = try page(of: api.fleet.pools, by: \.name, context.query)
+    let documents = pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
+    return try .json(Page(items: documents, nextPageToken: token))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

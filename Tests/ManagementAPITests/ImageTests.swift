@@ -61,6 +61,16 @@ struct ImageTests {
     #expect(harness.send("GET", "/v1/blobs?page_token=spin").problem?.kind == "invalid-parameter")
   }
 
+  @Test func aPageOfBlobsNamesTheirImages() throws {
+    for byte in UInt8(0)..<6 {
+      harness.send("PUT", "/v1/images/i\(byte)?kind=flat&mode=real16", bytes: [0xF4, byte / 2])
+    }
+    let items = try harness.send("GET", "/v1/blobs").document(Page<BlobDocument>.self).items
+    #expect(Set(items.map(\.images)) == [["i0", "i1"], ["i2", "i3"], ["i4", "i5"]])
+    let page = try harness.send("GET", "/v1/images?limit=3&page_token=i1").document(Page<ImageDocument>.self)
+    #expect(page.items.map(\.name) == ["i2", "i3", "i4"] && page.nextPageToken == "i4")
+  }
+
   @Test func otherBytesThanTheDigestSaysAreRefused() {
     let other = SHA256Digest(of: [1])
     let reply = harness.send("PUT", "/v1/blobs/\(other)", bytes: code)
