@@ -52,8 +52,6 @@ private struct StaticDocument: Sendable {
     try context.unlessUnchanged(tag, "The document", caching: "no-cache") {
       let headers = [
         ("Content-Type", type), ("ETag", tag), ("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"),
-        // The page needs nothing but its own text.
-        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
       ]
       return HTTPResponse(status: 200, headers: headers, body: body)
     }
