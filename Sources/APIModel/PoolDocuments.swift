@@ -44,6 +44,9 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.status = status
   }
 
+  /// The members that only the server sets. A client that sends them back means nothing by them.
+  public static let readOnlyMembers: Set<String> = ["name", "source", "status"]
+
   enum CodingKeys: String, CodingKey {
     case name, image, vcpus
     case memoryMiB = "memory_mib"
@@ -74,18 +77,26 @@ public struct ReadyRange: Codable, Sendable, Equatable {
 
   /// Reads an object, or a number.
   public init(from decoder: any Decoder) throws {
-    let members: KeyedDecodingContainer<CodingKeys>
-    do {
-      members = try decoder.container(keyedBy: CodingKeys.self)
-    } catch {
-      // Not an object: the error is that of a number.
+    guard decoder.isObject else {
       self.init(try decoder.singleValueContainer().decode(Int.self))
       return
     }
+    let members = try decoder.container(keyedBy: CodingKeys.self)
     self.init(min: try members.decode(Int.self, forKey: .min), max: try members.decode(Int.self, forKey: .max))
   }
 
   enum CodingKeys: String, CodingKey { case min, max }
+}
+
+extension Decoder {
+  /// Whether the value is an object, whatever its members: an alternative is chosen by that, so that the error of an unknown
+  /// member is not mistaken for another type.
+  var isObject: Bool { (try? singleValueContainer().decode([String: Ignored].self)) != nil }
+}
+
+/// Any value at all.
+private struct Ignored: Decodable {
+  init(from decoder: any Decoder) {}
 }
 
 /// How a pool's VMs are made.

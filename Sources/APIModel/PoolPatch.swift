@@ -39,13 +39,11 @@ public struct PoolPatch: Decodable, Sendable {
     case members(min: Change<Int>, max: Change<Int>)
 
     init(from decoder: any Decoder) throws {
-      let members: KeyedDecodingContainer<ReadyRange.CodingKeys>
-      do {
-        members = try decoder.container(keyedBy: ReadyRange.CodingKeys.self)
-      } catch {
+      guard decoder.isObject else {
         self = .whole(try decoder.singleValueContainer().decode(Int.self))
         return
       }
+      let members = try decoder.container(keyedBy: ReadyRange.CodingKeys.self)
       self = .members(min: try members.change(.min), max: try members.change(.max))
     }
   }

@@ -160,6 +160,18 @@ public final class BlobRepository: Sendable {
     }
   }
 
+  /// At most `limit` whole blobs behind `digest` (nil: the first), by name, and whether more follow. Looks at every name, and
+  /// copies only what the page has.
+  public func page(after digest: SHA256Digest?, limit: Int) -> (blobs: [Status], goesOn: Bool) {
+    guarded.withLock { tables in
+      let names = tables.blobs.keys.filter { name in digest.map { $0 < name } ?? true }.sorted()
+      let page = names.prefix(limit).compactMap { name in
+        tables.blobs[name].map { Status(digest: name, size: $0.size, damage: $0.damage, addedMS: $0.addedMS) }
+      }
+      return (page, names.count > limit)
+    }
+  }
+
   /// Bytes taken: by whole blobs, by interrupted uploads and by those under way.
   public var usedBytes: Int { guarded.withLock { Self.used($0) } }
 

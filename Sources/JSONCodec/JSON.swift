@@ -24,12 +24,15 @@ public enum JSON {
   /// Integers may be written with a fraction of zero or an exponent, as JSON Schema has it, while they are below 2^53.
   /// A type must ask one decoder for one keyed container only, since each refuses members that it does not know.
   ///
+  /// Members of the document itself that are called as in `passingOver` are skipped where `type` does not know them: for
+  /// what clients send back as they got it.
+  ///
   /// - Throws: what is wrong, and where.
   public static func decode<T: Decodable>(
-    _ type: T.Type, from bytes: [UInt8], unknownMembers: UnknownMembers = .refuse
+    _ type: T.Type, from bytes: [UInt8], unknownMembers: UnknownMembers = .refuse, passingOver: Set<String> = []
   ) throws(JSONDecodingError) -> T {
     let document = try Document(parsing: bytes)
-    return try ValueDecoder(document.root, unknownMembers: unknownMembers).decode(type)
+    return try ValueDecoder(document.root, unknownMembers: unknownMembers, passingOver: passingOver).decode(type)
   }
 
   /// `value` as JSON without white space, behind the bytes given.

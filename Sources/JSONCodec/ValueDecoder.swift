@@ -2,12 +2,14 @@
 final class ValueDecoder: Decoder {
   let value: JSONValue
   let unknownMembers: JSON.UnknownMembers
+  private let passedOver: Set<String>
   private let parent: ValueDecoder?
   private let key: (any CodingKey)?
 
   /// A decoder of a whole document.
-  init(_ value: JSONValue, unknownMembers: JSON.UnknownMembers) {
+  init(_ value: JSONValue, unknownMembers: JSON.UnknownMembers, passingOver: Set<String>) {
     self.value = value
+    passedOver = passingOver
     self.unknownMembers = unknownMembers
     parent = nil
     key = nil
@@ -17,6 +19,7 @@ final class ValueDecoder: Decoder {
   init(_ value: JSONValue, parent: ValueDecoder, key: any CodingKey) {
     self.value = value
     unknownMembers = parent.unknownMembers
+    passedOver = []
     self.parent = parent
     self.key = key
   }
@@ -81,6 +84,7 @@ final class ValueDecoder: Decoder {
     for name in value.memberNames {
       // Strings compare by canonical equivalence, members by their bytes: U+212A is no K.
       if let key = Key(stringValue: name), key.stringValue.utf8.elementsEqual(name.utf8) { continue }
+      if passedOver.contains(name) { continue }
       var pointer = JSONPointer.text(of: codingPath)
       JSONPointer.append(name, to: &pointer)
       throw JSONDecodingError(.unknownMember, pointer: pointer)

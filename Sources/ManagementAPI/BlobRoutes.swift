@@ -2,6 +2,7 @@ import APIModel
 import BlobStore
 import Digests
 import HTTPServer
+import LinuxSupport
 import PoolManager
 
 /// `/v1/blobs` and below: the bytes that images are made of.
@@ -19,35 +20,53 @@ enum BlobRoutes {
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let token = try context.query.digest("page_token")
     let limit = try context.query.pageLimit()
-    let blobs = api.images.blobs.blobs
-    let rest = token.map { token in blobs.drop { $0.digest <= token } } ?? blobs[...]
-    let page = rest.prefix(limit)
+    let (page, goesOn) = api.images.blobs.page(after: token, limit: limit)
+    let users = api.images.users(of: page.map(\.digest))
     let items = page.map { blob in
       BlobDocument(
-        digest: blob.digest.description, sizeBytes: blob.size, images: api.images.users(of: blob.digest),
+        digest: blob.digest.description, sizeBytes: blob.size, images: users[blob.digest] ?? [],
         state: blob.damage == nil ? "complete" : "damaged")
     }
-    return try .json(Page(items: items, nextPageToken: rest.count > limit ? page.last?.digest.description : nil))
+    return try .json(Page(items: items, nextPageToken: goesOn ? page.last?.digest.description : nil))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let digest = context.parameters.digest
+    let file: ReadableFile
     do throws(BlobStoreError) {
-      var response = HTTPResponse.dynamic(status: 200, type: "application/octet-stream")
-      response.file = try api.images.blobs.open(digest)
-      response.headers.append(("ETag", "\"\(digest)\""))
-      return response
+      file = try api.images.blobs.open(digest)
     } catch {
       var problem = APIProblem(error)
-      // Whoever wants to upload it asks here where to go on.
+      // A client that wants to upload it asks here where to go on.
       problem.uploadOffset = api.images.blobs.partialSize(of: digest)
       throw problem
     }
+    return try context.unlessUnchanged(tag(digest), "The blob \(digest)", caching: caching) { () throws(APIProblem) in
+      var response = HTTPResponse.file(file, etag: tag(digest), for: context.head)
+      guard response.status != 416 else { throw .beyondEnd(of: digest, size: file.size) }
+      response.headers += [
+        ("Content-Type", "application/octet-stream"), ("Cache-Control", caching), ("X-Content-Type-Options", "nosniff"),
+      ]
+      return response
+    }
+  }
+
+  /// A year (RFC 9111, 5.2.2.1) and `immutable` (RFC 8246): other bytes have another digest.
+  private static let caching = "max-age=31536000, immutable"
+
+  private static func tag(_ digest: SHA256Digest) -> String { "\"\(digest)\"" }
+
+  /// Refuses what a condition forbids to do to a blob, which is there or not.
+  private static func check(_ context: Context, _ blobs: BlobRepository) throws(APIProblem) {
+    let digest = context.parameters.digest
+    let isThere = (try? blobs.size(of: digest)) != nil
+    try context.condition().check(isThere ? tag(digest) : nil, "The blob \(digest)")
   }
 
   /// Says before the body comes whether it is wanted.
   private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
     let (blobs, digest, head) = (api.images.blobs, context.parameters.digest, context.head)
+    try check(context, blobs)
     if let size = try? blobs.size(of: digest) {
       return .answer(try .json(document(api, digest, size)))
     }
@@ -93,6 +112,8 @@ enum BlobRoutes {
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let (digest, origin) = (context.parameters.digest, context.origin)
+    // What is not there cannot be as a condition says (RFC 9110, 13.2.1).
+    if (try? api.images.blobs.size(of: digest)) != nil { try check(context, api.images.blobs) }
     // Freeing the space of a large file takes a while.
     return try await api.working { () throws(APIProblem) in
       try api.images.delete(digest, by: origin)
@@ -103,6 +124,15 @@ enum BlobRoutes {
   private static func document(_ api: APIHandler, _ digest: SHA256Digest, _ size: Int) -> BlobDocument {
     BlobDocument(
       digest: digest.description, sizeBytes: size, images: api.images.users(of: digest), state: "complete")
+  }
+}
+
+extension APIProblem {
+  fileprivate static func beyondEnd(of digest: SHA256Digest, size: UInt64) -> APIProblem {
+    var problem = APIProblem(
+      .rangeNotSatisfiable, "The blob \(digest) has \(size) bytes; ask for a range that begins before its end.")
+    problem.contentRange = "bytes */\(size)"
+    return problem
   }
 }
 

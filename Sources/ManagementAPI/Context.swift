@@ -48,12 +48,19 @@ final class Context: HTTPContext, @unchecked Sendable {
   /// On whose behalf changes are recorded.
   var origin: Origin { Origin(who: principal.peer, requestID: head.requestID) }
 
-  /// The first header field of that name, such as `If-Match`.
-  func header(_ name: String) -> String? { head.headers[name] }
+  /// The value of a header field that has one value, such as `Lease-Fence`; nil without it. Several lines of it are refused:
+  /// whichever counted, the client may have meant the other.
+  func header(_ name: String) throws(APIProblem) -> String? {
+    let values = head.headers.all(name)
+    guard values.count <= 1 else {
+      throw APIProblem(.badRequest, "The request has \(values.count) \(name) fields; send one.")
+    }
+    return values.first
+  }
 
   /// The fence of the lease that the client believes to hold; nil where it presents none.
   func fence() throws(APIProblem) -> UInt64? {
-    guard let text = header("Lease-Fence") else { return nil }
+    guard let text = try header("Lease-Fence") else { return nil }
     guard (1...19).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
       let fence = UInt64(text)
     else {

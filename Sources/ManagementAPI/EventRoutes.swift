@@ -15,7 +15,7 @@ enum EventRoutes {
     let limit = try context.query.integer("limit", in: 1...1_000_000)
     let timeoutMS = try context.query.integer("timeout_ms", in: 1...86_400_000)
     // A browser that comes back says in the header where it was; the query is what it came with first.
-    let lastEventID = context.header("Last-Event-ID") ?? context.query.text("last_event_id")
+    let lastEventID = try context.header("Last-Event-ID") ?? context.query.text("last_event_id")
     try api.admitWaiting()
     return try api.events.subscribe(
       filter, after: lastEventID == "" ? nil : lastEventID, limit: limit.map(Int.init),

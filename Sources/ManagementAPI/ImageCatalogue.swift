@@ -61,8 +61,18 @@ public final class ImageCatalogue: Sendable {
     guarded.withLock { entries in Self.users(of: digest, entries) }
   }
 
+  /// The names of the images that name each of some blobs: one look at the images for all of them.
+  func users(of digests: [SHA256Digest]) -> [SHA256Digest: [String]] {
+    let wanted = Set(digests)
+    var users: [SHA256Digest: [String]] = [:]
+    for entry in entries {
+      for digest in entry.digests where wanted.contains(digest) { users[digest, default: []].append(entry.name) }
+    }
+    return users.mapValues { $0.sorted() }
+  }
+
   private static func users(of digest: SHA256Digest, _ entries: [String: StoredEntry]) -> [String] {
-    entries.values.filter { $0.manifest.digests.contains(digest) }.map(\.name).sorted()
+    entries.values.filter { $0.digests.contains(digest) }.map(\.name).sorted()
   }
 
   // MARK: Changing
@@ -154,7 +164,7 @@ public final class ImageCatalogue: Sendable {
   }
 
   private static func unused(_ old: StoredEntry?, _ entries: [String: StoredEntry]) -> [SHA256Digest] {
-    old?.manifest.digests.filter { users(of: $0, entries).isEmpty } ?? []
+    old?.digests.filter { users(of: $0, entries).isEmpty } ?? []
   }
 
   /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
@@ -257,6 +267,8 @@ struct StoredEntry: Sendable {
   let name: String
   let kind: GuestKind
   let manifest: ImageManifest
+  /// The blobs that it names.
+  let digests: Set<SHA256Digest>
   var createdAtMS: Int
   let image: GuestImage
   /// The manifest as JSON.
@@ -270,6 +282,7 @@ struct StoredEntry: Sendable {
     self.name = name
     self.kind = kind
     self.manifest = manifest
+    digests = manifest.digests
     self.createdAtMS = createdAtMS
     self.image = image
     do throws(JSONEncodingError) {

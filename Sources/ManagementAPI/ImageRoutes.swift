@@ -18,18 +18,38 @@ enum ImageRoutes {
     Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", operation: delete),
   ]
 
-  private static let builtin = BuiltinGuest.all.map(ImageDocument.init)
+  /// The images shipped with the server. Their machine code is all that they are made of, so its digest is their tag.
+  private static let builtin = BuiltinGuest.all.map { guest in
+    (document: ImageDocument(guest), tag: "\"\(SHA256Digest(of: guest.code).hex.prefix(32))\"")
+  }
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let documents = builtin + api.images.entries.map(ImageDocument.init)
-    return try .json(try Page(of: documents.sorted { $0.name < $1.name }, by: \.name, context.query))
+    // Documents are made of what the page has, and of nothing else.
+    let names = (builtin.map(\.document.name) + api.images.entries.map(\.name)).sorted()
+    let (page, token) = try ManagementAPI.page(of: names, by: \.self, context.query)
+    let documents = page.compactMap { name in
+      builtin.first { $0.document.name == name }?.document ?? api.images.entry(name).map(ImageDocument.init)
+    }
+    return try .json(Page(items: documents, nextPageToken: token))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    if let document = builtin.first(where: { $0.name == name }) { return try .json(document) }
+    if let (document, tag) = builtin.first(where: { $0.document.name == name }) {
+      return try get(document, tag, context)
+    }
     guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
-    return try response(entry)
+    return try get(ImageDocument(entry), entry.tag, context)
+  }
+
+  private static func get(
+    _ document: ImageDocument, _ tag: String, _ context: Context
+  ) throws(APIProblem) -> HTTPResponse {
+    try context.unlessUnchanged(tag, "The image \(document.name)") { () throws(APIProblem) in
+      var response = try HTTPResponse.json(document)
+      response.headers.append(("ETag", tag))
+      return response
+    }
   }
 
   /// Says before the body comes whether it is wanted. A manifest is small and kept; anything else is the image itself.
@@ -117,17 +137,17 @@ enum ImageRoutes {
 extension Context {
   /// Whether the body is JSON, by what the client calls it.
   fileprivate var isDocument: Bool {
-    header("Content-Type").map { ContentTypes.essence($0) == "application/json" } ?? false
+    head.headers["Content-Type"].map { ContentTypes.essence($0) == "application/json" } ?? false
   }
 }
 
-extension Page {
-  /// The page of `items`, which are sorted by name, that a query asks for.
-  init(of items: [Item], by name: (Item) -> String, _ query: Query) throws(APIProblem) {
-    let limit = try query.pageLimit()
-    let token = try query.resourceName("page_token")
-    let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
-    let page = Array(rest.prefix(limit))
-    self.init(items: page, nextPageToken: rest.count > limit ? page.last.map(name) : nil)
-  }
+/// The part of `items`, which are sorted by name, that a query asks for, and the token of what follows.
+func page<Item>(
+  of items: [Item], by name: (Item) -> String, _ query: Query
+) throws(APIProblem) -> (items: [Item], nextPageToken: String?) {
+  let limit = try query.pageLimit()
+  let token = try query.resourceName("page_token")
+  let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
+  let page = Array(rest.prefix(limit))
+  return (page, rest.count > limit ? page.last.map(name) : nil)
 }

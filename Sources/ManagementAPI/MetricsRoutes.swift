@@ -25,7 +25,7 @@ enum MetricsRoutes {
   private static func answer(
     _ api: APIHandler, _ context: Context, _ collect: @escaping @Sendable () -> [MetricFamily]
   ) async throws(APIProblem) -> HTTPResponse {
-    let format = Exposition.negotiate(accept: context.head.headers["Accept"])
+    let format = Exposition.negotiate(accept: context.head.headers.list("Accept"))
     return try await api.working(on: api.scrapers) {
       .dynamic(status: 200, type: format.contentType, body: Exposition.text(collect(), format: format))
     }

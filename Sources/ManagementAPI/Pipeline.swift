@@ -83,7 +83,7 @@ extension APIHandler {
   /// A request either ends in an answer, which is kept and stays true even if its client has left, or in a problem, which
   /// has changed nothing: its key may come again. There is nothing between the two, since they are two ends of one function.
   private func once(_ context: Context) async throws(APIProblem) -> HTTPResponse {
-    guard context.route.isIdempotent, let key = context.header("Idempotency-Key") else {
+    guard context.route.isIdempotent, let key = try context.header("Idempotency-Key") else {
       return try await context.route.operation(self, context)
     }
     switch try IdempotentRequest.begin(context, key: key, in: state) {
@@ -129,14 +129,18 @@ extension APIHandler {
   // MARK: Routing
 
   private func find(_ head: HTTPRequestHead) throws(APIProblem) -> (Route, PathParameters) {
-    guard let (path, parameters) = router.find(head.pathSegments), head.rawPath != "*" else {
+    guard let (path, found) = router.find(head.pathSegments), head.rawPath != "*" else {
       throw .noSuchPath(head.rawPath)
     }
     guard let route = path.route(head.method) else {
       let detail = "\(head.rawPath.clipped()) has no \(head.method.clipped(to: 32)); it has \(path.allow)."
       throw APIProblem(.methodNotAllowed, detail, allow: path.allow)
     }
-    return (route, parameters)
+    switch found {
+    case .success(let parameters): return (route, parameters)
+    case .failure(let fault):
+      throw APIProblem(.invalidParameter, "In the path, \(fault.parameter.objection(to: fault.text)).")
+    }
   }
 
   private func options(_ head: HTTPRequestHead) throws(APIProblem) -> HTTPResponse {

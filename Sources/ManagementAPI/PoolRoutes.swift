@@ -1,5 +1,6 @@
 import APIModel
 import HTTPServer
+import JSONCodec
 import LinuxSupport
 import PoolManager
 
@@ -20,19 +21,24 @@ enum PoolRoutes {
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let documents = api.fleet.pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
-    return try .json(try Page(of: documents, by: \.name, context.query))
+    let (pools, token) = try page(of: api.fleet.pools, by: \.name, context.query)
+    let documents = pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
+    return try .json(Page(items: documents, nextPageToken: token))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
     let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
-    return try response(pool, api.pools.entry(name))
+    // A pool that is being deleted has no declaration, and so no tag.
+    guard let entry = api.pools.entry(name) else { return try response(pool, nil) }
+    return try context.unlessUnchanged(entry.tag, "The pool \(name)") { () throws(APIProblem) in
+      try response(pool, entry)
+    }
   }
 
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    let document = try context.document(DeclarePoolDocument.self)
+    let document = try context.poolDocument(DeclarePoolDocument.self)
     let (pool, entry, isNew) = try api.pools.put(name, try context.condition(), by: context.origin) { _ in document }
     var response = try response(pool, entry)
     if isNew {
@@ -44,7 +50,7 @@ enum PoolRoutes {
 
   private static func patch(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    let patch = try context.document(PoolPatch.self)
+    let patch = try context.poolDocument(PoolPatch.self)
     let (pool, entry, _) = try api.pools.put(name, try context.condition(), by: context.origin) {
       old throws(APIProblem) in
       guard let old else { throw APIProblem(FleetError.noSuchPool(name)) }
@@ -87,4 +93,26 @@ enum PoolRoutes {
     if let entry { response.headers.append(("ETag", entry.tag)) }
     return response
   }
+}
+
+extension Context {
+  /// The body as a document about the pool that the path names. What GET gives and only the server sets is passed over, but
+  /// the name has to be the pool's.
+  fileprivate func poolDocument<T: Decodable>(_ type: T.Type) throws(APIProblem) -> T {
+    do throws(JSONDecodingError) {
+      let document = try JSON.decode(type, from: body, passingOver: PoolDocument.readOnlyMembers)
+      guard let name = try JSON.decode(Named.self, from: body, unknownMembers: .ignore).name, name != parameters.name
+      else {
+        return document
+      }
+      throw JSONDecodingError(
+        .badValue("it is \"\(name.clipped())\", and the path names \(parameters.name)"), pointer: "/name")
+    } catch {
+      throw APIProblem(error)
+    }
+  }
+}
+
+private struct Named: Decodable {
+  let name: String?
 }

@@ -37,6 +37,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case tooManyWaiting = "too-many-waiting"
   case payloadTooLarge = "payload-too-large"
   case wrongOffset = "wrong-offset"
+  case rangeNotSatisfiable = "range-not-satisfiable"
   case digestMismatch = "digest-mismatch"
   case invalidImage = "invalid-image"
   case unsupportedMediaType = "unsupported-media-type"
@@ -88,6 +89,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .tooManyWaiting: "Too many requests wait"
     case .payloadTooLarge: "Payload too large"
     case .wrongOffset: "Wrong offset"
+    case .rangeNotSatisfiable: "Range not satisfiable"
     case .digestMismatch: "Digest mismatch"
     case .invalidImage: "Invalid image"
     case .unsupportedMediaType: "Unsupported media type"
@@ -117,7 +119,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .preconditionFailed: 412
     case .payloadTooLarge: 413
     case .unsupportedMediaType: 415
-    case .wrongOffset: 416
+    case .wrongOffset, .rangeNotSatisfiable: 416
     case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
     case .poolExhausted, .tooManyWaiting: 429
     case .internalError: 500
@@ -153,6 +155,8 @@ struct APIProblem: Error, Equatable {
   var waiting: Int?
   /// Where an upload goes on, where there is one.
   var uploadOffset: Int?
+  /// With `rangeNotSatisfiable`: how much there is, as `Content-Range` says it.
+  var contentRange: String?
 
   init(
     _ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil,
@@ -174,6 +178,7 @@ struct APIProblem: Error, Equatable {
     var response = HTTPResponse.dynamic(status: kind.status, type: "application/problem+json")
     if let allow { response.headers.append(("Allow", allow)) }
     if let uploadOffset { response.headers.append(("Upload-Offset", String(uploadOffset))) }
+    if let contentRange { response.headers.append(("Content-Range", contentRange)) }
     if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
     do throws(JSONEncodingError) {
       response.body = try JSON.encode(document) + [.newline]

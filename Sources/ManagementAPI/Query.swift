@@ -1,3 +1,4 @@
+import APIModel
 import Digests
 
 /// A request's query parameters, each known to the operation and given at most once.
@@ -33,27 +34,25 @@ struct Query: Sendable {
 
   /// The name of a pool or an image.
   func resourceName(_ name: String) throws(APIProblem) -> String? {
-    guard let text = text(name) else { return nil }
-    guard Names.isResourceName(text) else {
-      throw Self.invalid(name, text, "give a name: a lower-case letter, then letters, digits and hyphens")
-    }
-    return text
+    try text(name, as: .pool) { PoolRules.isName($0) ? $0 : nil }
   }
 
   /// The digest of a blob.
   func digest(_ name: String) throws(APIProblem) -> SHA256Digest? {
-    guard let text = text(name) else { return nil }
-    guard let digest = SHA256Digest(text) else {
-      throw Self.invalid(name, text, "give sha256: and 64 lower-case hex digits")
-    }
-    return digest
+    try text(name, as: .digest, SHA256Digest.init)
   }
 
   /// The id of a VM.
-  func vmID(_ name: String) throws(APIProblem) -> String? {
+  func vmID(_ name: String) throws(APIProblem) -> String? { try text(name, as: .vm) { Names.isVMId($0) ? $0 : nil } }
+
+  private func text<Value>(
+    _ name: String, as form: PathParameter, _ read: (String) -> Value?
+  ) throws(APIProblem) -> Value? {
     guard let text = text(name) else { return nil }
-    guard Names.isVMId(text) else { throw Self.invalid(name, text, "give vm- and twelve hex digits") }
-    return text
+    guard let value = read(text) else {
+      throw APIProblem(.invalidParameter, "The query parameter \(name): \(form.objection(to: text)).")
+    }
+    return value
   }
 
   /// One of several words.

@@ -10,11 +10,8 @@ import Testing
   // MARK: Paths and methods
 
   @Test(arguments: [
-    "/", "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/v2/vms", "/V1/vms", "/v1/vms/5", "/v1/vms/vm-00000000000",
-    "/v1/vms/vm-00000000000G", "/v1/vms/VM-000000000000", "/v1/vms/vm-000000000000/", "/v1/vms/vm-000000000000/kicks",
-    "/v1/vms/vm-000000000000/vcpus/8", "/v1/vms/vm-000000000000/vcpus/00", "/v1/vms/vm-000000000000/vcpus/-1",
-    "/v1/vms/vm-000000000000/vcpus/+1", "/v1/pools/Demo", "/v1/pools/_none", "/v1/pools/-a", "/v1/pools/é",
-    "/v1/images/", "/metrics/vcpus/0", "/openapi.yml",
+    "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/problems/none", "/v2/vms", "/V1/vms", "/v1/vms/vm-000000000000/",
+    "/v1/vms/vm-000000000000/kicks", "/v1/vms/5/kicks", "/v1/images/", "/metrics/vcpus/0", "/openapi.yml",
   ])
   func noSuchPath(path: String) {
     let reply = Harness(factory: StubFactory()).send("GET", path)
@@ -22,11 +19,27 @@ import Testing
     #expect(reply.problem?.kind == "route-not-found")
   }
 
+  @Test(arguments: [
+    ("/v1/vms/5", "VM id"), ("/v1/vms/vm-00000000000", "VM id"), ("/v1/vms/vm-00000000000G", "VM id"),
+    ("/v1/vms/VM-000000000000", "VM id"), ("/v1/vms/vm-000000000000/vcpus/8", "vCPU index"),
+    ("/v1/vms/vm-000000000000/vcpus/00", "vCPU index"), ("/v1/vms/vm-000000000000/vcpus/-1", "vCPU index"),
+    ("/v1/vms/vm-000000000000/vcpus/+1", "vCPU index"), ("/v1/pools/Demo", "pool name"),
+    ("/v1/pools/_none", "pool name"), ("/v1/pools/-a", "pool name"), ("/v1/pools/é", "pool name"),
+    ("/v1/pools/Demo/leases", "pool name"), ("/v1/images/Spin", "image name"), ("/v1/leases/7", "lease id"),
+    ("/v1/blobs/sha256:00", "blob digest"),
+  ])
+  func whatHasNotTheFormIsToldTheForm(path: String, noun: String) throws {
+    let problem = try #require(Harness(factory: StubFactory()).send("GET", path).problem)
+    #expect(problem.kind == "invalid-parameter")
+    #expect(problem.detail.contains("is no \(noun); give ") && problem.detail.contains("(^"), "\(problem.detail)")
+    #expect(path.split(separator: "/").contains { problem.detail.contains("\"\($0)\"") }, "\(problem.detail)")
+  }
+
   @Test func resourceNamesEndAt63() {
     let harness = Harness(factory: StubFactory())
     let longest = String(repeating: "a", count: 63)
     #expect(harness.send("GET", "/v1/pools/\(longest)").problem?.kind == "pool-not-found")
-    #expect(harness.send("GET", "/v1/pools/\(longest)a").problem?.kind == "route-not-found")
+    #expect(harness.send("GET", "/v1/pools/\(longest)a").problem?.kind == "invalid-parameter")
   }
 
   @Test(arguments: Router(Route.all).allPaths.indices)
@@ -35,7 +48,7 @@ import Testing
     let path = Router(Route.all).allPaths[index]
     let target = path.template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
       .replacing("{lease}", with: "lease-0123456789abcdef")
-      .replacing("{image}", with: "spin").replacing("{pool}", with: "demo")
+      .replacing("{image}", with: "spin").replacing("{pool}", with: "demo").replacing("{kind}", with: "draining")
       .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
     let methods = Route.all.filter { $0.template == path.template }.map(\.method.rawValue)
     let expected = Set(methods + ["OPTIONS"] + (methods.contains("GET") ? ["HEAD"] : []))

@@ -105,7 +105,8 @@ final class Harness: Sendable {
     response.whenOver?(true)
     let reply = Reply(response)
     reply.checkCommonRules(sourceLocation)
-    OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation)
+    // `*` has no segments either, and is no path.
+    if target != "*" { OpenAPIDocument.shared.check(reply, to: method, request.head.pathSegments, sourceLocation) }
     return reply
   }
 
@@ -241,9 +242,12 @@ struct Reply {
   init(_ response: HTTPResponse) {
     status = response.status
     headers = response.headers
+    let range = response.fileRange
     body =
-      response.file.flatMap { try? ImagePart(FileBytes($0, identity: "")).bytes(at: 0, count: Int($0.size)) }
-      ?? response.body
+      response.file.flatMap { file in
+        let part = range ?? 0..<file.size
+        return try? ImagePart(FileBytes(file, identity: "")).bytes(at: part.lowerBound, count: part.count)
+      } ?? response.body
   }
 
   var text: String { String(decoding: body, as: UTF8.self) }

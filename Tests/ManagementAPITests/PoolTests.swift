@@ -85,6 +85,30 @@ import VCPURuntime
 }
 
 @Suite struct PoolListTests {
+  @Test func whatGetGivesCanBePut() throws {
+    let harness = Harness(factory: StubFactory())
+    let made = harness.send("PUT", "/v1/pools/p", #"{"image": "spin", "ready": {"min": 0, "max": 1}}"#)
+    let got = harness.send("GET", "/v1/pools/p")
+    let again = harness.send("PUT", "/v1/pools/p", got.text)
+    #expect(again.status == 200, "\(again.text)")
+    #expect(again["ETag"] != nil && made.status == 201)
+    let patched = harness.send("PATCH", "/v1/pools/p", got.text.replacing(#""paused":false"#, with: #""paused":true"#))
+    #expect(try patched.document(PoolDocument.self).paused)
+    for method in ["PUT", "PATCH"] {
+      #expect(harness.send(method, "/v1/pools/other", got.text).problem?.pointer == "/name")
+    }
+  }
+
+  @Test(arguments: [
+    (#"{"min": 1, "mx": 2}"#, "/ready/mx"), (#"{"min": 1, "max": "2"}"#, "/ready/max"), (#""1""#, "/ready"),
+    ("[1]", "/ready"), (#"{"min": 0, "max": 1, "status": {}}"#, "/ready/status"),
+  ]) func whatIsWrongInReadyIsNamed(ready: String, pointer: String) {
+    let harness = Harness(factory: StubFactory())
+    #expect(harness.send("PUT", "/v1/pools/p", #"{"image": "spin", "ready": \#(ready)}"#).problem?.pointer == pointer)
+    harness.send("PUT", "/v1/pools/p", #"{"image": "spin", "ready": 0}"#)
+    #expect(harness.send("PATCH", "/v1/pools/p", #"{"ready": \#(ready)}"#).problem?.pointer == pointer)
+  }
+
   @Test func pagesByName() throws {
     let harness = Harness(factory: StubFactory())
     for name in ["c", "a", "b"] { harness.send("PUT", "/v1/pools/\(name)", #"{"image":"spin","ready":0}"#) }

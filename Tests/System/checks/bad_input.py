@@ -65,12 +65,11 @@ DOCUMENTS = [
 
 # Requests without a body that matters: the problem each gets.
 REQUESTS = [
-    ("GET", "/", "route-not-found"),
     ("GET", "/v1", "route-not-found"),
     ("GET", "/v1/vms/", "route-not-found"),
     ("GET", "//v1/vms", "route-not-found"),
-    ("GET", "/v1/vms/5", "route-not-found"),
-    ("GET", "/v1/vms/VM-000000000000", "route-not-found"),
+    ("GET", "/v1/vms/5", "invalid-parameter"),
+    ("GET", "/v1/vms/VM-000000000000", "invalid-parameter"),
     ("GET", "/v1/vms/vm-000000000000", "vm-not-found"),
     ("DELETE", "/v1/vms/vm-000000000000", "vm-not-found"),
     ("POST", "/v1/vms/vm-000000000000/start", "vm-not-found"),
@@ -78,15 +77,15 @@ REQUESTS = [
     ("GET", "/v1/vms/vm-000000000000/console", "vm-not-found"),
     ("GET", "/v1/vms/{vm}/vcpus/1", "vcpu-not-found"),
     ("POST", "/v1/vms/{vm}/vcpus/7/kick", "vcpu-not-found"),
-    ("GET", "/v1/vms/{vm}/vcpus/8", "route-not-found"),
-    ("GET", "/v1/vms/{vm}/vcpus/-1", "route-not-found"),
-    ("GET", "/v1/vms/{vm}/vcpus/00", "route-not-found"),
-    ("GET", "/v1/vms/{vm}/vcpus/0x0", "route-not-found"),
+    ("GET", "/v1/vms/{vm}/vcpus/8", "invalid-parameter"),
+    ("GET", "/v1/vms/{vm}/vcpus/-1", "invalid-parameter"),
+    ("GET", "/v1/vms/{vm}/vcpus/00", "invalid-parameter"),
+    ("GET", "/v1/vms/{vm}/vcpus/0x0", "invalid-parameter"),
     ("GET", "/v1/images/spim", "image-not-found"),
-    ("GET", "/v1/images/Spin", "route-not-found"),
+    ("GET", "/v1/images/Spin", "invalid-parameter"),
     ("GET", "/v1/pools/none", "pool-not-found"),
     ("DELETE", "/v1/pools/none", "pool-not-found"),
-    ("GET", "/v1/pools/" + "a" * 64, "route-not-found"),
+    ("GET", "/v1/pools/" + "a" * 64, "invalid-parameter"),
     ("GET", "/v1/vms?limit=0", "invalid-parameter"),
     ("GET", "/v1/vms?limit=1001", "invalid-parameter"),
     ("GET", "/v1/vms?limit=1e2", "invalid-parameter"),
@@ -141,7 +140,7 @@ def documents():
             problems.expect_problem(answer, "invalid-member", f"PUT /v1/pools/bad {body!r}")
         for name in ("Bad", "_none", "1bad", "-bad", "b%20d", "b.d"):
             answer = client("PUT", f"/v1/pools/{name}", b'{"image":"spin","ready":1}', JSON)
-            problems.expect_problem(answer, "route-not-found", f"a pool {name}")
+            problems.expect_problem(answer, "invalid-parameter", f"a pool {name}")
         problems.expect_problem(client("POST", f"{vm}/stop", b'{"now":true}', JSON), "invalid-member", "stop")
         expect_kept(daemon, vm, before)
     return f"{len(DOCUMENTS)} for creating a VM"

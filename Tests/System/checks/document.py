@@ -9,7 +9,7 @@ from testbed.checks import check, equal, expect
 
 METHODS = ("get", "put", "post", "patch", "delete")
 # Parameters of which the server takes every text.
-ANY_TEXT = {"X-Request-Id", "Last-Event-ID", "last_event_id"}
+ANY_TEXT = {"Range", "If-Range", "X-Request-Id", "Last-Event-ID", "last_event_id"}
 # What no operation refers to, since a stream's schema is its text.
 UNREFERENCED = {"ServerSentEvent"}
 
@@ -94,7 +94,8 @@ def statuses():
         due |= {409} if "Lease-Fence" in given else set()
         due |= {409, 422} if "Idempotency-Key" in given else set()
         due |= {412} if "If-Match" in given else set()
-        due |= {503} if given & {"Idempotency-Key", "If-Match", "timeout_ms"} else set()
+        changes = {"If-Match"} if not name.startswith("GET") else set()
+        due |= {503} if given & {"Idempotency-Key", "timeout_ms"} | given & changes else set()
         due |= {404} if "{" in name else set()
         # What has to wait for vCPUs waits in vain where they do not come out of the kernel.
         waits = "{vm}" in name and not (name.startswith("GET") or name.endswith("/console")) or name.endswith("/registers")

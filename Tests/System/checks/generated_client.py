@@ -83,6 +83,9 @@ def look_at_operation(api):
     expect("vmpool_vms" in api.call("get_metrics", 200), "the metrics")
     api.call("get_vcpu_metrics", 200)
     expect(api.call("get_open_api", 200), "the document")
+    expect("/v1/pools" in api.call("get_docs", 200), "the list of operations")
+    equal(api.call("get_links", 200).name, "vmpool", "the name behind /")
+    expect(api.call("get_problem", 200, "draining").startswith("Draining (503)"), "a kind of problem")
     events = api.call("stream_events", 200, timeout_ms=50)
     expect(events.startswith("retry: "), lambda: f"the stream: {events!r}")
 

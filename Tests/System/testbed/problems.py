@@ -37,6 +37,7 @@ STATUS = {
     "payload-too-large": 413,
     "unsupported-media-type": 415,
     "wrong-offset": 416,
+    "range-not-satisfiable": 416,
     "idempotency-key-reused": 422,
     "digest-mismatch": 422,
     "invalid-image": 422,
