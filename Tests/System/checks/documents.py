@@ -32,12 +32,13 @@ def runbook():
                 break
             path.append(word)
         result = processes.run([processes.BINARIES / "vmpool", *path, "--help"])
-        usage = re.search(r"USAGE: vmpool(( [a-z-]+)*)", result.stdout)
+        # `vmpool bench` is a program of its own, which says so.
+        usage = re.search(r"USAGE: vmpool[ -]?([a-z-]*( [a-z-]+)*)", result.stdout)
         if result.returncode != 0 or usage is None or usage[1].split()[: len(path)] != path:
             problems.append(f"{shlex.join(words)}: there is no such command: {result.stderr.strip()}")
             continue
         help = result.stdout
-        if default := re.search(r"^  ([a-z]+) \(default\)", help, re.M):
+        if default := re.search(r"^  ([a-z]+)(, [a-z]+)* \(default\)", help, re.M):
             help += processes.run([processes.BINARIES / "vmpool", *path, default[1], "--help"]).stdout
         for option in (word.split("=")[0] for word in words if word.startswith("--")):
             if not re.search(rf"{re.escape(option)}\b", help):

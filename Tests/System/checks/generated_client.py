@@ -122,8 +122,8 @@ def drive_console(api):
     vm = api.call("create_vm", 201, body=models.CreateVM(image="echo")).id
     written = api.call("write_console", 200, vm, body=api.file(payload=b"hello\n"))
     equal(written.accepted, 6, "bytes taken")
-    found = api.until("the echo", "read_console", vm, accept=lambda file: b"hello" in bytes_of(file))
-    expect(bytes_of(found).endswith(b"\n"), lambda: f"the console: {found}")
+    found = api.until("the echo", "read_console", vm, accept=lambda file: bytes_of(file).endswith(b"\n"))
+    expect(b"hello" in bytes_of(found), lambda: f"the console: {bytes_of(found)}")
     api.call("delete_vm", 204, vm)
     code = base64.b64encode(EXITS_WITH_42).decode()
     flat = models.FlatImage(mode=models.FlatMode.REAL16, load_address="0x10000", code=code)
