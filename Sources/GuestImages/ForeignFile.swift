@@ -21,6 +21,27 @@ public struct ForeignFile: Sendable, Equatable, CustomStringConvertible {
     } catch { throw .unreadable(error) }
   }
 
+  /// How many first bytes of a file `init(head:)` looks at: those in which a Multiboot header may stand.
+  public static let headBytes = 8192
+
+  /// Recognises a file that no VM can start by its first `headBytes` bytes alone; nil where the rest decides.
+  public init?(head: [UInt8]) {
+    let part = ImagePart(head)
+    do throws(ImageReadError) {
+      // A kernel may begin like another file: the marks of kernels come first, as for a whole file.
+      if try part.holds([0x7F] + Array("ELF".utf8), at: 0) { return nil }
+      if try part.holds(Array("HdrS".utf8), at: 0x202) { return nil }
+      if try MultibootHeader(part) != nil { return nil }
+      for signature in Self.signatures where try part.holds(signature.bytes, at: signature.offset) {
+        self = signature.file
+        return
+      }
+    } catch {
+      // Bytes in memory can be read; a file is looked at again when it is whole.
+    }
+    return nil
+  }
+
   private static func recognise(_ part: ImagePart) throws(ImageReadError) -> ForeignFile? {
     guard part.count > 0 else { return empty }
     for signature in signatures where try part.holds(signature.bytes, at: signature.offset) { return signature.file }

@@ -58,13 +58,20 @@ enum ImageRoutes {
     try context.condition().check(
       api.images.entry(context.parameters.name)?.tag, "The image \(context.parameters.name)")
     if context.isDocument { return .collect }
-    _ = try described(context, as: nil)
+    let manifest = try described(context, as: nil)
     do throws(BlobStoreError) {
-      let upload = try api.images.blobs.begin(nil, announced: context.head.contentLength)
+      // Machine code may begin with any bytes.
+      let upload = try api.images.blobs.begin(
+        nil, announced: context.head.contentLength, examination: manifest.kind == .flat ? nil : foreignFiles)
       return .sink(UploadSink(upload, requestID: context.head.requestID))
     } catch {
       throw APIProblem(error)
     }
+  }
+
+  /// Refuses a file that no VM can start before the rest of it has come.
+  private static let foreignFiles = BlobExamination(count: ForeignFile.headBytes) { head in
+    ForeignFile(head: head).map { "\($0)" }
   }
 
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

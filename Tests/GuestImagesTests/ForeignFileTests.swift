@@ -69,6 +69,31 @@ struct ForeignFileTests {
     #expect("\(error)".contains(row.advice) && "\(error)".hasSuffix("."), "\(error)")
   }
 
+  /// The head of a file says the same as the whole, or leaves it open; of these files it leaves the five open that are
+  /// recognised by what they lack, or by what stands farther behind.
+  @Test(arguments: rows) func itsHeadDoesNotSayOtherwise(row: Row) {
+    let found = ForeignFile(head: Array(row.bytes.prefix(ForeignFile.headBytes)))
+    let open = [
+      "empty", "an EFI program", "a unified kernel image (UKI)", "a disc image (ISO 9660)",
+      "a disk image or boot sector",
+    ]
+    let isOpen = open.contains(row.name) || row.bytes.count == 131_072
+    #expect(found?.name == (isOpen ? nil : row.name))
+  }
+
+  /// What a loader may recognise is left to the loaders, whatever else it begins like.
+  @Test func headsOfKernelsAreLeftOpen() throws {
+    var multiboot: [UInt8] = [0x1F, 0x8B] + [UInt8](repeating: 0, count: 1022)
+    for word in [0x1BAD_B002, 0, 0xE452_4FFE] as [UInt32] {
+      multiboot += (0..<4).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) }
+    }
+    #expect(ForeignFile(head: multiboot) == nil)
+    var linux: [UInt8] = [0x1F, 0x8B] + [UInt8](repeating: 0, count: 0x300)
+    linux.replaceSubrange(0x202..<0x206, with: Array("HdrS".utf8))
+    #expect(ForeignFile(head: linux) == nil)
+    #expect(ForeignFile(head: [0x7F] + Array("ELF".utf8)) == nil)
+  }
+
   private static func elf(_ owner: String, _ type: UInt32, _ descriptor: [UInt8]) -> ELFBuilder {
     BootedImageTests.elf(
       .init(type: ELFFile.Segment.note, virtualAddress: 0, bytes: ELFBuilder.note(owner, type, descriptor)))

@@ -13,7 +13,7 @@ import time
 
 from testbed import processes
 from testbed.checks import Skipped, check, equal, eventually, expect
-from testbed.client import connect
+from testbed.client import connect, read_answer
 from testbed.daemon import Daemon, is_filled
 
 # mov al, 7; out 0xf4, al; jmp $: exits with 7.
@@ -116,6 +116,31 @@ def interrupted():
         words = ["-C", offset] if int(offset) else []
         equal(curl(*words, "-T", path, f"{daemon.url}/v1/blobs/{digest(other)}")[0], 201, "going on after a kill")
         equal(client.get(f"/v1/blobs/{digest(other)}").body, other, "the other blob")
+
+
+@check("the first bytes of a file that no VM can start decide, and nothing of it stays")
+def foreign():
+    state = processes.scratch_directory("foreign")
+    with Daemon("--no-demo-pool", "--state-dir", str(state)) as daemon:
+        client = daemon.client()
+
+        def files():
+            return sorted(path.name for path in (state / "blobs").rglob("*") if path.is_file())
+
+        before = files()
+        with connect(daemon.address) as plain:
+            plain.sendall(b"PUT /v1/images/packed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+                          b"Content-Length: 299892736\r\n\r\n" + b"\x1f\x8b\x08" + bytes(16 << 10))
+            # Without one more byte of the 286 MiB.
+            answer = read_answer(plain.makefile("rb"))
+        equal(answer.status, 422, f"a gzip file: {answer}")
+        expect("a gzip file" in answer.json["detail"], lambda: f"a gzip file: {answer}")
+        eventually("nothing of it is left", lambda: files() == before)
+        equal(client.get("/v1/blobs").json["items"], [], "the blobs")
+        # Machine code may begin like anything.
+        code = b"\x1f\x8b" + some_bytes(16 << 10)
+        answer = client("PUT", f"/v1/images/flat?{FLAT}", code, {"Content-Type": "application/octet-stream"})
+        equal(answer.status, 201, f"machine code: {answer}")
 
 
 @check("images outlive the server; damaged ones are unusable until their bytes come again")
