@@ -2,7 +2,7 @@ import Testing
 
 @testable import GuestImages
 
-/// Files that people upload and that no VM can start: each is called by its name, and its owner is told what to do.
+/// Files that people upload and that no VM can start: the refusal names each, and says what to do.
 struct ForeignFileTests {
   struct Row: Sendable, CustomTestStringConvertible {
     let name: String
@@ -81,7 +81,7 @@ struct ForeignFileTests {
     #expect(found?.name == (isOpen ? nil : row.name))
   }
 
-  /// What a loader may recognise is left to the loaders, whatever else it begins like.
+  /// `init(head:)` leaves a file with a mark of a kernel to the loaders, although it begins like another kind.
   @Test func headsOfKernelsAreLeftOpen() throws {
     var multiboot: [UInt8] = [0x1F, 0x8B] + [UInt8](repeating: 0, count: 1022)
     for word in [0x1BAD_B002, 0, 0xE452_4FFE] as [UInt32] {
