@@ -11,7 +11,7 @@ struct UnsafeTests {
     "Sources/Benchmarks/BareVM.swift",
     "Sources/BlobStore/BlobDirectory.swift",
     "Sources/BlobStore/TemporaryDirectory.swift",
-    "Sources/GuestImages/BuiltinGuest.swift",
+    "Sources/GuestImages/Builtin/BuiltinGuest.swift",
     "Sources/HTTPServer/Callbacks.swift",
     "Sources/HTTPServer/HTTPHeaders.swift",
     "Sources/HTTPServer/ListenSocket.swift",

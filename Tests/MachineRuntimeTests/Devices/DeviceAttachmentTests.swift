@@ -82,8 +82,7 @@ import Testing
 
   /// The document names every device, where it is and what it interrupts with.
   @Test func theDocumentListsTheDevices() throws {
-    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent()
+    let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../..").standardized
     let text = try String(contentsOf: root.appending(path: "docs/guests.md"), encoding: .utf8)
     for attachment in [DeviceAttachment].pc {
       guard case .ports(let port, let count) = attachment.place else { continue }

@@ -8,8 +8,8 @@ import Testing
 enum Solo5Guests {
   static let folder: URL? = {
     let folder = FileManager.default.temporaryDirectory.appending(path: "vmpool-solo5-\(getpid())")
-    let source = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    let build = source.appending(path: "Guests/solo5/build").path
+    let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Guests/solo5").standardized
+    let build = source.appending(path: "build").path
     // Not Foundation's Process: its waiting has been seen to hang when two of them run at the same time.
     // Safe: the string lives for the call.
     guard unsafe system("'\(build)' '\(folder.path)'") == 0 else {

@@ -6,7 +6,7 @@ import Testing
 enum BuiltGuest {
   static let folder: URL? = {
     let folder = FileManager.default.temporaryDirectory.appending(path: "vmpool-guests-\(UUID().uuidString)")
-    let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Guests/build").standardized
+    let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Guests/build").standardized
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
       let build = try Process.run(script, arguments: [folder.path])
