@@ -86,10 +86,17 @@ let package = Package(
       [
         "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "LinuxSupport", deques, heaps,
       ]),
+    module(
+      "Control",
+      [
+        "PoolManager", "MachineRuntime", "GuestImages", "APIModel", "JSONCodec", "BlobStore", "Digests", "StateStore",
+        "LinuxSupport",
+      ]),
     .target(
       name: "ManagementAPI",
       dependencies: [
-        "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel", "JSONCodec",
+        "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel",
+        "JSONCodec",
         "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", systemPackage,
       ],
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
@@ -104,9 +111,8 @@ let package = Package(
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration", "MachineRuntime",
-        "VCPURuntime", "Metrics",
-        "KVM", "HTTPServer", "LinuxSupport",
+        "ManagementAPI", "Control", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration",
+        "MachineRuntime", "VCPURuntime", "Metrics", "KVM", "HTTPServer", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
     .executableTarget(
@@ -128,7 +134,7 @@ let package = Package(
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
-    tests("APIModelTests", ["APIModel"]),
+    tests("APIModelTests", ["APIModel", "JSONCodec"]),
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests(
       "CommandLineTests",
@@ -165,10 +171,12 @@ let package = Package(
         "TestRandomness", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
         "LinuxSupport", "ThreadSanitizerSupport",
       ]),
+    tests("ControlTests", ["Control", "APIModel", "GuestImages", "StateStore"]),
     tests(
       "ManagementAPITests",
       [
-        "TestRandomness", "ManagementAPI", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices",
+        "TestRandomness", "ManagementAPI", "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages",
+        "Devices",
         "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,
       ]),

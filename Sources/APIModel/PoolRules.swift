@@ -27,32 +27,21 @@ public enum PoolRules {
   }
 }
 
-/// What is wrong with one member of a declaration.
-public struct PoolMistake: Error, Sendable, Equatable, CustomStringConvertible {
-  /// The member, as a JSON pointer (RFC 6901).
-  public let pointer: String
-  /// What is wrong with it, and what to write instead: a sentence.
-  public let description: String
-
-  /// The member's path as a configuration file has it: `ready.min`.
-  public var path: String { pointer.dropFirst().split(separator: "/").joined(separator: ".") }
-}
-
 extension DeclarePoolDocument {
   /// All that is wrong with the declaration, in the order of its members; empty where nothing is.
-  public var mistakes: [PoolMistake] {
-    var mistakes: [PoolMistake] = []
+  public var mistakes: [DocumentMistake] {
+    var mistakes: [DocumentMistake] = []
     func check(_ number: Int?, in range: ClosedRange<Int>, at pointer: String) {
       guard let number, !range.contains(number) else { return }
       let name = pointer.split(separator: "/").joined(separator: ".")
       mistakes.append(
-        PoolMistake(
+        DocumentMistake(
           pointer: pointer,
           description: "\(name) is \(number); give \(range.lowerBound) to \(range.upperBound)."))
     }
     if !PoolRules.isName(image) {
       mistakes.append(
-        PoolMistake(pointer: "/image", description: "image is no name: a name is \(PoolRules.nameRule)."))
+        DocumentMistake(pointer: "/image", description: "image is no name: a name is \(PoolRules.nameRule)."))
     }
     check(vcpus, in: PoolRules.vcpus, at: "/vcpus")
     check(memoryMiB, in: PoolRules.memoryMiB, at: "/memory_mib")
@@ -61,13 +50,13 @@ extension DeclarePoolDocument {
     if ready.min != ready.max { check(ready.max, in: PoolRules.ready, at: "/ready/max") }
     if ready.min > ready.max {
       mistakes.append(
-        PoolMistake(
+        DocumentMistake(
           pointer: "/ready", description: "ready.min is \(ready.min), above ready.max, which is \(ready.max)."))
     }
     check(maxVMs, in: PoolRules.maxVMs, at: "/max_vms")
     if let maxVMs, PoolRules.maxVMs.contains(maxVMs), maxVMs < ready.max {
       mistakes.append(
-        PoolMistake(
+        DocumentMistake(
           pointer: "/max_vms", description: "max_vms is \(maxVMs), below ready.max, which is \(ready.max)."))
     }
     check(deadlineMS, in: PoolRules.deadlineMS, at: "/deadline_ms")
@@ -77,7 +66,7 @@ extension DeclarePoolDocument {
   }
 
   /// Throws the first of its mistakes.
-  public func check() throws(PoolMistake) {
+  public func check() throws(DocumentMistake) {
     if let mistake = mistakes.first { throw mistake }
   }
 }

@@ -62,7 +62,7 @@ extension JSONDecodingError: CustomStringConvertible {
 extension String {
   /// At most the first `length` characters, with an ellipsis where something was cut. One character can be any number
   /// of scalars, so scalars are what is counted.
-  func clipped(to length: Int) -> String {
+  public func clipped(to length: Int = 128) -> String {
     guard let end = unicodeScalars.index(startIndex, offsetBy: length, limitedBy: endIndex), end < endIndex else {
       return self
     }

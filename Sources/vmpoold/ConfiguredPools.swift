@@ -1,8 +1,8 @@
 import APIModel
+import Control
 import Glibc
 import LinuxSupport
 import Logging
-import ManagementAPI
 import Metrics
 import ServerConfiguration
 import Synchronization

@@ -1,4 +1,5 @@
 import BlobStore
+import Control
 import Glibc
 import HTTPServer
 import KVM

@@ -1,6 +1,6 @@
 import Glibc
+import LinuxSupport
 import Logging
-import ManagementAPI
 
 /// How a log line looks.
 enum LogFormat: String, CaseIterable {

@@ -44,7 +44,7 @@ struct PoolRulesTests {
     }
     #expect(found == ["image", "vcpus", "ready", "max_vms", "probe_interval_ms"])
     let document = DeclarePoolDocument(image: "hello", vcpus: 9, ready: ReadyRange(1))
-    let mistake = #expect(throws: PoolMistake.self) { try document.check() }
+    let mistake = #expect(throws: DocumentMistake.self) { try document.check() }
     #expect(mistake?.pointer == "/vcpus" && mistake?.description == "vcpus is 9; give 1 to 8.")
   }
 

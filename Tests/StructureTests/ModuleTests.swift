@@ -11,6 +11,7 @@ struct ModuleTests {
     ["Devices", "GuestImages", "VCPURuntime"],
     ["MachineRuntime"],
     ["PoolManager"],
+    ["Control"],
     ["ManagementAPI", "APIClient", "Benchmarks", "CommandLineSupport"],
     ["vmpoold", "vmpool", "vmpool-bench"],
   ]
@@ -54,6 +55,12 @@ struct ModuleTests {
   func pureModulesKnowNothingOfKVMOrThreads(module: String) throws {
     let forbidden: Set<String> = ["KVM", "CKVM", "Dispatch", "VCPURuntime"]
     #expect(try Repository.importsByModule()[module, default: []].isDisjoint(with: forbidden))
+  }
+
+  /// What operations do is not bound to the protocol that they come by.
+  @Test func controlKnowsNothingOfHTTP() throws {
+    let imports = try Repository.importsByModule()["Control", default: []]
+    #expect(!imports.isEmpty && imports.isDisjoint(with: ["HTTPServer", "CMicroHTTP"]))
   }
 
   /// The client builds, and runs, where there is no KVM.

@@ -1,0 +1,65 @@
+import BlobStore
+import Digests
+import GuestImages
+import PoolManager
+
+// Images that change under the pools which use them.
+
+extension PoolDeclarations {
+  /// Stores an image, in the place of what has its name. The fleet then makes the VMs of pools that use the name out of the
+  /// new image. Throws where one of the pools cannot run it.
+  public func storeImage(
+    _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
+  ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
+    try images.check(name)
+    let entry = try images.prepared(name, manifest)
+    return try replace(name, with: entry.image) { () throws(ImageRefusal) in
+      try images.store(entry, if: holds, by: origin)
+    }
+  }
+
+  /// Deletes an image that no pool uses, and the blobs that nothing else names.
+  public func deleteImage(_ name: String, if holds: Precondition, by origin: Origin) throws(ImageRefusal) {
+    try images.check(name)
+    try guarded.withLock { state throws(ImageRefusal) in
+      let users = state.entries.filter { $0.value.document.image == name }.keys.sorted()
+      guard users.isEmpty else { throw .imageInUse(name, pools: users) }
+      try images.delete(name, if: holds, by: origin)
+    }
+  }
+
+  /// Makes an upload a blob. Images that lacked it become usable, and the pools that use them get VMs.
+  public func finish(
+    _ upload: BlobUpload, by origin: Origin
+  ) throws(ImageRefusal) -> (digest: SHA256Digest, isNew: Bool) {
+    let result: (digest: SHA256Digest, isNew: Bool)
+    do throws(BlobStoreError) { result = try upload.finish() } catch { throw .blob(error) }
+    guard result.isNew else { return result }
+    try images.note(result.digest, upload.size, by: origin)
+    for entry in images.mended(by: result.digest) {
+      try replace(entry.name, with: entry.image) { () throws(ImageRefusal) in images.replace(entry) }
+    }
+    return result
+  }
+
+  /// Changes an image by `commit`; pools that use it are then declared anew with what it has become, `image`. Refused
+  /// where one of them cannot run that.
+  private func replace<Value: Sendable>(
+    _ name: String, with image: GuestImage, _ commit: () throws(ImageRefusal) -> Value
+  ) throws(ImageRefusal) -> Value {
+    try guarded.withLock { state throws(ImageRefusal) in
+      var changes: [(pool: String, specification: PoolSpecification)] = []
+      for (pool, entry) in state.entries where entry.document.image == name {
+        do throws(SpecificationError) {
+          changes.append((pool, try PoolSpecification(entry.document, image)))
+        } catch {
+          throw .unfit(pool: pool, error)
+        }
+      }
+      let value = try commit()
+      // One that is being deleted, or drains with the server, has no use for it.
+      for change in changes { _ = try? fleet.declare(change.pool, change.specification) }
+      return value
+    }
+  }
+}

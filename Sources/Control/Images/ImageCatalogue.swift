@@ -1,0 +1,235 @@
+import APIModel
+import BlobStore
+import Digests
+import GuestImages
+import JSONCodec
+import PoolManager
+import StateStore
+import Synchronization
+
+/// All images by name: those shipped with the server, and those stored over the API, whose bytes are blobs.
+///
+/// An image holds its blobs open, so that a VM being made of it has them even if the image's name is given to another.
+public final class ImageCatalogue: Sendable {
+  /// How many images can be stored: each holds the files of its parts open.
+  static let limit = 1000
+
+  /// Where the bytes are.
+  public let blobs: BlobRepository
+  private let journal: (any ImageJournal)?
+  /// Guards the stored images. The locks of the blobs and the journal are taken under it, so that no image names a blob
+  /// that is being deleted.
+  private let guarded = Mutex<[String: StoredEntry]>([:])
+
+  /// The images shipped with the server; those stored live in `blobs`.
+  public init(blobs: BlobRepository, journal: (any ImageJournal)?) {
+    self.blobs = blobs
+    self.journal = journal
+  }
+
+  // MARK: Looking
+
+  /// What `image` means wherever something is made of one.
+  public func image(_ name: String) throws(SpecificationError) -> GuestImage {
+    if let guest = BuiltinGuest.named(name) { return .builtin(guest) }
+    guard let entry = entry(name) else { throw .noSuchImage(name) }
+    return entry.image
+  }
+
+  /// A stored image; nil where there is none.
+  public func entry(_ name: String) -> StoredEntry? { guarded.withLock { $0[name] } }
+
+  /// Every stored image.
+  public var entries: [StoredEntry] { guarded.withLock { Array($0.values) } }
+
+  /// The names of the images that name a blob.
+  public func users(of digest: SHA256Digest) -> [String] {
+    guarded.withLock { entries in Self.users(of: digest, entries) }
+  }
+
+  /// The names of the images that name each of some blobs: one look at the images for all of them.
+  public func users(of digests: [SHA256Digest]) -> [SHA256Digest: [String]] {
+    let wanted = Set(digests)
+    var users: [SHA256Digest: [String]] = [:]
+    for entry in entries {
+      for digest in entry.digests where wanted.contains(digest) { users[digest, default: []].append(entry.name) }
+    }
+    return users.mapValues { $0.sorted() }
+  }
+
+  private static func users(of digest: SHA256Digest, _ entries: [String: StoredEntry]) -> [String] {
+    entries.values.filter { $0.digests.contains(digest) }.map(\.name).sorted()
+  }
+
+  // MARK: Changing
+
+  /// Refuses names that stored images cannot have.
+  public func check(_ name: String) throws(ImageRefusal) {
+    guard BuiltinGuest.named(name) == nil else { throw .builtin(name) }
+  }
+
+  /// Finds out what a manifest makes; nothing is stored yet.
+  func prepared(_ name: String, _ manifest: ImageManifest) throws(ImageRefusal) -> StoredEntry {
+    let parts = try parts(manifest)
+    let image: GuestImage
+    do throws(ImageError) {
+      image = try GuestImage(name: name, parts, kind: manifest.kind)
+    } catch {
+      throw .invalid(error)
+    }
+    do throws(JSONEncodingError) {
+      return try StoredEntry(
+        name: name, kind: image.description.kind, manifest: manifest, createdAtMS: StateDatabase.wallClockMS(),
+        image: image)
+    } catch {
+      throw .unencodable(error)
+    }
+  }
+
+  private func parts(_ manifest: ImageManifest) throws(ImageRefusal) -> ImageParts {
+    var blocks: [String: ImagePart] = [:]
+    for (name, digest) in manifest.blocks { blocks[name] = try part(digest, at: "/block/" + name) }
+    return ImageParts(
+      main: try part(manifest.kernel, at: "/kernel"),
+      initramfs: try manifest.initramfs.map { digest throws(ImageRefusal) in try part(digest, at: "/initramfs") },
+      blocks: blocks, commandLine: manifest.commandLine, flat: manifest.flat)
+  }
+
+  private func part(_ digest: SHA256Digest, at pointer: String) throws(ImageRefusal) -> ImagePart {
+    do throws(BlobStoreError) {
+      return ImagePart(FileBytes(try blobs.open(digest), identity: digest.description))
+    } catch .noSuchBlob {
+      throw .noSuchBlob(digest, pointer: pointer)
+    } catch {
+      throw .blob(error)
+    }
+  }
+
+  /// Stores an image, in the place of what has its name. Returns what is there then, and whether the name is new.
+  func store(
+    _ entry: StoredEntry, if holds: Precondition, by origin: Origin
+  ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
+    let (old, unused) = try guarded.withLock { entries throws(ImageRefusal) in
+      let old = entries[entry.name]
+      guard old != nil || entries.count < Self.limit else { throw .tooMany(limit: Self.limit) }
+      // They may have gone since they were opened.
+      for digest in entry.manifest.digests {
+        do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }
+      }
+      // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
+      try Self.check(holds, old?.tag)
+      if let old, old.tag == entry.tag, old.image == entry.image { return (Optional(old), [SHA256Digest]()) }
+      do throws(JournalFailure) { try journal?.stored(entry.stored, by: origin) } catch { throw .journal(error) }
+      entries[entry.name] = entry
+      return (old, Self.unused(old, entries))
+    }
+    remove(unused, by: origin)
+    guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
+    return (old, false)
+  }
+
+  /// Deletes an image, and the blobs that nothing else names.
+  func delete(_ name: String, if holds: Precondition, by origin: Origin) throws(ImageRefusal) {
+    let unused = try guarded.withLock { entries throws(ImageRefusal) in
+      guard let old = entries[name] else { throw .noSuchImage(name) }
+      try Self.check(holds, old.tag)
+      do throws(JournalFailure) { try journal?.deletedImage(name, by: origin) } catch { throw .journal(error) }
+      entries[name] = nil
+      return Self.unused(old, entries)
+    }
+    remove(unused, by: origin)
+  }
+
+  private static func check(_ holds: Precondition, _ tag: String?) throws(ImageRefusal) {
+    do throws(PreconditionFailure) { try holds(tag) } catch { throw .precondition(error) }
+  }
+
+  private static func unused(_ old: StoredEntry?, _ entries: [String: StoredEntry]) -> [SHA256Digest] {
+    old?.digests.filter { users(of: $0, entries).isEmpty } ?? []
+  }
+
+  /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
+  /// deleted: it is listed, and can be deleted later.
+  public func remove(_ digests: [SHA256Digest], by origin: Origin) {
+    for digest in digests { try? delete(digest, by: origin) }
+  }
+
+  // MARK: Blobs
+
+  /// Deletes a blob that no image names.
+  public func delete(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
+    try guarded.withLock { entries throws(ImageRefusal) in
+      let users = Self.users(of: digest, entries)
+      guard users.isEmpty else { throw .blobInUse(digest, images: users) }
+      do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
+      try note(digest, nil, by: origin)
+    }
+  }
+
+  /// Records that a blob has come (or gone).
+  func note(_ digest: SHA256Digest, _ size: Int?, by origin: Origin) throws(ImageRefusal) {
+    do throws(JournalFailure) {
+      try journal?.noted(blob: digest.description, sizeBytes: size, by: origin)
+    } catch {
+      throw .journal(error)
+    }
+  }
+
+  /// The unusable images that name a blob which has come again, prepared anew.
+  func mended(by digest: SHA256Digest) -> [StoredEntry] {
+    entries.filter { $0.image.reasonUnusable != nil && $0.manifest.digests.contains(digest) }.compactMap { old in
+      var entry = try? prepared(old.name, old.manifest)
+      entry?.createdAtMS = old.createdAtMS
+      return entry
+    }
+  }
+
+  /// Puts an image that was mended in the place of the unusable one.
+  func replace(_ entry: StoredEntry) {
+    guarded.withLock { entries in
+      if entries[entry.name]?.tag == entry.tag { entries[entry.name] = entry }
+    }
+  }
+
+  // MARK: The start
+
+  /// Brings back an image that was stored before the server started. One whose blobs are not what they were is there
+  /// all the same, but unusable; says why.
+  public func recover(_ stored: StoredImage) throws(ImageRecoveryError) -> ImageRecoveryError? {
+    let manifest = try Self.manifest(of: stored)
+    guard let kind = GuestKind(rawValue: stored.kind) else {
+      throw ImageRecoveryError(image: stored.name, detail: "this release knows no images of the kind \(stored.kind)")
+    }
+    var entry: StoredEntry
+    var failure: ImageRecoveryError?
+    do throws(ImageRefusal) {
+      entry = try prepared(stored.name, manifest)
+    } catch {
+      failure = ImageRecoveryError(image: stored.name, detail: "\(error)")
+      do throws(JSONEncodingError) {
+        entry = try StoredEntry(
+          name: stored.name, kind: kind, manifest: manifest, createdAtMS: stored.createdAtMS,
+          image: .unusable(name: stored.name, kind, reason: "\(error)"))
+      } catch {
+        throw ImageRecoveryError(image: stored.name, detail: "\(error)")
+      }
+    }
+    entry.createdAtMS = stored.createdAtMS
+    guarded.withLock { [entry] in $0[stored.name] = entry }
+    return failure
+  }
+
+  private static func manifest(of stored: StoredImage) throws(ImageRecoveryError) -> ImageManifest {
+    let document: ImageManifestDocument
+    do throws(JSONDecodingError) {
+      document = try JSON.decode(ImageManifestDocument.self, from: stored.manifest)
+    } catch {
+      throw ImageRecoveryError(image: stored.name, detail: "\(error)")
+    }
+    do throws(DocumentMistake) {
+      return try ImageManifest(document)
+    } catch {
+      throw ImageRecoveryError(image: stored.name, detail: "\(error)")
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import APIModel
+import Digests
+import GuestImages
+import JSONCodec
+
+/// What an image is made of, checked member by member.
+public struct ImageManifest: Sendable, Equatable {
+  /// What it is said to be; nil: recognised by its bytes.
+  public var kind: GuestKind?
+  /// The blob that holds the kernel, or all there is.
+  public var kernel: SHA256Digest
+  /// The blob that holds the initial RAM file system.
+  public var initramfs: SHA256Digest?
+  /// The blobs that hold the contents of disks, by the disks' names.
+  public var blocks: [String: SHA256Digest] = [:]
+  /// What the kernel gets where a VM is given none.
+  public var commandLine: String?
+  /// Where raw machine code goes, and how it starts.
+  public var flat: FlatPlacement?
+
+  /// The most block devices, and the most bytes of a device's name and of a command line.
+  private static let limits = (blocks: 16, name: 64, commandLine: 64 << 10)
+
+  /// An image of one part.
+  public init(kind: GuestKind?, kernel: SHA256Digest, flat: FlatPlacement?) {
+    self.kind = kind
+    self.kernel = kernel
+    self.flat = flat
+  }
+
+  /// What a manifest says.
+  public init(_ document: ImageManifestDocument) throws(DocumentMistake) {
+    kind = try document.kind.map { kind throws(DocumentMistake) in try Self.kind(kind, at: "/kind") }
+    kernel = try Self.digest(document.kernel, at: "/kernel")
+    initramfs = try document.initramfs.map { text throws(DocumentMistake) in try Self.digest(text, at: "/initramfs") }
+    flat = try Self.placement(mode: document.mode, loadAddress: document.loadAddress, entry: document.entry)
+    commandLine = document.commandLine
+    if let bytes = commandLine?.utf8.count, bytes > Self.limits.commandLine {
+      throw .at(
+        "/command_line", "The command line has \(bytes) bytes; give at most \(Self.limits.commandLine).")
+    }
+    let blocks = document.block ?? [:]
+    guard blocks.count <= Self.limits.blocks else {
+      throw .at("/block", "There are \(blocks.count) block devices; give at most \(Self.limits.blocks).")
+    }
+    for (name, text) in blocks {
+      guard Self.isDeviceName(name) else {
+        throw .at(
+          "/block",
+          "\(name.clipped()) is no name for a block device; give 1 to \(Self.limits.name) letters, digits, hyphens, "
+            + "dots and underscores.")
+      }
+      self.blocks[name] = try Self.digest(text, at: "/block/" + name)
+    }
+  }
+
+  /// Every blob it names, each once.
+  public var digests: Set<SHA256Digest> { Set([kernel] + blocks.values).union(initramfs.map { [$0] } ?? []) }
+
+  /// The manifest that says so.
+  public var document: ImageManifestDocument {
+    ImageManifestDocument(
+      kind: kind?.rawValue, kernel: kernel.description, initramfs: initramfs?.description, commandLine: commandLine,
+      block: blocks.isEmpty ? nil : blocks.mapValues(\.description), mode: flat?.mode.rawValue,
+      loadAddress: flat.map { Self.hex($0.loadAddress) }, entry: flat.map { Self.hex($0.entry) })
+  }
+
+  /// The kind of that name, where images of it can be stored.
+  public static func kind(_ text: String, at pointer: String?) throws(DocumentMistake) -> GuestKind {
+    guard let kind = GuestKind(rawValue: text), kind != .builtin else {
+      let kinds = GuestKind.allCases.filter { $0 != .builtin }.map(\.rawValue).joined(separator: ", ")
+      throw .at(pointer ?? "", "There is no kind \(text.clipped()); give one of \(kinds), or none.")
+    }
+    return kind
+  }
+
+  /// What is said of raw machine code; nil where nothing is.
+  public static func placement(
+    mode: String?, loadAddress: String?, entry: String?
+  ) throws(DocumentMistake) -> FlatPlacement? {
+    guard let mode else {
+      guard loadAddress == nil, entry == nil else {
+        throw .at("/mode", "An address is given, but no mode; give the mode that the code starts in.")
+      }
+      return nil
+    }
+    return try FlatPlacement(mode: mode, loadAddress: loadAddress, entry: entry, at: "")
+  }
+
+  private static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+
+  private static func digest(_ text: String, at pointer: String) throws(DocumentMistake) -> SHA256Digest {
+    guard let digest = SHA256Digest(text) else {
+      throw .at(pointer, "\(text.clipped()) is no digest; give sha256: and 64 lower-case hex digits.")
+    }
+    return digest
+  }
+
+  private static func isDeviceName(_ text: String) -> Bool {
+    (1...limits.name).contains(text.utf8.count)
+      && text.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || [0x2D, 0x2E, 0x5F].contains(byte)
+      }
+  }
+}
+
+extension DocumentMistake {
+  static func at(_ pointer: String, _ description: String) -> DocumentMistake {
+    DocumentMistake(pointer: pointer, description: description)
+  }
+}

@@ -1,0 +1,163 @@
+import APIModel
+import BlobStore
+import Control
+import Digests
+import GuestImages
+import HTTPServer
+import PoolManager
+
+/// `/v1/images` and below.
+enum ImageRoutes {
+  static let routes = [
+    Route(
+      method: .get, template: "/v1/images", operationID: "listImages", query: ["limit", "page_token"], operation: list),
+    Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", operation: get),
+    Route(
+      method: .put, template: "/v1/images/{image}", operationID: "putImage",
+      query: ["kind", "mode", "load_address", "entry"], body: .upload(orDocument: true), isNewWork: true,
+      admission: admit, operation: put),
+    Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", operation: delete),
+  ]
+
+  /// The images shipped with the server. Their machine code is all that they are made of, so its digest is their tag.
+  private static let builtin = BuiltinGuest.all.map { guest in
+    (document: ImageDocument(guest), tag: "\"\(SHA256Digest(of: guest.code).hex.prefix(32))\"")
+  }
+
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    // Documents are made of what the page has, and of nothing else.
+    let names = (builtin.map(\.document.name) + api.images.entries.map(\.name)).sorted()
+    let (page, token) = try ManagementAPI.page(of: names, by: \.self, context.query)
+    let documents = page.compactMap { name in
+      builtin.first { $0.document.name == name }?.document ?? api.images.entry(name).map(ImageDocument.init)
+    }
+    return try .json(Page(items: documents, nextPageToken: token))
+  }
+
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    if let (document, tag) = builtin.first(where: { $0.document.name == name }) {
+      return try get(document, tag, context)
+    }
+    guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
+    return try get(ImageDocument(entry), entry.tag, context)
+  }
+
+  private static func get(
+    _ document: ImageDocument, _ tag: String, _ context: Context
+  ) throws(APIProblem) -> HTTPResponse {
+    try context.unlessUnchanged(tag, "The image \(document.name)") { () throws(APIProblem) in
+      var response = try HTTPResponse.json(document)
+      response.headers.append(("ETag", tag))
+      return response
+    }
+  }
+
+  /// Says before the body comes whether it is wanted. A manifest is small and kept; anything else is the image itself.
+  private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
+    let name = context.parameters.name
+    try translating { () throws(ImageRefusal) in try api.images.check(name) }
+    try context.checkCondition(api.images.entry(name)?.tag, "The image \(name)")
+    if context.isDocument { return .collect }
+    let manifest = try described(context, as: nil)
+    do throws(BlobStoreError) {
+      // Machine code may begin with any bytes.
+      let upload = try api.images.blobs.begin(
+        nil, announced: context.head.contentLength, examination: manifest.kind == .flat ? nil : foreignFiles)
+      return .sink(UploadSink(upload, requestID: context.head.requestID))
+    } catch {
+      throw APIProblem(error)
+    }
+  }
+
+  /// Refuses a file that no VM can start before the rest of it has come.
+  private static let foreignFiles = BlobExamination(count: ForeignFile.headBytes) { head in
+    ForeignFile(head: head).map { "\($0)" }
+  }
+
+  private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let (condition, origin) = (try context.condition(), context.origin)
+    if context.isDocument {
+      let document = try context.document(ImageManifestDocument.self)
+      let manifest: ImageManifest
+      do throws(DocumentMistake) { manifest = try ImageManifest(document) } catch { throw APIProblem(error) }
+      return try await api.working { () throws(APIProblem) in try store(name, manifest, condition, api, by: origin) }
+    }
+    let upload = try context.upload().upload
+    return try await api.working { () throws(APIProblem) in
+      let (digest, isNew) = try translating { () throws(ImageRefusal) in try api.pools.finish(upload, by: origin) }
+      do throws(APIProblem) {
+        return try store(name, try described(context, as: digest), condition, api, by: origin)
+      } catch {
+        // What made no image is of no use to anybody.
+        if isNew { api.images.remove([digest], by: origin) }
+        throw error
+      }
+    }
+  }
+
+  /// The manifest of an image of one part, as the query describes it.
+  private static func described(_ context: Context, as digest: SHA256Digest?) throws(APIProblem) -> ImageManifest {
+    do throws(DocumentMistake) {
+      let query = context.query
+      let kind = try query.text("kind").map { text throws(DocumentMistake) in
+        try ImageManifest.kind(text, at: "/kind")
+      }
+      let flat = try ImageManifest.placement(
+        mode: query.text("mode"), loadAddress: query.text("load_address"), entry: query.text("entry"))
+      return ImageManifest(kind: kind, kernel: digest ?? SHA256Digest(of: []), flat: flat)
+    } catch {
+      // The same rules as in a manifest, but there is no document to point into.
+      throw APIProblem(.invalidParameter, error.description)
+    }
+  }
+
+  private static func store(
+    _ name: String, _ manifest: ImageManifest, _ condition: Condition, _ api: APIHandler, by origin: Origin
+  ) throws(APIProblem) -> HTTPResponse {
+    let stored = try translating { () throws(ImageRefusal) in
+      try api.pools.storeImage(manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+    }
+    var response = try response(stored.entry)
+    if stored.isNew {
+      response.status = 201
+      response.headers.append(("Location", "/v1/images/" + name))
+    }
+    return response
+  }
+
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let (name, condition, origin) = (context.parameters.name, try context.condition(), context.origin)
+    return try await api.working { () throws(APIProblem) in
+      try translating { () throws(ImageRefusal) in
+        try api.pools.deleteImage(name, if: condition.precondition(of: "The image \(name)"), by: origin)
+      }
+      return .noContent
+    }
+  }
+
+  private static func response(_ entry: StoredEntry) throws(APIProblem) -> HTTPResponse {
+    var response = try HTTPResponse.json(ImageDocument(entry))
+    response.headers.append(("ETag", entry.tag))
+    return response
+  }
+}
+
+extension Context {
+  /// Whether the body is JSON, by what the client calls it.
+  fileprivate var isDocument: Bool {
+    head.headers["Content-Type"].map { ContentTypes.essence($0) == "application/json" } ?? false
+  }
+}
+
+/// The part of `items`, which are sorted by name, that a query asks for, and the token of what follows.
+func page<Item>(
+  of items: [Item], by name: (Item) -> String, _ query: Query
+) throws(APIProblem) -> (items: [Item], nextPageToken: String?) {
+  let limit = try query.pageLimit()
+  let token = try query.resourceName("page_token")
+  let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
+  let page = Array(rest.prefix(limit))
+  return (page, rest.count > limit ? page.last.map(name) : nil)
+}

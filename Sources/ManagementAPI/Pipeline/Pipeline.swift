@@ -1,0 +1,179 @@
+import Control
+import HTTPServer
+import JSONCodec
+import PoolManager
+
+// The way of every request, from its head to its record. Each step is a function, in the order in which they run.
+//
+// At the head: admit → identify → authorise → limit.
+// With the body: idempotency → the operation → the answer is on its way → audit.
+// When the answer has been sent: the metrics and the access log.
+
+extension APIHandler {
+  // MARK: At the head
+
+  /// Steps 1 to 4: refuses what can be refused before the body is there, and makes the request's context.
+  public func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
+    do throws(APIProblem) {
+      try admission.check(head)
+      if head.method == "OPTIONS" { return .answer(try options(head)) }
+      let (route, parameters) = try find(head)
+      let context = Context(
+        head, route: route, parameters: parameters, query: try Query(head.query, allowed: route.query),
+        principal: try identify(head))
+      try authorise(context)
+      try limit(context)
+      let destination = try admitBody(context)
+      head.context = context
+      return destination
+    } catch {
+      return .answer(error.response(requestID: head.requestID))
+    }
+  }
+
+  /// Step 2: on whose behalf the request is made. For now that is the peer, and every peer is the operator.
+  ///
+  /// Keys will be looked up here, the peer of a unix socket and the certificate of a TLS client mapped to a tenant and
+  /// scopes. A request that presents what is no credential is refused with 401.
+  private func identify(_ head: HTTPRequestHead) throws(APIProblem) -> Principal { Principal(peer: head.peer) }
+
+  /// Step 3: whether the principal may use the operation. For now every principal may.
+  ///
+  /// The scope that a route names will be compared with the principal's here (403), and what belongs to another tenant
+  /// refused as if it were not there (404).
+  private func authorise(_ context: Context) throws(APIProblem) {}
+
+  /// Step 4: whether the principal has a request left. For now the server's limits are the only ones, and those are checked
+  /// where what they limit is made.
+  ///
+  /// The token bucket of a key and the number of its requests at a time will be checked here (429).
+  private func limit(_ context: Context) throws(APIProblem) {
+    if context.route.isNewWork, fleet.isDraining { throw .draining }
+  }
+
+  private func admitBody(_ context: Context) throws(APIProblem) -> HTTPAdmission {
+    let (route, head) = (context.route, context.head)
+    try ContentTypes.check(head.headers, for: route.body)
+    if case .bytes(let limit) = route.body, let length = head.contentLength, length > limit {
+      throw .tooLarge(limit: limit)
+    }
+    return try route.admission?(self, context) ?? .collect
+  }
+
+  // MARK: With the body
+
+  /// Steps 5 and 6: idempotency and the operation.
+  public func respond(to request: HTTPRequest) async -> HTTPResponse {
+    guard let context = request.head.context as? Context else {
+      return APIProblem(.internalError, "The request was not admitted.").response(requestID: request.head.requestID)
+    }
+    context.complete(request)
+    answerBegun()
+    defer { answerEnded() }
+    var response: HTTPResponse
+    do throws(APIProblem) {
+      response = try await once(context)
+    } catch {
+      response = error.response(requestID: context.requestID)
+    }
+    response.label = context.route.template
+    return response
+  }
+
+  /// Step 5: the answer to a request that came with an `Idempotency-Key` is made once, and kept before it is sent.
+  ///
+  /// A request either ends in an answer, which is kept and stays true even if its client has left, or in a problem, which
+  /// has changed nothing: its key may come again. There is nothing between the two, since they are two ends of one function.
+  private func once(_ context: Context) async throws(APIProblem) -> HTTPResponse {
+    guard context.route.isIdempotent, let key = try context.header("Idempotency-Key") else {
+      return try await context.route.operation(self, context)
+    }
+    let beginning: IdempotentRequest.Beginning
+    do throws(IdempotencyRefusal) {
+      beginning = try IdempotentRequest.begin(
+        key: key, scope: "\(context.head.method) \(context.head.rawPath)", body: context.body, in: state)
+    } catch {
+      throw APIProblem(error)
+    }
+    switch beginning {
+    case .replay(let stored): return HTTPResponse(replaying: stored)
+    case .first(let request):
+      do throws(APIProblem) {
+        return request.keeping(try await context.route.operation(self, context))
+      } catch {
+        request.forget()
+        throw error
+      }
+    }
+  }
+
+  // MARK: When the answer is on its way
+
+  /// Step 7: audit, and what the operation has put off until now.
+  public func answered(_ request: HTTPRequest, with response: HTTPResponse) {
+    guard let context = request.head.context as? Context else { return }
+    audit(context, response)
+    context.afterwards.take()?()
+  }
+
+  /// Records who did what, and what came of it. For now the audit log has the changes alone: the journal that makes a change
+  /// writes both in one transaction. Refused attempts will be recorded here.
+  private func audit(_ context: Context, _ response: HTTPResponse) {}
+
+  // MARK: When the answer has been sent
+
+  /// Counts the request, and has it logged.
+  public func completed(_ record: HTTPAccessRecord) {
+    // What was refused before it had been routed has no label.
+    let template = record.label ?? router.template(ofRaw: record.rawPath)
+    requestMetrics.record(method: record.method, route: template, status: record.status, ns: record.durationNS)
+    configuration.accessLog?(record, template)
+  }
+
+  /// The server's own refusals, as problem documents.
+  public func response(to refusal: HTTPRefusal, requestID: String) -> HTTPResponse {
+    APIProblem(refusal).response(requestID: requestID)
+  }
+
+  // MARK: Routing
+
+  private func find(_ head: HTTPRequestHead) throws(APIProblem) -> (Route, PathParameters) {
+    guard let (path, found) = router.find(head.pathSegments), head.rawPath != "*" else {
+      throw .noSuchPath(head.rawPath)
+    }
+    guard let route = path.route(head.method) else {
+      let detail = "\(head.rawPath.clipped()) has no \(head.method.clipped(to: 32)); it has \(path.allow)."
+      throw APIProblem(.methodNotAllowed, detail, allow: path.allow)
+    }
+    switch found {
+    case .success(let parameters): return (route, parameters)
+    case .failure(let fault):
+      throw APIProblem(.invalidParameter, "In the path, \(fault.parameter.objection(to: fault.text)).")
+    }
+  }
+
+  private func options(_ head: HTTPRequestHead) throws(APIProblem) -> HTTPResponse {
+    let allow: String
+    if head.rawPath == "*" {
+      allow = (HTTPMethod.allCases.map(\.rawValue) + ["HEAD", "OPTIONS"]).joined(separator: ", ")
+    } else if let found = router.find(head.pathSegments) {
+      allow = found.path.allow
+    } else {
+      throw .noSuchPath(head.rawPath)
+    }
+    var response = HTTPResponse.noContent
+    response.headers.append(("Allow", allow))
+    return response
+  }
+}
+
+extension APIProblem {
+  fileprivate static func noSuchPath(_ rawPath: String) -> APIProblem {
+    APIProblem(
+      .routeNotFound, "There is nothing at \(rawPath.clipped()); GET /openapi.yaml describes the paths there are.")
+  }
+
+  static func tooLarge(limit: Int) -> APIProblem {
+    APIProblem(.payloadTooLarge, "The body is larger than \(limit) bytes.")
+  }
+}

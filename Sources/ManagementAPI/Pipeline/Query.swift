@@ -1,0 +1,72 @@
+import APIModel
+import Digests
+import JSONCodec
+
+/// A request's query parameters, each known to the operation and given at most once.
+struct Query: Sendable {
+  private let members: [(name: String, value: String)]
+
+  init(_ members: [(name: String, value: String)], allowed: [String]) throws(APIProblem) {
+    for (place, member) in members.enumerated() {
+      let name = member.name.clipped()
+      guard allowed.contains(member.name) else {
+        let known = allowed.isEmpty ? "none" : allowed.joined(separator: ", ")
+        throw APIProblem(.invalidParameter, "The query parameter \(name) is unknown; this path takes \(known).")
+      }
+      guard !members[..<place].contains(where: { $0.name == member.name }) else {
+        throw APIProblem(.invalidParameter, "The query parameter \(name) is given twice; give it once.")
+      }
+    }
+    self.members = members
+  }
+
+  /// The parameter as it came; nil when it is absent.
+  func text(_ name: String) -> String? { members.first { $0.name == name }?.value }
+
+  /// A decimal number in `range`, without sign and leading zeros.
+  func integer(_ name: String, in range: ClosedRange<Int64>) throws(APIProblem) -> Int64? {
+    guard let text = text(name) else { return nil }
+    let digits = text.utf8
+    guard digits.allSatisfy({ (0x30...0x39).contains($0) }), digits.first != 0x30 || digits.count == 1,
+      let value = Int64(text), range.contains(value)
+    else { throw Self.invalid(name, text, "give \(range.lowerBound) to \(range.upperBound)") }
+    return value
+  }
+
+  /// The name of a pool or an image.
+  func resourceName(_ name: String) throws(APIProblem) -> String? {
+    try text(name, as: .pool) { PoolRules.isName($0) ? $0 : nil }
+  }
+
+  /// The digest of a blob.
+  func digest(_ name: String) throws(APIProblem) -> SHA256Digest? {
+    try text(name, as: .digest, SHA256Digest.init)
+  }
+
+  /// The id of a VM.
+  func vmID(_ name: String) throws(APIProblem) -> String? { try text(name, as: .vm) { Names.isVMId($0) ? $0 : nil } }
+
+  private func text<Value>(
+    _ name: String, as form: PathParameter, _ read: (String) -> Value?
+  ) throws(APIProblem) -> Value? {
+    guard let text = text(name) else { return nil }
+    guard let value = read(text) else {
+      throw APIProblem(.invalidParameter, "The query parameter \(name): \(form.objection(to: text)).")
+    }
+    return value
+  }
+
+  /// One of several words.
+  func word(_ name: String, of words: [String]) throws(APIProblem) -> String? {
+    guard let text = text(name) else { return nil }
+    guard words.contains(text) else { throw Self.invalid(name, text, "give \(words.joined(separator: ", "))") }
+    return text
+  }
+
+  /// How many items a page may have.
+  func pageLimit() throws(APIProblem) -> Int { Int(try integer("limit", in: 1...1000) ?? 100) }
+
+  private static func invalid(_ name: String, _ text: String, _ advice: String) -> APIProblem {
+    APIProblem(.invalidParameter, "The query parameter \(name) is \"\(text.clipped())\"; \(advice).")
+  }
+}

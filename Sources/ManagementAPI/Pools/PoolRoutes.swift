@@ -1,0 +1,119 @@
+import APIModel
+import Control
+import HTTPServer
+import JSONCodec
+import LinuxSupport
+import PoolManager
+
+/// `/v1/pools` and `/v1/pools/{pool}`.
+enum PoolRoutes {
+  static let routes = [
+    Route(
+      method: .get, template: "/v1/pools", operationID: "listPools", query: ["limit", "page_token"], operation: list),
+    Route(method: .get, template: "/v1/pools/{pool}", operationID: "getPool", operation: get),
+    Route(
+      method: .put, template: "/v1/pools/{pool}", operationID: "putPool", body: .json(isRequired: true),
+      isNewWork: true, operation: put),
+    Route(
+      method: .patch, template: "/v1/pools/{pool}", operationID: "patchPool", body: .mergePatch, isNewWork: true,
+      operation: patch),
+    Route(
+      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", query: ["force"], operation: delete),
+  ]
+
+  private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let (pools, token) = try page(of: api.fleet.pools, by: \.name, context.query)
+    let documents = pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
+    return try .json(Page(items: documents, nextPageToken: token))
+  }
+
+  private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
+    // A pool that is being deleted has no declaration, and so no tag.
+    guard let entry = api.pools.entry(name) else { return try response(pool, nil) }
+    return try context.unlessUnchanged(entry.tag, "The pool \(name)") { () throws(APIProblem) in
+      try response(pool, entry)
+    }
+  }
+
+  private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let document = try context.poolDocument(DeclarePoolDocument.self)
+    let holds = try context.condition().precondition(of: "The pool \(name)")
+    let (pool, entry, isNew) = try translating { () throws(DeclarationRefusal) in
+      try api.pools.put(document, as: name, if: holds, by: context.origin)
+    }
+    var response = try response(pool, entry)
+    if isNew {
+      response.status = 201
+      response.headers.append(("Location", "/v1/pools/" + name))
+    }
+    return response
+  }
+
+  private static func patch(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let patch = try context.poolDocument(PoolPatch.self)
+    let holds = try context.condition().precondition(of: "The pool \(name)")
+    let (pool, entry) = try translating { () throws(DeclarationRefusal) in
+      try api.pools.patch(name, with: patch, if: holds, by: context.origin)
+    }
+    return try response(pool, entry)
+  }
+
+  private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    let name = context.parameters.name
+    let force = try context.query.word("force", of: ["true", "false"]) == "true"
+    let holds = try context.condition().precondition(of: "The pool \(name)")
+    let end = Waiting<PoolDeletion>()
+    let waits = try translating { () throws(DeclarationRefusal) in
+      try api.pools.delete(
+        name, if: holds, force: force, by: context.origin, untilNS: context.receivedNS + patienceNS
+      ) { end.happened($0) }
+    }
+    // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
+    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }) }
+    guard case .happened(.goesOn(let pool)) = await end.outcome() else { return .noContent }
+    return try accepted(pool)
+  }
+
+  /// How long DELETE waits for VMs that are being taken apart.
+  private static let patienceNS: UInt64 = 10_000_000_000
+
+  private static func accepted(_ pool: PoolStatus) throws(APIProblem) -> HTTPResponse {
+    var response = try response(pool, nil)
+    response.status = 202
+    return response
+  }
+
+  private static func response(
+    _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?
+  ) throws(APIProblem) -> HTTPResponse {
+    var response = try HTTPResponse.json(PoolDocument(pool, source: entry?.source ?? .api))
+    if let entry { response.headers.append(("ETag", entry.tag)) }
+    return response
+  }
+}
+
+extension Context {
+  /// The body as a document about the pool that the path names. What GET gives and only the server sets is passed over, but
+  /// the name has to be the pool's.
+  fileprivate func poolDocument<T: Decodable>(_ type: T.Type) throws(APIProblem) -> T {
+    do throws(JSONDecodingError) {
+      let document = try JSON.decode(type, from: body, passingOver: PoolDocument.readOnlyMembers)
+      guard let name = try JSON.decode(Named.self, from: body, unknownMembers: .ignore).name, name != parameters.name
+      else {
+        return document
+      }
+      throw JSONDecodingError(
+        .badValue("it is \"\(name.clipped())\", and the path names \(parameters.name)"), pointer: "/name")
+    } catch {
+      throw APIProblem(error)
+    }
+  }
+}
+
+private struct Named: Decodable {
+  let name: String?
+}

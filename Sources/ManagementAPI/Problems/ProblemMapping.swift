@@ -1,0 +1,226 @@
+import APIModel
+import BlobStore
+import Control
+import GuestImages
+import HTTPServer
+import JSONCodec
+import MachineRuntime
+import PoolManager
+
+// What the layers below say, in the API's words.
+
+extension APIProblem {
+  init(_ mistake: DocumentMistake) { self = .invalid(mistake.pointer, mistake.description) }
+
+  init(_ error: SpecificationError) {
+    switch error {
+    case .mistake(let mistake): self.init(mistake)
+    case .noSuchImage(let name):
+      self = .invalid("/image", "There is no image \(name.clipped()); GET /v1/images lists them.")
+    case .layout(let error): self.init(error)
+    }
+  }
+
+  init(_ refusal: DeclarationRefusal) {
+    switch refusal {
+    case .specification(let error): self.init(error)
+    case .fleet(let error): self.init(error)
+    case .journal(let failure): self.init(failure)
+    case .declaredInFile, .declaredOverAPI: self.init(.declaredInFile, "\(refusal)".asSentence)
+    case .precondition: self.init(.preconditionFailed, "\(refusal)".asSentence)
+    case .unencodable: self.init(.internalError, "\(refusal)".asSentence)
+    }
+  }
+
+  init(_ refusal: ImageRefusal) {
+    switch refusal {
+    case .noSuchImage(let name): self = .noSuchImage(name)
+    case .noSuchBlob(let digest, let pointer):
+      self = .invalid(pointer, "There is no blob \(digest); PUT it at /v1/blobs/\(digest) first.")
+    case .blob(let error): self.init(error)
+    case .journal(let failure): self.init(failure)
+    case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
+    case .tooMany: self.init(.resourcesExhausted, "\(refusal)".asSentence)
+    case .invalid: self.init(.invalidImage, "\(refusal)".asSentence)
+    case .precondition: self.init(.preconditionFailed, "\(refusal)".asSentence)
+    case .imageInUse, .unfit: self.init(.imageInUse, "\(refusal)".asSentence)
+    case .blobInUse: self.init(.blobInUse, "\(refusal)".asSentence)
+    case .unencodable: self.init(.internalError, "\(refusal)".asSentence)
+    }
+  }
+
+  init(_ refusal: IdempotencyRefusal) {
+    let kind: ProblemKind =
+      switch refusal {
+      case .badKey: .badRequest
+      case .inProgress, .interrupted: .idempotencyKeyInUse
+      case .otherBody: .idempotencyKeyReused
+      case .state: .storageFailed
+      }
+    self.init(kind, "\(refusal)".asSentence)
+  }
+
+  init(_ taken: EventSeatsTaken) { self.init(.resourcesExhausted, "\(taken)".asSentence) }
+
+  init(_ failure: JournalFailure) { self.init(.storageFailed, "\(failure)".asSentence) }
+
+  init(_ error: BlobStoreError) {
+    let kind: ProblemKind =
+      switch error {
+      case .noSuchBlob: .blobNotFound
+      case .empty, .tooLong, .tooShort: .badRequest
+      case .refused: .invalidImage
+      case .tooLarge: .payloadTooLarge
+      case .quotaUsedUp, .diskFull: .insufficientStorage
+      case .wrongOffset: .wrongOffset
+      case .uploadInProgress: .uploadInProgress
+      case .digestMismatch: .digestMismatch
+      case .damaged, .failed: .storageFailed
+      }
+    self.init(kind, "\(error)".asSentence)
+    if case .wrongOffset(let offset) = error { uploadOffset = offset }
+  }
+
+  init(_ error: JSONDecodingError) {
+    switch error.kind {
+    case .malformed, .tooDeep, .tooManyValues: self.init(.malformedJSON, "\(error)")
+    case .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
+      self.init(.invalidMember, "\(error)", pointer: error.pointer)
+    }
+  }
+
+  init(_ refusal: HTTPRefusal) {
+    let kind: ProblemKind =
+      switch refusal {
+      case .badRequest: .badRequest
+      case .bodyTooLarge: .payloadTooLarge
+      case .requestTimeout: .requestTimeout
+      case .shuttingDown: .draining
+      case .tooManyConnections: .resourcesExhausted
+      case .internalError: .internalError
+      }
+    self.init(kind, refusal.detail.asSentence)
+  }
+
+  init(_ error: FleetError) {
+    switch error {
+    case .noSuchVM(let id): self = .noSuchVM(id)
+    case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
+    case .limitReached, .noRoom: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .poolDraining: self.init(.poolDraining, "\(error)".asSentence)
+    case .staleFence: self.init(.staleFence, "\(error)".asSentence)
+    case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
+    case .draining: self = .draining
+    case .creation(.image(let layout)): self.init(layout)
+    case .untold(let vm, let error): self.init(error, vm: vm)
+    case .creation(let creation):
+      self.init(creation.isExhaustion ? .resourcesExhausted : .internalError, "\(creation)".asSentence)
+    }
+  }
+
+  init(_ error: GuestLayoutError) {
+    let member =
+      switch error {
+      case .unreadable, .unusable, .placement: "/image"
+      case .emptyCode, .codeBeyondMemory: "/flat/code"
+      case .memoryTooSmall: "/memory_mib"
+      case .vcpuCount: "/vcpus"
+      case .loadAddressReserved, .loadAddressUnaligned, .codeBeyondMode: "/flat/load_address"
+      case .entryOutsideCode, .entryBeyondSegment: "/flat/entry"
+      }
+    self.init(.invalidMember, "\(error)", pointer: member)
+  }
+
+  init(_ error: GuestArgumentsError) {
+    let member =
+      switch error {
+      case .noCommandLine: "/command_line"
+      case .noEnvironment, .badName: "/environment"
+      case .tooLong(let what, _, _), .forbiddenByte(let what):
+        what == "environment" ? "/environment" : "/command_line"
+      }
+    self.init(.invalidMember, "\(error)", pointer: member)
+  }
+
+  /// What became of controlling the VM of that id.
+  init(_ error: MachineControlError, vm id: String) {
+    switch error {
+    case .invalidState(_, let state, _):
+      self.init(.wrongState, "\(error)".asSentence, state: state.name)
+    case .timedOut: self.init(.kickTimeout, "\(error)".asSentence)
+    case .noSuchVCPU(let index, let count):
+      self.init(.vcpuNotFound, "\(id) has no vCPU \(index); it has \(count), counted from 0.")
+    case .arguments(let error): self.init(error)
+    case .deleted: self = .noSuchVM(id)
+    case .failed(let detail): self.init(.internalError, detail.asSentence)
+    }
+  }
+
+  static func noSuchImage(_ name: String) -> APIProblem {
+    APIProblem(.imageNotFound, "There is no image \(name); GET /v1/images lists them.")
+  }
+
+  static func noSuchVM(_ id: String) -> APIProblem {
+    APIProblem(.vmNotFound, "There is no VM \(id); GET /v1/vms lists them.")
+  }
+
+  static var draining: APIProblem {
+    APIProblem(.draining, "The server is shutting down and takes no new work.")
+  }
+
+  static var serverBusy: APIProblem {
+    APIProblem(
+      .serverBusy,
+      "All worker threads are busy, and as much work waits for them as the server keeps; try again in a moment.")
+  }
+
+  static func invalid(_ pointer: String, _ detail: String) -> APIProblem {
+    APIProblem(.invalidMember, detail, pointer: pointer)
+  }
+}
+
+/// What `body` makes; what the fleet says instead, as a problem.
+func translating<Value>(_ body: () throws(FleetError) -> Value) throws(APIProblem) -> Value {
+  do throws(FleetError) {
+    return try body()
+  } catch {
+    throw APIProblem(error)
+  }
+}
+
+/// What `body` makes; what stands in the way of a declaration, as a problem.
+func translating<Value>(_ body: () throws(DeclarationRefusal) -> Value) throws(APIProblem) -> Value {
+  do throws(DeclarationRefusal) {
+    return try body()
+  } catch {
+    throw APIProblem(error)
+  }
+}
+
+/// What `body` makes; what stands in the way of an image or a blob, as a problem.
+func translating<Value>(_ body: () throws(ImageRefusal) -> Value) throws(APIProblem) -> Value {
+  do throws(ImageRefusal) {
+    return try body()
+  } catch {
+    throw APIProblem(error)
+  }
+}
+
+/// What `body` makes; what the VM says instead, as a problem.
+func translating<Value>(
+  _ vm: VM, _ body: () throws(MachineControlError) -> Value
+) throws(APIProblem) -> Value {
+  do throws(MachineControlError) {
+    return try body()
+  } catch {
+    throw APIProblem(error, vm: vm.id)
+  }
+}
+
+extension String {
+  /// With a capital first, unless a name stands there, and a full stop at the end.
+  var asSentence: String {
+    let capitalised = first.map { $0.isLowercase ? $0.uppercased() + dropFirst() : self } ?? ""
+    return capitalised.hasSuffix(".") ? capitalised : capitalised + "."
+  }
+}
