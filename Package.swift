@@ -171,7 +171,9 @@ let package = Package(
         "TestRandomness", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
         "LinuxSupport", "ThreadSanitizerSupport",
       ]),
-    tests("ControlTests", ["Control", "APIModel", "GuestImages", "StateStore"]),
+    tests(
+      "ControlTests",
+      ["Control", "APIModel", "BlobStore", "Digests", "GuestImages", "MachineRuntime", "PoolManager", "StateStore"]),
     tests(
       "ManagementAPITests",
       [

@@ -30,19 +30,30 @@ public final class PoolDeclarations: Sendable {
   let fleet: Fleet
   let images: ImageCatalogue
   private let journal: (any PoolJournal)?
-  /// Guards the declarations. The locks of the fleet, the images and the journal are taken under it, so that all agree.
-  let guarded: Mutex<(entries: [String: Entry], nextRevision: UInt64)>
+  /// Held by a change of declarations or of images, from its look at them until it is recorded and in force, so that all
+  /// agree. Recording waits for a disk: what only reads never takes this lock. The locks of the fleet, the images, the
+  /// journal and `entries` are taken under it. Guards the revision that the next change gets.
+  let changes: Mutex<UInt64>
+  /// Guards the declarations, for as long as a look at them takes; a leaf. They change under `changes` alone.
+  private let entries = Mutex<[String: Entry]>([:])
 
   /// No declarations; the first will have `firstRevision`. What they are made of is found in `images`.
   public init(fleet: Fleet, images: ImageCatalogue, journal: (any PoolJournal)?, firstRevision: UInt64 = 1) {
     self.fleet = fleet
     self.images = images
     self.journal = journal
-    guarded = Mutex(([:], firstRevision))
+    changes = Mutex(firstRevision)
   }
 
   /// The declaration of a pool; nil where there is none (any more).
-  public func entry(_ name: String) -> Entry? { guarded.withLock { $0.entries[name] } }
+  public func entry(_ name: String) -> Entry? { entries.withLock { $0[name] } }
+
+  /// The pools whose VMs are made of an image, sorted by name.
+  func users(ofImage name: String) -> [(pool: String, document: DeclarePoolDocument)] {
+    entries.withLock { entries in
+      entries.filter { $0.value.document.image == name }.map { ($0.key, $0.value.document) }
+    }.sorted { $0.pool < $1.pool }
+  }
 
   /// Declares a pool over the API, in the place of the declaration that it has.
   public func put(
@@ -73,20 +84,20 @@ public final class PoolDeclarations: Sendable {
     _ name: String, if holds: Precondition, by origin: Origin,
     _ document: (DeclarePoolDocument?) throws(DeclarationRefusal) -> DeclarePoolDocument
   ) throws(DeclarationRefusal) -> (pool: PoolStatus, entry: Entry, isNew: Bool) {
-    try guarded.withLock { state throws(DeclarationRefusal) in
-      let old = state.entries[name]
+    try changes.withLock { nextRevision throws(DeclarationRefusal) in
+      let old = entry(name)
       if old?.source == .file { throw .declaredInFile(name) }
       let document = try document(old?.document)
       let specification = try specification(document)
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try Self.check(holds, old?.tag)
-      let entry = Entry(document: document, source: .api, revision: state.nextRevision)
+      let entry = Entry(document: document, source: .api, revision: nextRevision)
       // What the fleet refuses must not be on record, and what cannot be recorded must not be in force.
       do throws(FleetError) { try fleet.checkDeclaration(name) } catch { throw .fleet(error) }
       try record(name, entry, origin)
-      state.nextRevision += 1
+      nextRevision += 1
       let (pool, isNew) = try declare(name, specification, insteadOf: old, origin)
-      state.entries[name] = entry
+      entries.withLock { $0[name] = entry }
       return (pool, entry, isNew)
     }
   }
@@ -146,8 +157,8 @@ public final class PoolDeclarations: Sendable {
     _ name: String, if holds: Precondition, force: Bool, by origin: Origin, untilNS deadlineNS: UInt64,
     whenOver: @escaping @Sendable (PoolDeletion) -> Void
   ) throws(DeclarationRefusal) -> Bool {
-    try guarded.withLock { state throws(DeclarationRefusal) in
-      let old = state.entries[name]
+    try changes.withLock { nextRevision throws(DeclarationRefusal) in
+      let old = entry(name)
       if old?.source == .file { throw .declaredInFile(name) }
       do throws(FleetError) {
         // Without a declaration it may still be there, and wait for its last lease to end.
@@ -163,7 +174,7 @@ public final class PoolDeclarations: Sendable {
       } catch {
         throw .fleet(error)
       }
-      state.entries[name] = nil
+      entries.withLock { $0[name] = nil }
       return waits
     }
   }
@@ -195,13 +206,15 @@ public final class PoolDeclarations: Sendable {
   public func load(file pools: [(name: String, document: DeclarePoolDocument)]) -> [DeclarationError] {
     var errors: [DeclarationError] = []
     let names = Set(pools.map(\.name))
-    let dropped = guarded.withLock { state in
-      state.entries.filter { $0.value.source == .file && !names.contains($0.key) }.map(\.key)
-    }
-    for name in dropped {
-      guarded.withLock { $0.entries[name] = nil }
-      // Gone already, if it cannot be found.
-      _ = try? fleet.deletePool(name, force: false)
+    changes.withLock { _ in
+      let dropped = entries.withLock { entries in
+        entries.filter { $0.value.source == .file && !names.contains($0.key) }.map(\.key)
+      }
+      for name in dropped {
+        entries.withLock { $0[name] = nil }
+        // Gone already, if it cannot be found.
+        _ = try? fleet.deletePool(name, force: false)
+      }
     }
     for (name, document) in pools {
       do throws(DeclarationError) {
@@ -217,16 +230,16 @@ public final class PoolDeclarations: Sendable {
     _ name: String, _ document: DeclarePoolDocument, _ source: PoolSource, revision: UInt64?
   ) throws(DeclarationError) {
     do throws(DeclarationRefusal) {
-      try guarded.withLock { state throws(DeclarationRefusal) in
+      try changes.withLock { nextRevision throws(DeclarationRefusal) in
         let specification = try specification(document)
-        if let old = state.entries[name] {
+        if let old = entry(name) {
           guard old.source == source else { throw .declaredOverAPI(name) }
           if old.document == document { return }
         }
         do throws(FleetError) { _ = try fleet.declare(name, specification) } catch { throw .fleet(error) }
-        let number = revision ?? state.nextRevision
-        state.nextRevision = max(state.nextRevision, number + 1)
-        state.entries[name] = Entry(document: document, source: source, revision: number)
+        let number = revision ?? nextRevision
+        nextRevision = max(nextRevision, number + 1)
+        entries.withLock { $0[name] = Entry(document: document, source: source, revision: number) }
       }
     } catch {
       throw DeclarationError(pool: name, detail: "\(error)")

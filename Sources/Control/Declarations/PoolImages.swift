@@ -21,8 +21,8 @@ extension PoolDeclarations {
   /// Deletes an image that no pool uses, and the blobs that nothing else names.
   public func deleteImage(_ name: String, if holds: Precondition, by origin: Origin) throws(ImageRefusal) {
     try images.check(name)
-    try guarded.withLock { state throws(ImageRefusal) in
-      let users = state.entries.filter { $0.value.document.image == name }.keys.sorted()
+    try changes.withLock { _ throws(ImageRefusal) in
+      let users = users(ofImage: name).map(\.pool)
       guard users.isEmpty else { throw .imageInUse(name, pools: users) }
       try images.delete(name, if: holds, by: origin)
     }
@@ -47,11 +47,11 @@ extension PoolDeclarations {
   private func replace<Value: Sendable>(
     _ name: String, with image: GuestImage, _ commit: () throws(ImageRefusal) -> Value
   ) throws(ImageRefusal) -> Value {
-    try guarded.withLock { state throws(ImageRefusal) in
+    try changes.withLock { _ throws(ImageRefusal) in
       var changes: [(pool: String, specification: PoolSpecification)] = []
-      for (pool, entry) in state.entries where entry.document.image == name {
+      for (pool, document) in users(ofImage: name) {
         do throws(SpecificationError) {
-          changes.append((pool, try PoolSpecification(entry.document, image)))
+          changes.append((pool, try PoolSpecification(document, image)))
         } catch {
           throw .unfit(pool: pool, error)
         }

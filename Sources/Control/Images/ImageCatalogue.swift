@@ -17,8 +17,11 @@ public final class ImageCatalogue: Sendable {
   /// Where the bytes are.
   public let blobs: BlobRepository
   private let journal: (any ImageJournal)?
-  /// Guards the stored images. The locks of the blobs and the journal are taken under it, so that no image names a blob
-  /// that is being deleted.
+  /// Held by a change of images or blobs, from its look at them until it is recorded and in force, so that no image names a
+  /// blob that is being deleted. Recording waits for a disk: what only reads never takes this lock. The locks of the blobs,
+  /// the journal and `guarded` are taken under it.
+  private let changes = Mutex(())
+  /// Guards the stored images, for as long as a look at them takes; a leaf. They change under `changes` alone.
   private let guarded = Mutex<[String: StoredEntry]>([:])
 
   /// The images shipped with the server; those stored live in `blobs`.
@@ -44,7 +47,9 @@ public final class ImageCatalogue: Sendable {
 
   /// The names of the images that name a blob.
   public func users(of digest: SHA256Digest) -> [String] {
-    guarded.withLock { entries in Self.users(of: digest, entries) }
+    guarded.withLock { entries in
+      entries.values.filter { $0.digests.contains(digest) }.map(\.name)
+    }.sorted()
   }
 
   /// The names of the images that name each of some blobs: one look at the images for all of them.
@@ -55,10 +60,6 @@ public final class ImageCatalogue: Sendable {
       for digest in entry.digests where wanted.contains(digest) { users[digest, default: []].append(entry.name) }
     }
     return users.mapValues { $0.sorted() }
-  }
-
-  private static func users(of digest: SHA256Digest, _ entries: [String: StoredEntry]) -> [String] {
-    entries.values.filter { $0.digests.contains(digest) }.map(\.name).sorted()
   }
 
   // MARK: Changing
@@ -109,19 +110,19 @@ public final class ImageCatalogue: Sendable {
   func store(
     _ entry: StoredEntry, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
-    let (old, unused) = try guarded.withLock { entries throws(ImageRefusal) in
-      let old = entries[entry.name]
-      guard old != nil || entries.count < Self.limit else { throw .tooMany(limit: Self.limit) }
+    let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
+      let (old, count) = guarded.withLock { ($0[entry.name], $0.count) }
+      guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
       // They may have gone since they were opened.
       for digest in entry.manifest.digests {
         do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }
       }
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try Self.check(holds, old?.tag)
-      if let old, old.tag == entry.tag, old.image == entry.image { return (Optional(old), [SHA256Digest]()) }
+      if let old, old.tag == entry.tag, old.image == entry.image { return (old, []) }
       do throws(JournalFailure) { try journal?.stored(entry.stored, by: origin) } catch { throw .journal(error) }
-      entries[entry.name] = entry
-      return (old, Self.unused(old, entries))
+      guarded.withLock { $0[entry.name] = entry }
+      return (old, digestsOnly(in: old))
     }
     remove(unused, by: origin)
     guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
@@ -130,12 +131,12 @@ public final class ImageCatalogue: Sendable {
 
   /// Deletes an image, and the blobs that nothing else names.
   func delete(_ name: String, if holds: Precondition, by origin: Origin) throws(ImageRefusal) {
-    let unused = try guarded.withLock { entries throws(ImageRefusal) in
-      guard let old = entries[name] else { throw .noSuchImage(name) }
+    let unused = try changes.withLock { _ throws(ImageRefusal) in
+      guard let old = self.entry(name) else { throw .noSuchImage(name) }
       try Self.check(holds, old.tag)
       do throws(JournalFailure) { try journal?.deletedImage(name, by: origin) } catch { throw .journal(error) }
-      entries[name] = nil
-      return Self.unused(old, entries)
+      guarded.withLock { $0[name] = nil }
+      return digestsOnly(in: old)
     }
     remove(unused, by: origin)
   }
@@ -144,8 +145,9 @@ public final class ImageCatalogue: Sendable {
     do throws(PreconditionFailure) { try holds(tag) } catch { throw .precondition(error) }
   }
 
-  private static func unused(_ old: StoredEntry?, _ entries: [String: StoredEntry]) -> [SHA256Digest] {
-    old?.digests.filter { users(of: $0, entries).isEmpty } ?? []
+  /// The blobs of an image that was there which no image names any more.
+  private func digestsOnly(in old: StoredEntry?) -> [SHA256Digest] {
+    old?.digests.filter { users(of: $0).isEmpty } ?? []
   }
 
   /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
@@ -158,8 +160,8 @@ public final class ImageCatalogue: Sendable {
 
   /// Deletes a blob that no image names.
   public func delete(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
-    try guarded.withLock { entries throws(ImageRefusal) in
-      let users = Self.users(of: digest, entries)
+    try changes.withLock { _ throws(ImageRefusal) in
+      let users = users(of: digest)
       guard users.isEmpty else { throw .blobInUse(digest, images: users) }
       do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
       try note(digest, nil, by: origin)
@@ -186,8 +188,10 @@ public final class ImageCatalogue: Sendable {
 
   /// Puts an image that was mended in the place of the unusable one.
   func replace(_ entry: StoredEntry) {
-    guarded.withLock { entries in
-      if entries[entry.name]?.tag == entry.tag { entries[entry.name] = entry }
+    changes.withLock { _ in
+      guarded.withLock { entries in
+        if entries[entry.name]?.tag == entry.tag { entries[entry.name] = entry }
+      }
     }
   }
 
@@ -215,7 +219,7 @@ public final class ImageCatalogue: Sendable {
       }
     }
     entry.createdAtMS = stored.createdAtMS
-    guarded.withLock { [entry] in $0[stored.name] = entry }
+    changes.withLock { _ in guarded.withLock { [entry] in $0[stored.name] = entry } }
     return failure
   }
 

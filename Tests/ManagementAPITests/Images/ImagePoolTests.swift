@@ -122,21 +122,6 @@ struct ImagePoolTests {
     let mended = try harness.wait(forReady: 1, in: "build")
     #expect(mended.status.refill.state == "ok")
   }
-
-  @Test func whatCannotBeReadStaysAway() throws {
-    let harness = Harness(factory: StubFactory())
-    for manifest in ["", "{}", "[1]", #"{"kernel": "x"}"#] {
-      #expect(throws: ImageRecoveryError.self) {
-        try harness.images.recover(
-          StoredImage(name: "tool", kind: "flat", manifest: Array(manifest.utf8), createdAtMS: 0))
-      }
-    }
-    let manifest = Array(#"{"kernel": "\#(SHA256Digest(of: []))"}"#.utf8)
-    #expect(throws: ImageRecoveryError.self) {
-      try harness.images.recover(StoredImage(name: "tool", kind: "future", manifest: manifest, createdAtMS: 0))
-    }
-    #expect(harness.send("GET", "/v1/images/tool").status == 404)
-  }
 }
 
 /// A directory of the test's own, removed with this value.
