@@ -1,5 +1,4 @@
 public import Digests
-import Dispatch
 import Glibc
 public import LinuxSupport
 import Synchronization
@@ -46,7 +45,7 @@ public final class BlobRepository: Sendable {
   /// leaf.
   private let guarded: Mutex<Tables>
   /// Frees the space of files: for a large one that takes a while.
-  private let queue = DispatchQueue(label: "vmpool.blobs.trash")
+  private let trash = WorkerPool(name: "blob-trash", threads: 1, queueLimit: 4096)
 
   private struct Tables {
     var blobs: [SHA256Digest: Blob] = [:]
@@ -108,11 +107,20 @@ public final class BlobRepository: Sendable {
   /// Frees what has been deleted, and removes the directory of a store that does not last. Nothing may be done with it
   /// afterwards.
   public func close() {
-    waitForTrash()
+    trash.stop()
     temporary?.remove()
   }
 
-  func waitForTrash() { queue.sync {} }
+  /// Returns when the files are removed that lost their names before.
+  func waitForTrash() {
+    let removed = CountingSemaphore()
+    do throws(WorkerPool.Refusal) {
+      try trash.submit { removed.signal() }
+      removed.wait()
+    } catch {
+      // No thread removes files: those that lost their names did it themselves.
+    }
+  }
 
   /// Reads what is there, and removes what nobody can continue.
   private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> Tables {
@@ -367,11 +375,15 @@ public final class BlobRepository: Sendable {
   private func changing<Value, Failure: Error>(
     _ body: (inout Tables, _ trash: inout [String]) throws(Failure) -> sending Value
   ) throws(Failure) -> Value {
-    var trash: [String] = []
-    defer {
-      if !trash.isEmpty { queue.async { [trash] in for name in trash { self.directory.unlinkPartial(name) } } }
-    }
-    return try guarded.withLock { tables throws(Failure) in try body(&tables, &trash) }
+    var names: [String] = []
+    defer { if !names.isEmpty { remove(names) } }
+    return try guarded.withLock { tables throws(Failure) in try body(&tables, &names) }
+  }
+
+  private func remove(_ names: [String]) {
+    let work: @Sendable () -> Void = { for name in names { self.directory.unlinkPartial(name) } }
+    // Where that thread takes no more, the caller does it.
+    do throws(WorkerPool.Refusal) { try trash.submit(work) } catch { work() }
   }
 
   private static func used(_ tables: Tables) -> Int {

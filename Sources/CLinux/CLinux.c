@@ -38,6 +38,11 @@ int clinux_memfd(const char *name) {
   return fd < 0 ? -errno : fd;
 }
 
+int clinux_sem_wait(sem_t *semaphore, uint64_t deadline_ns) {
+  struct timespec t = {.tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u)};
+  return sem_clockwait(semaphore, CLOCK_MONOTONIC, &t) < 0 ? -errno : 0;
+}
+
 void clinux_keep_memory(void) {
   // The arenas of single threads grow by a page at a time, with a system call each.
   mallopt(M_ARENA_MAX, 1);

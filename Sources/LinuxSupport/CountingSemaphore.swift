@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// A counter that threads wait for, sem_init(3). Any thread may call any method.
@@ -22,6 +23,15 @@ import Glibc
   public func wait() {
     // Safe: as above. Without a handler's interruption it returns with what was waited for.
     while unsafe sem_wait(semaphore) != 0 {}
+  }
+
+  /// The same, until `deadlineNS` (CLOCK_MONOTONIC) at most. Returns false when the time was up.
+  public func wait(untilNS deadlineNS: UInt64) -> Bool {
+    while true {
+      // Safe: as above.
+      let result = unsafe clinux_sem_wait(semaphore, deadlineNS)
+      if result != -EINTR { return result == 0 }
+    }
   }
 
   deinit {

@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import LinuxSupport
 import Synchronization
@@ -17,12 +16,23 @@ extension StateDatabase {
     switch guarded.nextFlush {
     case .none where isLong, .soon where isLong:
       guarded.nextFlush = .atOnce
-      queue.async { [weak self] in self?.flush() }
+      // The thread is there since `open`, and its queue has room for this.
+      try? worker.submit { [weak self] in self?.flush() }
     case .none:
       guarded.nextFlush = .soon
-      queue.asyncAfter(deadline: .now() + 1) { [weak self] in self?.flush() }
+      guarded.flushTimer = inASecond { $0.flush() }
     case .soon, .atOnce: break
     }
+  }
+
+  /// Has `work` done by the worker in a second, unless the timer is let go of before.
+  private func inASecond(_ work: @escaping @Sendable (StateDatabase) -> Void) -> DeadlineTimer {
+    let timer = DeadlineTimer()
+    // The thread of deadlines must not be the one that lets go of the database, since closing it touches the disk.
+    timer.arm(afterNS: 1_000_000_000) { [weak self, worker] in
+      try? worker.submit { [weak self] in if let self { work(self) } }
+    }
+    return timer
   }
 
   /// A log of nearly twice the limit means that changes come faster than they are moved: the caller moves them then,
@@ -96,19 +106,22 @@ extension StateDatabase {
 
   /// After a failure: finds out every second whether writing works again, without waiting for a request to try.
   func tryAgainSoon() {
-    queue.asyncAfter(deadline: .now() + 1) { [weak self] in
-      guard let self, writeRecord.retries() else { return }
-      tryAgainSoon()
-      do throws(StateStoreError) {
-        try directory.withLock { (directory) throws(StateStoreError) in try directory?.tryWriting() }
-        try guarded.withLock { (guarded) throws(StateStoreError) in
-          try guarded.connection.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
-          scheduleFlush(&guarded)
-        }
-        writeRecord.succeeded()
-      } catch {
-        // The failure before this one is known. The next try is scheduled.
+    let timer = inASecond { $0.tryAgain() }
+    guarded.withLock { $0.retryTimer = timer }
+  }
+
+  private func tryAgain() {
+    guard writeRecord.retries() else { return }
+    tryAgainSoon()
+    do throws(StateStoreError) {
+      try directory.withLock { (directory) throws(StateStoreError) in try directory?.tryWriting() }
+      try guarded.withLock { (guarded) throws(StateStoreError) in
+        try guarded.connection.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
+        scheduleFlush(&guarded)
       }
+      writeRecord.succeeded()
+    } catch {
+      // The failure before this one is known. The next try is scheduled.
     }
   }
 }

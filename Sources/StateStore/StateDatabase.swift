@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import LinuxSupport
 import Synchronization
@@ -39,9 +38,10 @@ public final class StateDatabase: Sendable {
   let directory: Mutex<StateDirectory?>
   // What forces changes to the disk; nil: in memory, or closed. Taken before `guarded`.
   let flushing: Mutex<Flushing?>
-  // The connection that everything else goes through. A leaf.
+  // The connection that everything else goes through. Only the locks of the worker and of deadlines are taken under it.
   let guarded: Mutex<Guarded>
-  let queue = DispatchQueue(label: "vmpool.state.flush")
+  // Flushes, and tries to write again after a failure. At most a flush at once, one that was due and a try wait for it.
+  let worker: WorkerPool
   let writeRecord: WriteRecord
 
   struct Flushing: ~Copyable {
@@ -59,6 +59,9 @@ public final class StateDatabase: Sendable {
     /// Whether another program was reading the log when it was moved: it cannot begin anew before that has ended.
     var isLogRead = false
     var flushError: StateStoreError?
+    /// When the flush and the next try after a failure are due. Kept, since a timer that is let go of does nothing.
+    var flushTimer: DeadlineTimer?
+    var retryTimer: DeadlineTimer?
 
     enum NextFlush { case none, soon, atOnce }
   }
@@ -78,7 +81,7 @@ public final class StateDatabase: Sendable {
       var connection = try Connection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
       let recovered = try Recovered(&connection, nowMS)
-      return StateDatabase(recovered, nil, connection, flushing: nil, limits, report)
+      return StateDatabase(recovered, nil, connection, flushing: nil, try startedWorker(), limits, report)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
@@ -101,7 +104,18 @@ public final class StateDatabase: Sendable {
     try connection.holdSnapshot()
     // What was refused so far stays as it is. From here on it is ours.
     connection.checkpointOnClose(true)
-    return StateDatabase(recovered, locked, connection, flushing: flushing, limits, report)
+    return StateDatabase(recovered, locked, connection, flushing: flushing, try startedWorker(), limits, report)
+  }
+
+  /// Starts the worker's thread, so that nothing that is due later lacks it.
+  private static func startedWorker() throws(StateStoreError) -> WorkerPool {
+    let worker = WorkerPool(name: "state", threads: 1, queueLimit: 8)
+    do throws(WorkerPool.Refusal) {
+      try worker.submit {}
+    } catch {
+      throw .failed(path: "the state", reason: "the system gives no thread that forces it to the disk")
+    }
+    return worker
   }
 
   /// Refuses what we did not write, without changing it; returns the schema's version.
@@ -127,7 +141,8 @@ public final class StateDatabase: Sendable {
 
   private init(
     _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming Connection,
-    flushing: consuming Flushing?, _ limits: StateLimits, _ report: @escaping @Sendable (WriteReport) -> Void
+    flushing: consuming Flushing?, _ worker: WorkerPool, _ limits: StateLimits,
+    _ report: @escaping @Sendable (WriteReport) -> Void
   ) {
     self.recovered = recovered
     self.limits = limits
@@ -135,6 +150,7 @@ public final class StateDatabase: Sendable {
     path = connection.path
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)
+    self.worker = worker
     guarded = Mutex(Guarded(connection: connection))
   }
 
@@ -144,8 +160,12 @@ public final class StateDatabase: Sendable {
   /// again does nothing.
   public func close() {
     flushing.withLock { $0 = nil }
-    // The last connection: closing it checkpoints.
-    guarded.withLock { $0.connection.close() }
+    guarded.withLock { guarded in
+      guarded.flushTimer = nil
+      guarded.retryTimer = nil
+      // The last connection: closing it checkpoints.
+      guarded.connection.close()
+    }
     directory.withLock { $0 = nil }
   }
 

@@ -70,7 +70,7 @@ struct Daemon {
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
-    try watchConfiguration(configured)
+    let upkeep = try startBackground(configured, state, blobs, logger)
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
     report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
@@ -78,7 +78,6 @@ struct Daemon {
     systemd.notify("READY=1\nSTATUS=serving")
     Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, logger)
 
-    let upkeep = StateUpkeep(state, blobs, logger)
     let signal = signals.wait()
     configured.end()
     upkeep.end()
@@ -98,9 +97,13 @@ struct Daemon {
     }
   }
 
-  private func watchConfiguration(_ pools: ConfiguredPools) throws(StartupError) {
+  /// The threads that work beside requests: one reads the configuration file again, one forgets what is old.
+  private func startBackground(
+    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger
+  ) throws(StartupError) -> StateUpkeep {
     do throws(Errno) {
       try pools.readAgainAtSIGHUP()
+      return try StateUpkeep(state, blobs, logger)
     } catch {
       throw .noThread(error)
     }

@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import LinuxSupport
 import Synchronization
@@ -18,7 +17,7 @@ final class EndSignals: Sendable {
 
   /// The first signal, 0 before it. Releasing and acquiring pair through `came`.
   private let first = Atomic<Int32>(0)
-  private let came = DispatchSemaphore(value: 0)
+  private let came = CountingSemaphore()
 
   /// Starts the thread. The signals must be blocked in all threads. Throws EAGAIN where there is no room for a thread.
   init() throws(Errno) {

@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import HTTPServer
 import LinuxSupport
@@ -17,7 +16,7 @@ final class LogWriter: Sendable {
   static let capacity = 1 << 20
   /// POSIX keeps a write of at most PIPE_BUF bytes in one piece beside the writes of other processes.
   private static let batchBytes = 4096
-  private static let gathering = DispatchTimeInterval.milliseconds(10)
+  private static let gatheringNS: UInt64 = 10_000_000
 
   private struct Buffer {
     /// Whole lines, the oldest first.
@@ -38,8 +37,8 @@ final class LogWriter: Sendable {
   private let descriptor: Int32
   /// A leaf lock, held for a copy of some hundred bytes.
   private let buffer = Mutex(Buffer())
-  private let work = DispatchSemaphore(value: 0)
-  private let empty = DispatchSemaphore(value: 0)
+  private let work = CountingSemaphore()
+  private let empty = CountingSemaphore()
 
   /// A log of what is at least `level`, written to `descriptor`, which stays the caller's. The thread lives as long as
   /// the process. Throws EAGAIN where there is no room for a thread.
@@ -80,7 +79,7 @@ final class LogWriter: Sendable {
 
   /// Waits until all lines are written, for `nanoseconds` at most. Returns false when the time was up. One caller at a
   /// time.
-  func flush(forNS nanoseconds: Int) -> Bool {
+  func flush(forNS nanoseconds: UInt64) -> Bool {
     let isEmpty = buffer.withLock { buffer in
       guard !buffer.lines.isEmpty || buffer.inWriting > 0 else { return true }
       buffer.isFlushing = true
@@ -89,7 +88,7 @@ final class LogWriter: Sendable {
     if isEmpty { return true }
     // Cuts the gathering short.
     work.signal()
-    if empty.wait(timeout: .now() + .nanoseconds(nanoseconds)) == .success { return true }
+    if empty.wait(untilNS: MonotonicClock.now() + nanoseconds) { return true }
     let isLate = buffer.withLock { buffer in
       defer { buffer.isFlushing = false }
       return !buffer.isFlushing
@@ -126,7 +125,7 @@ final class LogWriter: Sendable {
       } else {
         work.wait()
         // Flushing signals this, too.
-        _ = work.wait(timeout: .now() + Self.gathering)
+        _ = work.wait(untilNS: MonotonicClock.now() + Self.gatheringNS)
       }
     }
   }

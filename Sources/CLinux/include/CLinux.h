@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ int clinux_timer_set(int timer, uint64_t at_ns);
 
 /// Has the C library take memory from the kernel in large pieces and keep it, mallopt(3). Before any thread exists.
 void clinux_keep_memory(void);
+
+/// Waits as sem_wait(3) does, until `deadline_ns` on CLOCK_MONOTONIC at most. Returns 0 or -errno (ETIMEDOUT; EINTR).
+int clinux_sem_wait(sem_t *_Nonnull semaphore, uint64_t deadline_ns);
 
 /// CLOCK_REALTIME in nanoseconds.
 static inline uint64_t clinux_realtime_ns(void) {
