@@ -43,6 +43,13 @@ int clinux_sem_wait(sem_t *semaphore, uint64_t deadline_ns) {
   return sem_clockwait(semaphore, CLOCK_MONOTONIC, &t) < 0 ? -errno : 0;
 }
 
+struct clinux_utc clinux_utc(int64_t seconds) {
+  time_t time = seconds;
+  struct tm t = {0};
+  gmtime_r(&time, &t);
+  return (struct clinux_utc){t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec};
+}
+
 void clinux_keep_memory(void) {
   // The arenas of single threads grow by a page at a time, with a system call each.
   mallopt(M_ARENA_MAX, 1);

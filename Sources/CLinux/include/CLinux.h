@@ -41,6 +41,14 @@ void clinux_keep_memory(void);
 /// Waits as sem_wait(3) does, until `deadline_ns` on CLOCK_MONOTONIC at most. Returns 0 or -errno (ETIMEDOUT; EINTR).
 int clinux_sem_wait(sem_t *_Nonnull semaphore, uint64_t deadline_ns);
 
+/// A time of day and its date, in UTC.
+struct clinux_utc {
+  int year, month, day, hour, minute, second;
+};
+
+/// The date of so many seconds since 1970, gmtime_r(3). The year has to fit an int.
+struct clinux_utc clinux_utc(int64_t seconds);
+
 /// CLOCK_REALTIME in nanoseconds.
 static inline uint64_t clinux_realtime_ns(void) {
   struct timespec t;
