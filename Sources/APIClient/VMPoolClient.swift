@@ -46,12 +46,6 @@ public final class VMPoolClient {
   /// `GET /metrics/vcpus`, Prometheus text 0.0.4.
   public func vcpuMetrics() throws(APIError) -> String { try text("/metrics/vcpus") }
 
-  /// `GET /livez`: returns when the server answers that it lives.
-  public func checkLiveness() throws(APIError) { _ = try checked("GET", "/livez") }
-
-  /// `GET /readyz`: returns when the server takes new work; a problem `/problems/draining` when it does not.
-  public func checkReadiness() throws(APIError) { _ = try checked("GET", "/readyz") }
-
   /// `GET /openapi.yaml`.
   public func openAPI() throws(APIError) -> String { try text("/openapi.yaml") }
 

@@ -280,10 +280,8 @@ final class Exchange {
       HTTPAccessRecord(
         method: head.method, rawPath: head.rawPath.isEmpty ? escapedPath : head.rawPath,
         status: isForeign ? ownStatus : status, requestID: requestID(), peer: connection.peer,
-        durationNS: now - started,
-        bytesReceived: received, bytesSent: stream?.taken ?? (isAborted ? 0 : bodySent),
-        userAgent: head.headers["User-Agent"],
-        aborted: isAborted, label: label))
+        durationNS: now - started, bytesSent: stream?.taken ?? (isAborted ? 0 : bodySent), aborted: isAborted,
+        label: label))
     stream?.whenClosed?()
     whenOver?(!isAborted)
   }

@@ -120,12 +120,8 @@ public struct HTTPAccessRecord: Sendable {
   public var peer: String
   /// Nanoseconds from the request line to the last byte of the answer.
   public var durationNS: UInt64
-  /// Bytes of body read.
-  public var bytesReceived: Int
   /// Bytes of body sent; 0 when `aborted`, unless it was a stream.
   public var bytesSent: Int
-  /// The `User-Agent` field.
-  public var userAgent: String?
   /// True when the client went away, or was cut off, before the answer was complete; so ends every stream that is not
   /// finished by the handler or by the server's stop.
   public var aborted: Bool

@@ -309,7 +309,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       #expect { try client.startVM(id) } throws: {
         if case .problem(let received) = $0 as? APIError { received == problem } else { false }
       }
-      #expect { try client.checkReadiness() } throws: {
+      #expect { try client.openAPI() } throws: {
         if case .problem(let received) = $0 as? APIError {
           received.status == 503 && received.pointer == nil
         } else {

@@ -54,9 +54,6 @@ struct Router: Sendable {
     }
   }
 
-  /// Every path, the shortest first.
-  var allPaths: [Path] { pathsByCount.flatMap(\.self) }
-
   /// The path that the segments lead to, and the values of its parameters, or which of them has a form of its own.
   func find(_ segments: [String]) -> (path: Path, parameters: Result<PathParameters, MalformedParameter>)? {
     guard segments.count < pathsByCount.count else { return nil }

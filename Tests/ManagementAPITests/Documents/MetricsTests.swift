@@ -121,7 +121,7 @@ import Testing
       harness.api.completed(
         HTTPAccessRecord(
           method: method, rawPath: path, status: status, requestID: "r", peer: "unix", durationNS: 1000,
-          bytesReceived: 0, bytesSent: 0, userAgent: nil, aborted: status == 0, label: nil))
+          bytesSent: 0, aborted: status == 0, label: nil))
     }
     complete("GET", "/v1/vms/vm-0123456789ab", 200)
     complete("GET", "/v1/vms/vm-ba9876543210", 200)

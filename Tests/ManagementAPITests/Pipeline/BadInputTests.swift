@@ -42,15 +42,14 @@ import Testing
     #expect(harness.send("GET", "/v1/pools/\(longest)a").problem?.kind == "invalid-parameter")
   }
 
-  @Test(arguments: Router(Route.all).allPaths.indices)
-  func everyOtherMethodIsRefusedWithAllow(index: Int) {
+  @Test(arguments: Set(Route.all.map(\.template)))
+  func everyOtherMethodIsRefusedWithAllow(template: String) {
     let harness = Harness(factory: StubFactory())
-    let path = Router(Route.all).allPaths[index]
-    let target = path.template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
+    let target = template.replacing("{vm}", with: Self.id).replacing("{index}", with: "0")
       .replacing("{lease}", with: "lease-0123456789abcdef")
       .replacing("{image}", with: "spin").replacing("{pool}", with: "demo").replacing("{kind}", with: "draining")
       .replacing("{digest}", with: "sha256:" + String(repeating: "0", count: 64))
-    let methods = Route.all.filter { $0.template == path.template }.map(\.method.rawValue)
+    let methods = Route.all.filter { $0.template == template }.map(\.method.rawValue)
     let expected = Set(methods + ["OPTIONS"] + (methods.contains("GET") ? ["HEAD"] : []))
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"] {
       let reply = harness.send(method, target, method == "PUT" ? "{" : "")
