@@ -33,7 +33,7 @@ struct Lifecycle: Sendable {
     case resume
     case stop(MachineStop)
     case deadline(run: UInt64)
-    case vcpuFinished(VCPUStop, run: UInt64)
+    case vcpuFinished(VCPUEnd, run: UInt64)
     case vcpuParkedForGood(run: UInt64)
     case reset
     /// A stop after which there is no reset: the VM is about to be taken apart.
@@ -90,7 +90,7 @@ struct Lifecycle: Sendable {
       isDestroyed = true
       return beginStop(.killed)
     case (.deadline(let number), _): return number == run ? beginStop(.deadline) : .none
-    case (.vcpuFinished(let stop, let number), _): return number == run ? finish(stop) : .none
+    case (.vcpuFinished(let end, let number), _): return number == run ? finish(end) : .none
     case (.vcpuParkedForGood(let number), _): return number == run ? park() : .none
     }
   }
@@ -119,16 +119,10 @@ struct Lifecycle: Sendable {
     return .setGoal(.stop)
   }
 
-  private mutating func finish(_ stop: VCPUStop) -> Action {
-    switch stop {
-    case .exited(let code): return beginStop(.exited(code: code))
-    case .poweredOff: return beginStop(.poweredOff)
-    case .reset: return beginStop(.reset)
-    case .crashed(let detail): return beginStop(.crashed(detail))
-    case .halted:
-      halted += 1
-      return halted == vcpus ? beginStop(.halted) : .none
-    }
+  /// One vCPU's end is the guest's, but a guest has halted when all its vCPUs have.
+  private mutating func finish(_ end: VCPUEnd) -> Action {
+    if end == .halted { halted += 1 }
+    return end != .halted || halted == vcpus ? beginStop(.guest(end)) : .none
   }
 
   private mutating func park() -> Action {

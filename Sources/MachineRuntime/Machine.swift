@@ -3,6 +3,7 @@ import GuestImages
 import GuestMemory
 import KVM
 import LinuxSupport
+import Processor
 import Synchronization
 import VCPURuntime
 
@@ -140,7 +141,7 @@ public final class Machine: Sendable {
       }.get()
       if platform == .pc { try descriptor?.loadFirmwareState() }
       if let start {
-        try descriptor?.load(start.bootState)
+        try descriptor?.load(start)
         if hasIRQChip { try descriptor?.makeRunnable() }
       }
     } catch { throw .kvm(error) }
@@ -312,17 +313,17 @@ public final class Machine: Sendable {
 
   static let readRegisters = "read the registers of"
 
-  /// One vCPU, looked at.
-  public func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot {
-    Self.snapshot(try vcpu(index))
+  /// What vCPU `index` does, and what it has counted.
+  public func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics {
+    Self.statistics(of: try vcpu(index))
   }
 
-  /// Every vCPU, looked at.
-  public var vcpuSnapshots: [VCPUSnapshot] { core.vcpus.map(Self.snapshot) }
+  /// The same of every vCPU, in the order of their numbers.
+  public var vcpuStatistics: [VCPUStatistics] { core.vcpus.map(Self.statistics) }
 
-  private static func snapshot(_ vcpu: VCPU) -> VCPUSnapshot {
+  private static func statistics(of vcpu: VCPU) -> VCPUStatistics {
     let counts = vcpu.counts
-    return VCPUSnapshot(
+    return VCPUStatistics(
       index: vcpu.index, state: vcpu.state, exits: counts.exits, kicks: counts.kicks, kernel: vcpu.kernelStatistics,
       runningNS: counts.runningNS, waitingNS: counts.waitingNS)
   }
@@ -351,22 +352,5 @@ public final class Machine: Sendable {
     guard !vcpus.isEmpty else { throw .deleted }
     guard vcpus.indices.contains(index) else { throw .noSuchVCPU(index: index, count: vcpus.count) }
     return vcpus[index]
-  }
-}
-
-extension CPUStart {
-  fileprivate var bootState: BootState {
-    let registers = GeneralRegisters(
-      instructionPointer: entry, stackPointer: stackPointer, firstArgument: firstArgument,
-      rax: rax, rbx: rbx, rsi: rsi, flags: UInt64(ioPrivilegeLevel) << 12)
-    let bootMode: BootState.Mode =
-      switch mode {
-      case .real16: .real16(codeBase: codeSegmentBase)
-      case .prot32: .prot32
-      case .long64: .long64(pageTableRoot: pageTableRoot, ring: UInt8(ring))
-      }
-    return BootState(
-      mode: bootMode, registers: registers, selectors: (codeSelector, dataSelector),
-      descriptorTable: (descriptorTable, descriptorTableLimit))
   }
 }

@@ -31,8 +31,8 @@ final class MachineCore: ExitHandler {
   let devices: MachineDevices
   /// Its memory, for its devices and for descriptions of what its vCPUs could not execute.
   let guest: GuestRAM
-  /// What ended the guest, where a device did: the first counts. A leaf lock.
-  private let fault = Mutex<GuestFault?>(nil)
+  /// How the guest ended, where a device ended it: the first counts. A leaf lock.
+  private let ended = Mutex<VCPUEnd?>(nil)
   private let changed: @Sendable (MachineState) -> Void
   /// Guards the lifecycle and the order in which goals are published. Held while goals are published, which sends
   /// signals but waits for nothing; never held while waiting for a vCPU. The locks of `VCPU` are taken under it.
@@ -140,7 +140,7 @@ final class MachineCore: ExitHandler {
       case .setGoal(let goal):
         if guarded.lifecycle.run != run.number {
           guarded.run = Run(number: guarded.lifecycle.run)
-          fault.withLock { $0 = nil }
+          ended.withLock { $0 = nil }
         }
         guarded.goal = Self.publish(goal, to: guarded.vcpus, wakes: wakes)
         return (.pending(guarded.goal, guarded.run), announces, run)
@@ -221,20 +221,23 @@ final class MachineCore: ExitHandler {
     case .sleep(let duration):
       let (wake, overflow) = MonotonicClock.now().addingReportingOverflow(duration)
       return .sleep(untilNS: overflow ? .max : wake)
-    case .exit(let code): return .exit(code: code)
-    case .powerOff: return .powerOff
-    case .reset: return .reset
-    case .fail(let newFault):
-      fault.withLock { fault in fault = fault ?? newFault }
-      return .fail
+    case .exit(let code): return finish(.exited(code: code))
+    case .powerOff: return finish(.poweredOff)
+    case .reset: return finish(.reset)
+    case .fail(let fault): return finish(.crashed(fault.description))
     }
   }
 
-  func failure() -> String { fault.withLock { $0?.description } ?? "a device failed" }
+  private func finish(_ end: VCPUEnd) -> ExitAction {
+    ended.withLock { ended in ended = ended ?? end }
+    return .end
+  }
+
+  func end() -> VCPUEnd { ended.withLock { $0 } ?? .crashed("a device ended the guest and did not say why") }
 
   func guestMemory(at address: UInt64, count: Int) -> [UInt8] { guest.bytes(at: address, upTo: count) }
 
-  func vcpuFinished(index: Int, run: UInt64, _ stop: VCPUStop) { on(.vcpuFinished(stop, run: run)) }
+  func vcpuFinished(index: Int, run: UInt64, _ end: VCPUEnd) { on(.vcpuFinished(end, run: run)) }
 
   func vcpuParkedForGood(index: Int, run: UInt64) { on(.vcpuParkedForGood(run: run)) }
 }

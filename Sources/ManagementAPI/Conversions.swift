@@ -25,12 +25,7 @@ extension StopDocument {
   /// nil unless the state is `stopped`.
   init?(_ state: MachineState) {
     guard case .stopped(let stop) = state else { return nil }
-    switch stop {
-    case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)
-    case .crashed(let detail): self.init(reason: stop.reason, exitCode: nil, detail: detail)
-    case .halted, .poweredOff, .reset, .killed, .deadline:
-      self.init(reason: stop.reason, exitCode: nil, detail: nil)
-    }
+    self.init(reason: stop.reason, exitCode: stop.exitCode.map { Int($0) }, detail: stop.crash)
   }
 }
 
@@ -44,14 +39,14 @@ extension KickDocument {
 }
 
 extension VCPUDocument {
-  init(_ snapshot: VCPUSnapshot, vm: String) {
-    let kicks = snapshot.kicks.map { ($0.key.description, $0.value) }
+  init(_ statistics: VCPUStatistics, vm: String) {
+    let kicks = statistics.kicks.map { ($0.key.description, $0.value) }
     self.init(
-      vm: vm, index: snapshot.index, state: snapshot.state.name, exits: snapshot.exits,
+      vm: vm, index: statistics.index, state: statistics.state.name, exits: statistics.exits,
       kicks: Dictionary(uniqueKeysWithValues: kicks),
       // JSON's integers end at 63 bits here.
-      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) },
-      cpuNS: snapshot.runningNS, runDelayNS: snapshot.waitingNS)
+      kernel: statistics.kernel.mapValues { min($0, UInt64(Int64.max)) },
+      cpuNS: statistics.runningNS, runDelayNS: statistics.waitingNS)
   }
 }
 

@@ -80,7 +80,7 @@ public enum VCPUState: UInt8, Sendable {
   }
 
   private struct KernelCounts: ~Copyable {
-    var open: VCPUStatistics?
+    var open: KernelStatistics?
     var finalSignalExits: UInt64 = 0
   }
 

@@ -76,8 +76,8 @@ struct LifecycleTests {
     _ = lifecycle.on(.start)
     _ = lifecycle.on(.vcpuFinished(.exited(code: 4), run: 0))
     _ = lifecycle.on(.stop(.deadline))
-    #expect(lifecycle.on(.vcpuParkedForGood(run: 0)) == .announceStop(.exited(code: 4)))
-    #expect(lifecycle.state == .stopped(.exited(code: 4)))
+    #expect(lifecycle.on(.vcpuParkedForGood(run: 0)) == .announceStop(.guest(.exited(code: 4))))
+    #expect(lifecycle.state == .stopped(.guest(.exited(code: 4))))
   }
 
   @Test func aVMThatIsAboutToStopSaysSo() throws {

@@ -30,7 +30,7 @@ struct WordTests {
     "Sources/JSONCodec/JSON.swift": 1,
     "Sources/JSONCodec/JSONDecodingError.swift": 1,
     "Sources/JSONCodec/Scalar.swift": 1,
-    "Sources/KVM/CPUIDTable.swift": 1,
+    "Sources/KVM/x86_64/CPUIDTable.swift": 1,
     "Sources/LinuxSupport/Clock.swift": 1,
     "Sources/LinuxSupport/EventCounter.swift": 1,
     "Sources/LinuxSupport/ProcessMemory.swift": 1,
