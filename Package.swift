@@ -72,13 +72,15 @@ let package = Package(
     module("ServerConfiguration", ["CYAML", systemPackage]),
 
     // The machine, from the ioctls upwards.
-    module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
+    module("Processor", []),
+    module("KVM", ["CKVM", "Processor", "LinuxSupport", systemPackage]),
     module("GuestMemory", ["LinuxSupport", systemPackage]),
     module("Devices", ["GuestMemory"]),
-    module("GuestImages", ["CGuests", "GuestMemory", "LinuxSupport", systemPackage]),
+    module("GuestImages", ["CGuests", "Processor", "GuestMemory", "LinuxSupport", systemPackage]),
     module("VCPURuntime", ["CKVM", "KVM", "LinuxSupport", systemPackage]),
     module(
-      "MachineRuntime", ["VCPURuntime", "KVM", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
+      "MachineRuntime",
+      ["VCPURuntime", "KVM", "Processor", "GuestMemory", "Devices", "GuestImages", "LinuxSupport", systemPackage]),
 
     // The pool and its API.
     module(
@@ -151,7 +153,7 @@ let package = Package(
     tests("DevicesTests", ["TestRandomness", "Devices", "GuestMemory"]),
     tests(
       "GuestImagesTests",
-      ["TestSupport", "TestRandomness", "GuestImages", "GuestMemory", "LinuxSupport", systemPackage]),
+      ["TestSupport", "TestRandomness", "GuestImages", "Processor", "GuestMemory", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [

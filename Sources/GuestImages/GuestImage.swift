@@ -1,3 +1,5 @@
+import Processor
+
 /// The guest of a VM.
 public struct GuestImage: Sendable, Equatable {
   /// What it is, as its kind needs it.

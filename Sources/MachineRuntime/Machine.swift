@@ -3,6 +3,7 @@ import GuestImages
 import GuestMemory
 import KVM
 import LinuxSupport
+import Processor
 import Synchronization
 import VCPURuntime
 
@@ -47,8 +48,8 @@ public final class Machine: Sendable {
   public let configuration: MachineConfiguration
   /// Both directions of its console.
   public let console = Console()
-  private let core: MachineCore
-  private let deadline = DeadlineTimer()
+  /// For tests, which send it events that come too late.
+  let core: MachineCore
   /// Closed before the memory that it maps is unmapped. A leaf lock.
   private let vm: Mutex<VMDescriptor?>
   private let arguments: ArgumentPlaces
@@ -140,7 +141,7 @@ public final class Machine: Sendable {
       }.get()
       if platform == .pc { try descriptor?.loadFirmwareState() }
       if let start {
-        try descriptor?.load(start.bootState)
+        try descriptor?.load(start)
         if hasIRQChip { try descriptor?.makeRunnable() }
       }
     } catch { throw .kvm(error) }
@@ -203,10 +204,10 @@ public final class Machine: Sendable {
   }
 
   private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> PendingRequests {
-    let requests = try request(.start, "start", wakes: wakes)
-    // A start that is not acknowledged in time is a start all the same. Only the first counts.
+    let (requests, run) = try publish(.start, "start", wakes: wakes)
+    // A start that is not acknowledged in time is a start all the same. Only the first of a run counts.
     if let limit = limitNS ?? configuration.deadlineNS {
-      deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
+      run.deadline.arm(afterNS: limit) { [weak core, number = run.number] in _ = core?.on(.deadline(run: number)) }
     }
     return requests
   }
@@ -240,21 +241,30 @@ public final class Machine: Sendable {
     try request(.stop(reason), "stop")
   }
 
+  /// `stopped` → `ready`, for another run of the same vCPUs. Before it, the caller has put back what the guest changed.
+  func requestReset() throws(MachineControlError) -> PendingRequests { try request(.reset, "reset") }
+
   private func request(
-    _ event: Lifecycle.Event, _ operation: String, wakes: Bool = true
+    _ event: Lifecycle.Event, _ operation: String
   ) throws(MachineControlError) -> PendingRequests {
+    try publish(event, operation, wakes: true).0
+  }
+
+  private func publish(
+    _ event: Lifecycle.Event, _ operation: String, wakes: Bool
+  ) throws(MachineControlError) -> (PendingRequests, MachineCore.Run) {
     switch core.on(event, wakes: wakes) {
     case .refused(let state, let isStopping):
       throw .invalidState(operation: operation, state, isStopping: isStopping)
-    case .pending(let requests): return requests
+    case .pending(let requests, let run): return (requests, run)
     }
   }
 
   /// Stops the VM, joins its threads, closes its descriptors and frees its memory. By its owner, once; after it has
   /// returned nothing of the VM is left but its console and its counts.
   public func destroy() {
-    core.on(.stop(.killed))
-    deadline.cancel()
+    core.on(.destroy)
+    core.run.deadline.cancel()
     let vcpus = core.vcpus
     for vcpu in vcpus { vcpu.join() }
     core.release()
@@ -303,17 +313,17 @@ public final class Machine: Sendable {
 
   static let readRegisters = "read the registers of"
 
-  /// One vCPU, looked at.
-  public func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot {
-    Self.snapshot(try vcpu(index))
+  /// What vCPU `index` does, and what it has counted.
+  public func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics {
+    Self.statistics(of: try vcpu(index))
   }
 
-  /// Every vCPU, looked at.
-  public var vcpuSnapshots: [VCPUSnapshot] { core.vcpus.map(Self.snapshot) }
+  /// The same of every vCPU, in the order of their numbers.
+  public var vcpuStatistics: [VCPUStatistics] { core.vcpus.map(Self.statistics) }
 
-  private static func snapshot(_ vcpu: VCPU) -> VCPUSnapshot {
+  private static func statistics(of vcpu: VCPU) -> VCPUStatistics {
     let counts = vcpu.counts
-    return VCPUSnapshot(
+    return VCPUStatistics(
       index: vcpu.index, state: vcpu.state, exits: counts.exits, kicks: counts.kicks, kernel: vcpu.kernelStatistics,
       runningNS: counts.runningNS, waitingNS: counts.waitingNS)
   }
@@ -342,22 +352,5 @@ public final class Machine: Sendable {
     guard !vcpus.isEmpty else { throw .deleted }
     guard vcpus.indices.contains(index) else { throw .noSuchVCPU(index: index, count: vcpus.count) }
     return vcpus[index]
-  }
-}
-
-extension CPUStart {
-  fileprivate var bootState: BootState {
-    let registers = GeneralRegisters(
-      instructionPointer: entry, stackPointer: stackPointer, firstArgument: firstArgument,
-      rax: rax, rbx: rbx, rsi: rsi, flags: UInt64(ioPrivilegeLevel) << 12)
-    let bootMode: BootState.Mode =
-      switch mode {
-      case .real16: .real16(codeBase: codeSegmentBase)
-      case .prot32: .prot32
-      case .long64: .long64(pageTableRoot: pageTableRoot, ring: UInt8(ring))
-      }
-    return BootState(
-      mode: bootMode, registers: registers, selectors: (codeSelector, dataSelector),
-      descriptorTable: (descriptorTable, descriptorTableLimit))
   }
 }

@@ -1,15 +1,9 @@
+import VCPURuntime
+
 /// How a VM stopped.
 public enum MachineStop: Sendable, Equatable {
-  /// The guest said that it was done.
-  case exited(code: UInt8)
-  /// Every vCPU executed HLT, and nothing can wake them.
-  case halted
-  /// The guest turned the machine off.
-  case poweredOff
-  /// The guest reset the machine, which is not started again.
-  case reset
-  /// The guest or its execution failed; the sentence is the kernel's detail.
-  case crashed(String)
+  /// The guest ended by itself: on one vCPU, or all have halted.
+  case guest(VCPUEnd)
   /// A client, or the server, stopped it.
   case killed
   /// Its deadline passed.
@@ -21,15 +15,21 @@ public enum MachineStop: Sendable, Equatable {
   /// The word that the API and the metrics use.
   public var reason: String {
     switch self {
-    case .exited: "exited"
-    case .halted: "halted"
-    case .poweredOff: "powered_off"
-    case .reset: "reset"
-    case .crashed: "crashed"
+    case .guest(.exited): "exited"
+    case .guest(.halted): "halted"
+    case .guest(.poweredOff): "powered_off"
+    case .guest(.reset): "reset"
+    case .guest(.crashed): "crashed"
     case .killed: "killed"
     case .deadline: "deadline"
     }
   }
+
+  /// The guest's exit code; nil unless it exited.
+  public var exitCode: UInt8? { if case .guest(.exited(let code)) = self { code } else { nil } }
+
+  /// Why the guest crashed, as a sentence; nil unless it did.
+  public var crash: String? { if case .guest(.crashed(let detail)) = self { detail } else { nil } }
 }
 
 /// What a VM is.

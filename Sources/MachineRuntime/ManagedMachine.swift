@@ -36,10 +36,10 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func requestKicks(vcpu index: Int?) throws(MachineControlError) -> PendingKicks
   /// Asks for the registers of a vCPU of a paused or stopped VM; does not wait.
   func requestRegisters(vcpu index: Int) throws(MachineControlError) -> PendingRegisters
-  /// One vCPU, looked at.
-  func snapshot(vcpu index: Int) throws(MachineControlError) -> VCPUSnapshot
-  /// Every vCPU, looked at.
-  var vcpuSnapshots: [VCPUSnapshot] { get }
+  /// What vCPU `index` does, and what it has counted.
+  func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics
+  /// The same of every vCPU, in the order of their numbers.
+  var vcpuStatistics: [VCPUStatistics] { get }
   /// What its vCPUs counted so far; after `destroy`, in the end.
   var counts: VCPUCounts { get }
   /// Gives the guest input; returns how many bytes fitted.

@@ -8,27 +8,13 @@ public enum ExitAction: Sendable, Equatable {
   /// The guest waits for a time: the vCPU sleeps until then (CLOCK_MONOTONIC). It serves requests meanwhile, which do not
   /// shorten the guest's sleep.
   case sleep(untilNS: UInt64)
-  /// The guest says that it is done, with this code.
-  case exit(code: UInt8)
-  /// The guest did what nothing can go on from; `ExitHandler.failure` says what.
-  case fail
-  /// The guest turns the machine off.
-  case powerOff
-  /// The guest resets the machine.
-  case reset
-
-  /// Whether the guest is not entered again after it.
-  var isEnd: Bool {
-    switch self {
-    case .resume, .idle, .sleep: false
-    case .exit, .fail, .powerOff, .reset: true
-    }
-  }
+  /// Does not enter the guest again in this run; `ExitHandler.end` says why.
+  case end
 }
 
-/// Why a vCPU will not enter the guest again of its own.
-public enum VCPUStop: Sendable, Equatable {
-  /// The guest said so.
+/// Why a vCPU does not enter the guest again, though its owner has not asked it to stop.
+public enum VCPUEnd: Sendable, Equatable {
+  /// The guest says that it is done, with this code.
   case exited(code: UInt8)
   /// HLT without an in-kernel interrupt controller: nothing can wake it.
   case halted
@@ -50,20 +36,19 @@ public protocol ExitHandler: AnyObject, Sendable {
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction)
   /// A write of `size` (1 to 8) bytes to a guest-physical address without memory.
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction
-  /// What an action `fail` was about, as the end of a sentence about the guest.
-  func failure() -> String
+  /// Why an access was the guest's last. The vCPU asks it after an action `end`, which says it by itself no more than
+  /// that: so the exit loop has no text to retain.
+  func end() -> VCPUEnd
   /// A copy of up to `count` bytes of the guest's memory at a guest-physical address, as far as there is memory.
   func guestMemory(at address: UInt64, count: Int) -> [UInt8]
-  /// The vCPU has left the guest for good, by itself. Not called for a goal.
-  func vcpuFinished(index: Int, _ stop: VCPUStop)
+  /// The vCPU has left the guest of this run for good, by itself. Not called for a goal. Runs are counted from 0, by resets.
+  func vcpuFinished(index: Int, run: UInt64, _ end: VCPUEnd)
   /// The vCPU has reached the goal `stop`, or `end` without a stop before: it will not touch guest memory or devices
-  /// any more. Called once, before the request is acknowledged.
-  func vcpuParkedForGood(index: Int)
+  /// any more in this run. Called once a run, before the request is acknowledged.
+  func vcpuParkedForGood(index: Int, run: UInt64)
 }
 
 extension ExitHandler {
-  /// For handlers whose devices never fail.
-  public func failure() -> String { "the guest did what its devices do not bear" }
   /// For handlers that do not know the guest's memory.
   public func guestMemory(at address: UInt64, count: Int) -> [UInt8] { [] }
 }

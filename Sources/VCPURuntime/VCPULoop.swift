@@ -15,14 +15,16 @@ extension VCPU {
     var interrupted = false
     /// Whether the guest ran since the last departure, as far as can be told.
     var guestRan = true
-    /// The guest will not go on by itself.
-    var stop: VCPUStop?
+    /// Why the guest is not entered again in this run.
+    var end: VCPUEnd?
   }
 
   /// What the thread alone knows of its vCPU.
   private struct Progress {
     /// The last generation that was served.
     var served: UInt64 = 0
+    /// The guest's run: how often it was reset.
+    var run: UInt64 = 0
     /// The guest has ended and is not entered again. Its owner knows.
     var isFinished = false
     /// The owner knows that the vCPU is parked for good.
@@ -35,6 +37,12 @@ extension VCPU {
     var accessIsOpen = false
     /// The guest sleeps until this time; 0: it does not.
     var wakeNS: UInt64 = 0
+
+    /// Begins the next run if `word` is of that one. What is known of the guest's last run says nothing of the next.
+    mutating func follow(_ word: RequestWord) {
+      guard word.isInOddRun != (run % 2 == 1) else { return }
+      self = Progress(served: served, run: run + 1, hasRun: hasRun)
+    }
   }
 
   /// What the thread does next.
@@ -55,7 +63,7 @@ extension VCPU {
     var departure = Departure(phase: .parked, outNS: 0)
     if mechanism == .signalMask {
       let result = ckvm_unblock_in_run(control.descriptor, Self.signal)
-      if result < 0 { departure.stop = .crashed("KVM_SET_SIGNAL_MASK failed: \(Errno(rawValue: -result))") }
+      if result < 0 { departure.end = .crashed("KVM_SET_SIGNAL_MASK failed: \(Errno(rawValue: -result))") }
     }
     serveUntilEnd(departure)
     noteThreadEnd()
@@ -86,9 +94,10 @@ extension VCPU {
   // MARK: T1 to T5
 
   private func serve(_ departure: Departure, _ progress: inout Progress) -> Step {
-    if let stop = departure.stop { finish(stop, &progress) }
+    if let end = departure.end { finish(end, &progress) }
     let word = take()
     if word.isPending {
+      progress.follow(word)
       if word.goal >= .pause { complete(&progress) }
       act(word, &progress)
       publish(first: progress.served + 1, last: word.generation, departure)
@@ -101,11 +110,11 @@ extension VCPU {
   }
 
   /// Reports the guest's end to the owner, once.
-  private func finish(_ stop: VCPUStop, _ progress: inout Progress) {
+  private func finish(_ end: VCPUEnd, _ progress: inout Progress) {
     guard !progress.isFinished else { return }
     progress.isFinished = true
     stateCode.store(VCPUState.halted.rawValue, ordering: .relaxed)
-    handler.vcpuFinished(index: index, stop)
+    handler.vcpuFinished(index: index, run: progress.run, end)
   }
 
   /// Steps T1 and T2: takes the flag away, **then** the requests. The other way round, a kick that came between the two
@@ -123,7 +132,7 @@ extension VCPU {
   private func complete(_ progress: inout Progress) {
     guard progress.accessIsOpen, !progress.isFinished else { return }
     progress.accessIsOpen = false
-    if let stop = completeAccess(&progress) { finish(stop, &progress) }
+    if let end = completeAccess(&progress) { finish(end, &progress) }
   }
 
   /// Step T4. The request stays unanswered until the owner knows all this.
@@ -132,7 +141,7 @@ extension VCPU {
     if word.reasons.contains(.errand) { runErrands(isParked: word.goal != .run || progress.isFinished) }
     if word.goal >= .stop, !progress.isParkedForGood {
       progress.isParkedForGood = true
-      handler.vcpuParkedForGood(index: index)
+      handler.vcpuParkedForGood(index: index, run: progress.run)
     }
     let state: VCPUState =
       switch word.goal {
@@ -190,7 +199,7 @@ extension VCPU {
     if !progress.hasRun {
       progress.hasRun = true
       openStatistics()
-      if let stop = enterInAdvance() { return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop) }
+      if let end = enterInAdvance() { return Departure(phase: .host, outNS: MonotonicClock.now(), end: end) }
     }
     if progress.wasPaused {
       progress.wasPaused = false
@@ -205,14 +214,14 @@ extension VCPU {
   /// on kernels that have the one half of that change and not the other (commit 916b7f42b3b3) for good. So it is made
   /// before the kick signal is unblocked, and with the flag set, so that the guest does not run. It counts nowhere: no
   /// signal and no kick has to do with it. `signal_mask` needs it not: the kernel unblocks the signal later than that.
-  private func enterInAdvance() -> VCPUStop? {
+  private func enterInAdvance() -> VCPUEnd? {
     guard mechanism != .signalMask else { return nil }
     var failures = 0
     while true {
       let result = control.enterInAdvance()
       if result == -Int(EINTR) { break }
       failures += 1
-      if let stop = afterFailure(number: failures, result) { return stop }
+      if let end = afterFailure(number: failures, result) { return end }
     }
     ckvm_unblock(Self.signal)
     return nil
@@ -239,11 +248,11 @@ extension VCPU {
           case .sleep(let untilNS):
             progress.wakeNS = untilNS
             return Departure(phase: .host, outNS: MonotonicClock.now())
-          case let end: return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop(for: end, handler))
+          case .end: return Departure(phase: .host, outNS: MonotonicClock.now(), end: handler.end())
           }
         }
-        if let stop = stop(forExit: reason) {
-          return Departure(phase: .host, outNS: MonotonicClock.now(), stop: stop)
+        if let end = end(forExit: reason) {
+          return Departure(phase: .host, outNS: MonotonicClock.now(), end: end)
         }
         continue
       }
@@ -260,8 +269,8 @@ extension VCPU {
       }
       // A vCPU that another one starts says EAGAIN each time, as often as the guest takes processors off and on.
       if result != -Int(EAGAIN) { failures += 1 }
-      if let stop = afterFailure(number: failures, result) {
-        return Departure(phase: .host, outNS: now, stop: stop)
+      if let end = afterFailure(number: failures, result) {
+        return Departure(phase: .host, outNS: now, end: end)
       }
     }
   }
@@ -269,7 +278,7 @@ extension VCPU {
   /// Counts a KVM_RUN that failed; nil when it is to be tried again. ENOMEM is what a first one says that a signal has
   /// interrupted (a stop signal cannot be blocked), EAGAIN asks to be called again. Anything else, or either of them
   /// again and again, is the end.
-  private func afterFailure(number: Int, _ result: Int) -> VCPUStop? {
+  private func afterFailure(number: Int, _ result: Int) -> VCPUEnd? {
     control.countRunError()
     if number < Self.attempts, result == -Int(ENOMEM) || result == -Int(EAGAIN) { return nil }
     return .crashed("KVM_RUN failed: \(Errno(rawValue: Int32(truncatingIfNeeded: -result)))")
@@ -279,7 +288,7 @@ extension VCPU {
 
   // MARK: Exits
 
-  private func completeAccess(_ progress: inout Progress) -> VCPUStop? {
+  private func completeAccess(_ progress: inout Progress) -> VCPUEnd? {
     let byself = mechanism == .signalMask ? Self.signal : 0
     // An instruction can be split into a few accesses, never into thousands.
     for _ in 0..<4096 {
@@ -298,10 +307,10 @@ extension VCPU {
         switch serveAccess(reason, handler) {
         case .resume, .idle: break
         case .sleep(let untilNS): progress.wakeNS = untilNS
-        case let end: return stop(for: end, handler)
+        case .end: return handler.end()
         }
-      } else if let stop = stop(forExit: reason) {
-        return stop
+      } else if let end = end(forExit: reason) {
+        return end
       }
     }
     _ = mechanism == .signalMask ? ckvm_drain(Self.signal) : false
@@ -330,13 +339,13 @@ extension VCPU {
         control.setPortDatum(item, value)
         action = effect
       }
-      if !last.isEnd { last = action }
+      if last != .end { last = action }
     }
     return last
   }
 
   /// How the guest ends with an exit that is neither a port nor a memory access; nil when it just goes on.
-  private func stop(forExit reason: UInt32) -> VCPUStop? {
+  private func end(forExit reason: UInt32) -> VCPUEnd? {
     switch ExitReason.response(to: reason) {
     case .access, .resume: nil
     case .halt: .halted
@@ -347,17 +356,6 @@ extension VCPU {
       default: .crashed("system event \(control.systemEvent)" + place())
       }
     case .crash, .unserved, nil: .crashed(describeCrash(reason))
-    }
-  }
-
-  /// How the vCPU stops after an access that was the guest's last; nil where it was not.
-  private func stop(for action: ExitAction, _ handler: borrowing any ExitHandler) -> VCPUStop? {
-    switch action {
-    case .resume, .idle, .sleep: nil
-    case .exit(let code): .exited(code: code)
-    case .fail: .crashed(handler.failure())
-    case .powerOff: .poweredOff
-    case .reset: .reset
     }
   }
 }

@@ -232,7 +232,7 @@ struct Daemon {
     case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool ?? "_none")"])
     case .journal(let failure):
       logger.error("the end of a lease could not be recorded", metadata: ["error": "\(failure)"])
-    case .vm(let vm, .stopped(.crashed(let detail))):
+    case .vm(let vm, .stopped(.guest(.crashed(let detail)))):
       logger.warning(
         "a guest crashed", metadata: ["pool": "\(vm.pool ?? "_none")", "vm": "\(vm.id)", "detail": "\(detail)"])
     case .note(_, .exhausted), .vm, .lease, .ended, .pool: break

@@ -1,4 +1,5 @@
 import GuestMemory
+import Processor
 import TestRandomness
 import Testing
 

@@ -1,3 +1,4 @@
+import Processor
 import TestRandomness
 import Testing
 

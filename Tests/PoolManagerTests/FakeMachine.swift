@@ -95,10 +95,10 @@ final class FakeMachine: ManagedMachine {
   func requestRegisters(vcpu: Int) throws(MachineControlError) -> PendingRegisters {
     throw .failed("it has no vCPUs")
   }
-  func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot {
-    throw .noSuchVCPU(index: vcpu, count: 0)
+  func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics {
+    throw .noSuchVCPU(index: index, count: 0)
   }
-  var vcpuSnapshots: [VCPUSnapshot] { [] }
+  var vcpuStatistics: [VCPUStatistics] { [] }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func destroy() {

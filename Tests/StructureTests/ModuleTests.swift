@@ -6,7 +6,7 @@ struct ModuleTests {
   /// Modules by level, the lowest first: a module imports what stands below it, never beside or above.
   static let levels: [[String]] = [
     ["CLinux", "CKVM", "CGuests", "CBareKVM", "CMicroHTTP", "CJansson", "CCurl", "CNettle", "CSQLite", "CYAML"],
-    ["LinuxSupport", "Digests", "JSONCodec", "Metrics", "ServerConfiguration"],
+    ["Processor", "LinuxSupport", "Digests", "JSONCodec", "Metrics", "ServerConfiguration"],
     ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel"],
     ["Devices", "GuestImages", "VCPURuntime"],
     ["MachineRuntime"],
@@ -51,7 +51,7 @@ struct ModuleTests {
   }
 
   /// What is pure stays pure: it can be tested and fuzzed without KVM, threads or a clock.
-  @Test(arguments: ["Devices", "GuestImages", "Metrics", "JSONCodec", "APIModel"])
+  @Test(arguments: ["Processor", "Devices", "GuestImages", "Metrics", "JSONCodec", "APIModel"])
   func pureModulesKnowNothingOfKVMOrThreads(module: String) throws {
     let forbidden: Set<String> = ["KVM", "CKVM", "Dispatch", "VCPURuntime"]
     #expect(try Repository.importsByModule()[module, default: []].isDisjoint(with: forbidden))

@@ -50,9 +50,9 @@ import Testing
     }
 
     private let guarded = Mutex(Counts())
-    private let ended = Mutex<[VCPUStop]>([])
+    private let ended = Mutex<[VCPUEnd]>([])
     var counts: Counts { guarded.withLock { $0 } }
-    var stops: [VCPUStop] { ended.withLock { $0 } }
+    var stops: [VCPUEnd] { ended.withLock { $0 } }
 
     func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
       guarded.withLock { counts in
@@ -96,8 +96,9 @@ import Testing
       }
     }
 
-    func vcpuFinished(index: Int, _ stop: VCPUStop) { ended.withLock { $0.append(stop) } }
-    func vcpuParkedForGood(index: Int) {}
+    func vcpuFinished(index: Int, run: UInt64, _ end: VCPUEnd) { ended.withLock { $0.append(end) } }
+    func vcpuParkedForGood(index: Int, run: UInt64) {}
+    func end() -> VCPUEnd { .halted }
   }
 
   /// Pitfall 9: after -EINTR, `exit_reason` may still hold the exit before; who reads it first serves that exit twice.

@@ -93,7 +93,7 @@ import Testing
     let code: [UInt8] = [
       0xB8, 5, 0, 0, 0, 0x44, 0x0F, 0x22, 0xC0, 0x31, 0xC0, 0x44, 0x0F, 0x22, 0xC0, 0xB0, 7, 0xE6, 0xF4,
     ]
-    let recorder = Recorder { port, value in port == 0xF4 ? .exit(code: UInt8(truncatingIfNeeded: value)) : .resume }
+    let recorder = Recorder { port, _ in port == 0xF4 ? .end : .resume }
     let running = try RunningVCPU(.flat(FlatImage(mode: .long64, code: code)), handler: recorder)
     defer { running.close() }
     try running.become(.run)

@@ -48,27 +48,34 @@ enum EntryPath {
 final class Recorder: ExitHandler {
   /// Called for every port write, on the vCPU's thread.
   let onPortWrite: @Sendable (UInt16, UInt32) -> ExitAction
-  private let finished = Mutex<[VCPUStop]>([])
-  private let parkedCount = Atomic<Int>(0)
+  private let finished = Mutex<[VCPUEnd]>([])
+  private let parked = Mutex<[UInt64]>([])
   private let readCount = Atomic<Int>(0)
+  private let lastValue = Atomic<UInt8>(0)
 
   init(onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }) {
     self.onPortWrite = onPortWrite
   }
 
-  var stops: [VCPUStop] { finished.withLock { $0 } }
-  var parkedForGood: Int { parkedCount.load(ordering: .relaxed) }
+  var stops: [VCPUEnd] { finished.withLock { $0 } }
+  /// The runs in which the vCPU was parked for good.
+  var parkedRuns: [UInt64] { parked.withLock { $0 } }
   var portReads: Int { readCount.load(ordering: .relaxed) }
 
   func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
     readCount.add(1, ordering: .relaxed)
     return (0x5A, .resume)
   }
-  func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction { onPortWrite(port, value) }
+  func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction {
+    lastValue.store(UInt8(truncatingIfNeeded: value), ordering: .relaxed)
+    return onPortWrite(port, value)
+  }
+  /// The guest's last port access ended it, with what it wrote as its code.
+  func end() -> VCPUEnd { .exited(code: lastValue.load(ordering: .relaxed)) }
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, .resume) }
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction { .resume }
-  func vcpuFinished(index: Int, _ stop: VCPUStop) { finished.withLock { $0.append(stop) } }
-  func vcpuParkedForGood(index: Int) { parkedCount.add(1, ordering: .relaxed) }
+  func vcpuFinished(index: Int, run: UInt64, _ end: VCPUEnd) { finished.withLock { $0.append(end) } }
+  func vcpuParkedForGood(index: Int, run: UInt64) { parked.withLock { $0.append(run) } }
 }
 
 /// One vCPU with memory and a guest, taken apart by `close`.
@@ -95,15 +102,7 @@ final class RunningVCPU: Sendable {
     }
     let descriptor = try vm.createVCPU(index: 0)
     guard let start = layout.starts[0] else { throw MissingGuest(name: image.name) }
-    let registers = GeneralRegisters(
-      instructionPointer: start.entry, stackPointer: start.stackPointer, flags: UInt64(start.ioPrivilegeLevel) << 12)
-    let mode: BootState.Mode =
-      switch start.mode {
-      case .real16: .real16(codeBase: start.codeSegmentBase)
-      case .prot32: .prot32
-      case .long64: .long64(pageTableRoot: start.pageTableRoot, ring: UInt8(start.ring))
-      }
-    try descriptor.load(BootState(mode: mode, registers: registers))
+    try descriptor.load(start)
     // Safe: the entry is a constant that lives as long as the program.
     vcpu = unsafe try VCPU(
       descriptor, index: 0, mechanism: mechanism, handler: handler, entry: path.entry)

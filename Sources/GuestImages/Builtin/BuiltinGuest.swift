@@ -1,4 +1,5 @@
 import CGuests
+import Processor
 
 /// A tiny guest shipped with the server, 64-bit and position-independent, entered at its first byte.
 public struct BuiltinGuest: Sendable, Equatable {

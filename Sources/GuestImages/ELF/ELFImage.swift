@@ -1,3 +1,5 @@
+import Processor
+
 /// A static ELF file that starts by itself: at its PVH entry where a note names one, else in 64-bit mode at the file's entry,
 /// with memory mapped to itself.
 struct ELFImage: Sendable, Equatable {
@@ -116,6 +118,9 @@ extension ImageParts {
 }
 
 extension CPUStart {
+  /// The most vCPUs any image can have: there is room for so many stacks.
+  public static let maxVCPUs = 8
+
   /// 64-bit mode in ring 0 at `entry`, with a stack of its own and the vCPU's number in RDI.
   static func long64(entry: UInt64, vcpu: Int) -> CPUStart {
     CPUStart(

@@ -1,3 +1,5 @@
+import Processor
+
 /// The processor mode a flat image starts in.
 public enum FlatMode: String, Sendable, CaseIterable {
   /// 16-bit real mode.

@@ -1,3 +1,5 @@
+import Processor
+
 /// Bytes and the guest-physical address they belong at.
 public struct GuestSegment: Sendable, Equatable {
   /// Where the bytes are.

@@ -1,3 +1,5 @@
+import Processor
+
 /// Why an image does not fit a VM.
 public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
   /// The image's bytes cannot be had.

@@ -1,4 +1,5 @@
 import GuestMemory
+import Processor
 
 /// A Linux kernel, its initramfs and its command line.
 struct LinuxImage: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import GuestMemory
+import Processor
 
 /// A kernel that a Multiboot boot loader (version 1) can start: an ELF file, or any file whose header gives its addresses.
 struct MultibootImage: Sendable, Equatable {

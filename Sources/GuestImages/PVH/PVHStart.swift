@@ -1,4 +1,5 @@
 import GuestMemory
+import Processor
 
 /// The start at a PVH entry: 32-bit protected mode, EBX pointing to `hvm_start_info`.
 ///

@@ -1,3 +1,5 @@
+import Processor
+
 /// A Solo5 unikernel for the hvt tender, ABI version 2: one vCPU, in ring 0 of 64-bit mode.
 ///
 /// Source: Solo5's include/hvt_abi.h and elf_abi.h for the notes and the boot information; its tenders/hvt for where

@@ -33,14 +33,14 @@ extension KickDocument {
 }
 
 extension VCPUDocument {
-  init(_ snapshot: VCPUSnapshot, vm: String) {
-    let kicks = snapshot.kicks.map { ($0.key.description, $0.value) }
+  init(_ statistics: VCPUStatistics, vm: String) {
+    let kicks = statistics.kicks.map { ($0.key.description, $0.value) }
     self.init(
-      vm: vm, index: snapshot.index, state: snapshot.state.name, exits: snapshot.exits,
+      vm: vm, index: statistics.index, state: statistics.state.name, exits: statistics.exits,
       kicks: Dictionary(uniqueKeysWithValues: kicks),
       // JSON's integers end at 63 bits here.
-      kernel: snapshot.kernel.mapValues { min($0, UInt64(Int64.max)) },
-      cpuNS: snapshot.runningNS, runDelayNS: snapshot.waitingNS)
+      kernel: statistics.kernel.mapValues { min($0, UInt64(Int64.max)) },
+      cpuNS: statistics.runningNS, runDelayNS: statistics.waitingNS)
   }
 }
 

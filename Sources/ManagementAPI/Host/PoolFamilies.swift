@@ -98,7 +98,7 @@ enum VCPUFamilies {
     var running: [([(String, String)], UInt64)] = []
     var waiting: [([(String, String)], UInt64)] = []
     for vm in vms where vm.machine.state == .running || vm.machine.state == .paused {
-      for vcpu in vm.machine.vcpuSnapshots {
+      for vcpu in vm.machine.vcpuStatistics {
         let labels = [("pool", vm.pool ?? PoolFamilies.byHand), ("vm", vm.id), ("vcpu", String(vcpu.index))]
         exits += vcpu.exits.sorted { $0.key < $1.key }.map { sample(labels + [("reason", $0.key)], $0.value) }
         kicks += KickPhase.allCases.map { sample(labels + [("phase", $0.description)], vcpu.kicks[$0] ?? 0) }

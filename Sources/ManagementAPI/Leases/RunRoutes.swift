@@ -115,15 +115,8 @@ extension RunDocument {
     let output = console.read(from: 0, limit: .max)
     // Many readers of JSON refuse a NUL, so that the text is no more the console's than where it is not UTF-8.
     let text = output.bytes.contains(0) ? nil : String(validating: output.bytes, as: UTF8.self)
-    var exitCode: Int?
-    var detail: String?
-    switch stop {
-    case .exited(let code): exitCode = Int(code)
-    case .crashed(let what): detail = what
-    case .halted, .poweredOff, .reset, .killed, .deadline: break
-    }
     self.init(
-      vm: vm.id, outcome: stop.reason, exitCode: exitCode, detail: detail,
+      vm: vm.id, outcome: stop.reason, exitCode: stop.exitCode.map { Int($0) }, detail: stop.crash,
       console: text ?? String(decoding: output.bytes, as: UTF8.self),
       consoleBase64: text == nil ? Base64.encoded(output.bytes) : nil, consoleBytes: console.written,
       exits: vm.machine.counts.exits, durationNS: durationNS)

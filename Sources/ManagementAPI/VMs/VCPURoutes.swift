@@ -24,7 +24,7 @@ enum VCPURoutes {
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let vm = try api.vm(context)
-    let items = vm.machine.vcpuSnapshots.map { VCPUDocument($0, vm: vm.id) }
+    let items = vm.machine.vcpuStatistics.map { VCPUDocument($0, vm: vm.id) }
     // A VM without vCPUs is one that is just being deleted.
     guard !items.isEmpty else { throw .noSuchVM(vm.id) }
     return try .json(Page(items: items, nextPageToken: nil))
@@ -32,10 +32,10 @@ enum VCPURoutes {
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let vm = try api.vm(context)
-    let snapshot = try translating(vm) { () throws(MachineControlError) in
-      try vm.machine.snapshot(vcpu: context.parameters.index ?? 0)
+    let statistics = try translating(vm) { () throws(MachineControlError) in
+      try vm.machine.statistics(of: context.parameters.index ?? 0)
     }
-    return try .json(VCPUDocument(snapshot, vm: vm.id))
+    return try .json(VCPUDocument(statistics, vm: vm.id))
   }
 
   // MARK: Kicks

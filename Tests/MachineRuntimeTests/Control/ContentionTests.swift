@@ -59,12 +59,12 @@ import Testing
       if ending == .pause {
         try machine.resume(untilNS: RealVM.soon)
         try machine.pause(untilNS: RealVM.soon)
-        #expect(machine.vcpuSnapshots.allSatisfy { $0.state == .paused })
+        #expect(machine.vcpuStatistics.allSatisfy { $0.state == .paused })
       }
-      for snapshot in machine.vcpuSnapshots {
+      for snapshot in machine.vcpuStatistics {
         #expect(snapshot.exits["intr", default: 0] == snapshot.kernel["signal_exits", default: 0])
       }
-      #expect(machine.vcpuSnapshots.isEmpty == (ending == .destroy))
+      #expect(machine.vcpuStatistics.isEmpty == (ending == .destroy))
       if ending != .destroy { machine.destroy() }
       let counts = machine.counts
       #expect(counts.exits["intr", default: 0] == counts.kernelSignalExits)
@@ -116,7 +116,7 @@ import Testing
             if (try? machine.pause(untilNS: RealVM.soon)) != nil { isOver.signal() }
           }
           let deadline = RealVM.soon
-          while machine.vcpuSnapshots.dropFirst().contains(where: { $0.state != .paused }) {
+          while machine.vcpuStatistics.dropFirst().contains(where: { $0.state != .paused }) {
             try #require(MonotonicClock.now() < deadline, "a vCPU waits for another one's answer")
             sched_yield()
           }

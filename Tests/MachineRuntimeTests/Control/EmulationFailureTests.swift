@@ -17,7 +17,7 @@ import Testing
     let machine = try RealVM.make(image, changes: changes)
     defer { machine.destroy() }
     try machine.start(untilNS: RealVM.soon)
-    guard case .crashed(let detail) = changes.waitForStop() else {
+    guard case .guest(.crashed(let detail)) = changes.waitForStop() else {
       return #expect(Bool(false), "\(name) did not crash: \(machine.state)")
     }
     let bytes = code.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")

@@ -69,7 +69,7 @@ import VCPURuntime
         try resume.wait(untilNS: RealVM.soon)
       }
       #expect(machine.state == .running)
-      #expect(machine.vcpuSnapshots.map(\.state) == [.running, .running])
+      #expect(machine.vcpuStatistics.map(\.state) == [.running, .running])
     }
   }
 
@@ -96,7 +96,7 @@ import VCPURuntime
     let crashing = try RealVM.make(image, changes: changes)
     defer { crashing.destroy() }
     try crashing.start(untilNS: RealVM.soon)
-    guard case .crashed = changes.waitForStop() else {
+    guard case .guest(.crashed) = changes.waitForStop() else {
       Issue.record("it has not crashed")
       return
     }
@@ -163,7 +163,7 @@ import VCPURuntime
     try machine.stop(untilNS: RealVM.soon)
     #expect(machine.state == .stopped(.killed))
     machine.destroy()
-    #expect(throws: MachineControlError.deleted) { try machine.snapshot(vcpu: 0) }
+    #expect(throws: MachineControlError.deleted) { try machine.statistics(of: 0) }
   }
 
   @Test func whatIsStartedAsleepIsRunningAndGoesWhenItIsWoken() throws {
@@ -178,7 +178,7 @@ import VCPURuntime
     let kicks = try machine.requestKicks(vcpu: nil)
     wake.deliver()
     #expect(try kicks.wait(untilNS: RealVM.soon).count == 2)
-    #expect(machine.vcpuSnapshots.map(\.state) == [.running, .running])
+    #expect(machine.vcpuStatistics.map(\.state) == [.running, .running])
   }
 
   @Test func aWakeThatIsLetGoOfIsDelivered() throws {
@@ -186,7 +186,7 @@ import VCPURuntime
     let machine = try RealVM.make("halt", changes: changes)
     defer { machine.destroy() }
     _ = try machine.startAsleep()
-    #expect(changes.waitForStop() == .halted)
+    #expect(changes.waitForStop() == .guest(.halted))
   }
 
   @Test func aWakeThatComesTooLateFindsNobody() throws {

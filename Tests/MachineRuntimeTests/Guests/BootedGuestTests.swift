@@ -20,7 +20,7 @@ import Testing
     return (output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init), stop)
   }
 
-  private static let exited = MachineStop.exited(code: 0)
+  private static let exited = MachineStop.guest(.exited(code: 0))
 
   /// Of 4 MiB: up to 639 KiB, and from 1 MiB on.
   private static let usable = "0039fc00"

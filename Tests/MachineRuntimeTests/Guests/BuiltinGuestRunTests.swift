@@ -13,8 +13,8 @@ import VCPURuntime
     defer { machine.destroy() }
     #expect(machine.state == .ready)
     try machine.start(untilNS: RealVM.soon)
-    #expect(changes.waitForStop() == .exited(code: 0))
-    #expect(machine.state == .stopped(.exited(code: 0)))
+    #expect(changes.waitForStop() == .guest(.exited(code: 0)))
+    #expect(machine.state == .stopped(.guest(.exited(code: 0))))
     let output = machine.console.read(from: 0, limit: 4096)
     #expect(String(decoding: output.bytes, as: UTF8.self) == "Hello from vmpool\n")
   }
@@ -26,7 +26,7 @@ import VCPURuntime
     try machine.start(untilNS: RealVM.soon)
     #expect(try machine.offerInput(Array("ping\n".utf8)) == 5)
     #expect(try machine.offerInput([0x04]) == 1)
-    #expect(changes.waitForStop() == .exited(code: 0))
+    #expect(changes.waitForStop() == .guest(.exited(code: 0)))
     #expect(machine.console.read(from: 0, limit: 100).bytes == Array("ping\n".utf8))
   }
 
@@ -35,7 +35,7 @@ import VCPURuntime
     let machine = try RealVM.make("halt", vcpus: vcpus, changes: changes)
     defer { machine.destroy() }
     try machine.start(untilNS: RealVM.soon)
-    #expect(changes.waitForStop() == .halted)
+    #expect(changes.waitForStop() == .guest(.halted))
     #expect(machine.counts.exits["hlt"] == UInt64(vcpus))
   }
 
@@ -51,7 +51,7 @@ import VCPURuntime
     }
     try machine.pause(untilNS: RealVM.soon)
     // The count in RBX is of completed instructions, so it must be the count of exits exactly once paused.
-    for snapshot in machine.vcpuSnapshots {
+    for snapshot in machine.vcpuStatistics {
       let (general, _) = try machine.registers(vcpu: snapshot.index, untilNS: RealVM.soon)
       #expect(general.rbx.distance(to: snapshot.exits[reason, default: 0]).magnitude <= 1)
     }

@@ -87,7 +87,7 @@ private final class BootedGuest {
   private func whereItStands() throws -> String {
     let exits = machine.counts.exits
     try machine.pause(untilNS: RealVM.soon)
-    let vcpus = try machine.vcpuSnapshots.indices.map { index in
+    let vcpus = try machine.vcpuStatistics.indices.map { index in
       let registers = try machine.registers(vcpu: index, untilNS: RealVM.soon).0.named
       return "vCPU \(index): " + registers.map { "\($0.name) \(String($0.value, radix: 16))" }.joined(separator: " ")
     }
@@ -112,7 +112,7 @@ private final class BootedGuest {
     try guest.say(long + "\n")
     try guest.wait(for: "echo: " + long)
     try guest.say("off\n")
-    #expect(guest.changes.waitForStop() == .poweredOff)
+    #expect(guest.changes.waitForStop() == .guest(.poweredOff))
   }
 
   /// An ELF file as the kernel's build leaves it, taken for what it is by its bytes.
@@ -123,7 +123,7 @@ private final class BootedGuest {
     try guest.wait(for: "guest: ready")
     #expect(guest.hasSaid("guest: processors 2"))
     try guest.say("off\n")
-    #expect(guest.changes.waitForStop() == .poweredOff)
+    #expect(guest.changes.waitForStop() == .guest(.poweredOff))
   }
 
   /// By ACPI, the keyboard controller and the chipset's port.
@@ -132,7 +132,7 @@ private final class BootedGuest {
     try guest.machine.start(untilNS: RealVM.soon)
     try guest.wait(for: "guest: ready")
     try guest.say("reboot\n")
-    #expect(guest.changes.waitForStop() == .reset)
+    #expect(guest.changes.waitForStop() == .guest(.reset))
   }
 
   /// A busy guest that stood still for longer than its watchdog bears is told so: it reports no lockup, and does not panic.
@@ -172,7 +172,7 @@ private final class BootedGuest {
     #expect(pauses >= 200)
     #expect(guest.hasSaid("guest: processors \(vcpus)"))
     try guest.say("off\n")
-    #expect(guest.changes.waitForStop() == .poweredOff)
+    #expect(guest.changes.waitForStop() == .guest(.poweredOff))
     let counts = machine.counts
     #expect(counts.exits["error", default: 0] <= UInt64(vcpus))
   }

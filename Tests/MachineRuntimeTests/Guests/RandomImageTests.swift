@@ -25,8 +25,8 @@ import Testing
         try? machine.start(untilNS: RealVM.soon)
         let stop = try #require(changes.waitForStop(), "it does not stop: \(code)")
         switch stop {
-        case .exited, .halted, .crashed, .deadline: ends[stop.reason, default: 0] += 1
-        case .killed, .poweredOff, .reset: Issue.record("\(stop): \(code)")
+        case .guest(.exited), .guest(.halted), .guest(.crashed), .deadline: ends[stop.reason, default: 0] += 1
+        case .killed, .guest(.poweredOff), .guest(.reset): Issue.record("\(stop): \(code)")
         }
         machine.destroy()
       }

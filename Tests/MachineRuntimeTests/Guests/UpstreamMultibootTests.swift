@@ -62,7 +62,7 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_KVM_UNI
     try machine.start(untilNS: RealVM.soon)
     let stop = changes.waitForStop()
     let output = String(decoding: machine.console.read(from: 0, limit: .max).bytes, as: UTF8.self)
-    #expect(stop == .exited(code: 0), "\(output)")
+    #expect(stop == .guest(.exited(code: 0)), "\(output)")
     #expect(output.contains(run.output) && !output.contains("FAIL"), "\(output)")
   }
 }

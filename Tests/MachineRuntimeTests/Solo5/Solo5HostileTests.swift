@@ -17,7 +17,9 @@ import Testing
       let access = "o\(String(0x500 + number, radix: 16)),\(String(address, radix: 16))"
       let (output, stop) = try Solo5Guests.run(Solo5Guests.probe(access))
       let range = "\(bytes) bytes at 0x\(String(address, radix: 16))"
-      guard case .crashed(let detail) = stop else { return #expect(Bool(false), "\(name): \(range): \(stop as Any)") }
+      guard case .guest(.crashed(let detail)) = stop else {
+        return #expect(Bool(false), "\(name): \(range): \(stop as Any)")
+      }
       #expect(detail.hasPrefix("the guest made hypercall \(name) with"))
       #expect(detail.contains("at 0x\(String(address, radix: 16)),") || number == 1 || detail.contains("0x"))
       #expect(output == "")
@@ -36,7 +38,7 @@ import Testing
     "c8,200000,0", "c8,1ffe01,0", "c8,ffffffffffffffff,0",
   ]) func buffersOutsideMemoryEndTheGuest(_ call: String) throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe(call))
-    guard case .crashed(let detail) = stop else { return #expect(Bool(false), "\(stop as Any)") }
+    guard case .guest(.crashed(let detail)) = stop else { return #expect(Bool(false), "\(stop as Any)") }
     #expect(detail.hasPrefix("the guest made hypercall "))
     #expect(detail.hasSuffix("which are not all inside its memory"))
     #expect(output == "")
@@ -44,7 +46,7 @@ import Testing
 
   @Test(arguments: ["c2,200000,0", "c2,0,0", "c8,1ffe00,0"]) func emptyAndLastBuffersAreInside(_ call: String) throws {
     let (_, stop) = try Solo5Guests.run(Solo5Guests.probe(call))
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
   }
 
   /// Structures in what is told to the guest, in its page tables and in its code: it harms itself alone.
@@ -63,17 +65,17 @@ import Testing
     let (_, stop) = try Solo5Guests.run(Solo5Guests.probe(access))
     if access == "o509,0" || access == "o50b,0" {
       // Beyond the last call's port there is no room for 32 bits: like every other port, silent.
-      #expect(stop == .exited(code: 0))
+      #expect(stop == .guest(.exited(code: 0)))
       return
     }
-    guard case .crashed(let detail) = stop else { return #expect(Bool(false), "\(stop as Any)") }
+    guard case .guest(.crashed(let detail)) = stop else { return #expect(Bool(false), "\(stop as Any)") }
     #expect(detail.contains(words))
   }
 
   /// Of a long text the end is printed, at no more cost than a short one.
   @Test func longTextsAreCut() throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe("c2,0,200000"))
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     #expect(output.utf8.count > 60_000)
   }
 
@@ -84,7 +86,7 @@ import Testing
       let seed = String(UInt64.random(in: 0 ... .max, using: &random), radix: 16)
       let (_, stop) = try Solo5Guests.run(Solo5Guests.probe("g\(seed),100"), deadlineNS: 2_000_000_000)
       switch stop {
-      case .exited, .crashed, .deadline: break
+      case .guest(.exited), .guest(.crashed), .deadline: break
       default: #expect(Bool(false), "seed \(seed): \(stop as Any)")
       }
     }

@@ -10,7 +10,7 @@ import VCPURuntime
 @Suite(.serialized, .enabled(if: Solo5Guests.areAvailable)) struct Solo5RunTests {
   @Test func helloKnowsItsCommandLineItsMemoryAndTheTime() throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.image("hello", "world"), memoryMiB: 5)
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     // Memory comes in pieces of 2 MiB.
     #expect(
       output == """
@@ -29,7 +29,7 @@ import VCPURuntime
     defer { machine.destroy() }
     try machine.tell(GuestArguments(commandLine: commandLine))
     try machine.start(untilNS: RealVM.soon)
-    #expect(changes.waitForStop() == .exited(code: 0))
+    #expect(changes.waitForStop() == .guest(.exited(code: 0)))
     #expect(machine.output.hasPrefix("Hello, \(commandLine)!\n"))
   }
 
@@ -45,7 +45,7 @@ import VCPURuntime
   @Test(arguments: [(0, 0), (1, 1), (255, 255), (256, 0), (0xFFFF_FFFF, 255)])
   func haltTellsTheStatusAsAProcessDoes(status: Int, code: Int) throws {
     let (_, stop) = try Solo5Guests.run(Solo5Guests.probe("h\(String(status, radix: 16))"))
-    #expect(stop == .exited(code: UInt8(code)))
+    #expect(stop == .guest(.exited(code: UInt8(code))))
   }
 
   /// What a structure reads after a call: its five words.
@@ -58,7 +58,7 @@ import VCPURuntime
     // 50 ms; the answer is that nothing is ready.
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe("c3,2faf080,7,7,7"))
     #expect(MonotonicClock.now() - before >= 50_000_000)
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     #expect(words(output) == [0x2FAF080, 0, 0, 7, .max])
   }
 
@@ -99,7 +99,7 @@ import VCPURuntime
     try machine.start(untilNS: RealVM.soon)
     while machine.state == .running { _ = try? machine.requestKicks(vcpu: nil).wait(untilNS: RealVM.soon) }
     #expect(MonotonicClock.now() - before >= 100_000_000)
-    #expect(changes.waitForStop() == .exited(code: 0))
+    #expect(changes.waitForStop() == .guest(.exited(code: 0)))
   }
 
   @Test func disksReadWhatTheyHoldAndKeepWhatIsWritten() throws {
@@ -107,7 +107,7 @@ import VCPURuntime
     let (output, stop) = try Solo5Guests.run(
       Solo5Guests.probe(
         "c5,1,200,180000,200 r180008 w180008,1234 c4,1,400,180000,200 c5,1,400,181000,200 r181008 r181010"))
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     let found = words(output)
     #expect(found.dropFirst(4).first == 0xFFFF_FFFF_0000_0000)
     #expect(found.dropFirst(5).first == 0x0F0E_0D0C_0B0A_0908)
@@ -162,7 +162,7 @@ import VCPURuntime
 
   @Test(arguments: transfers) func transfersOutsideADiskAreRefused(_ transfer: Transfer) throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe(transfer.call))
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     #expect(words(output).last.map { UInt32(truncatingIfNeeded: $0) } == transfer.status)
   }
 
@@ -170,7 +170,7 @@ import VCPURuntime
   @Test(arguments: ["w100000,1", "w101000,1", "w10000,1", "r0", "wffff,1", "r1000", "r2000", "r200000", "x0"])
   func pagesHaveThePermissionsOfTheirSegments(_ access: String) throws {
     let (output, stop) = try Solo5Guests.run(Solo5Guests.probe(access))
-    guard case .crashed(let detail) = stop else {
+    guard case .guest(.crashed(let detail)) = stop else {
       Issue.record("\(String(describing: stop))")
       return
     }
@@ -181,7 +181,7 @@ import VCPURuntime
   @Test func otherPortsAndHolesAreSilent() throws {
     let (output, stop) = try Solo5Guests.run(
       Solo5Guests.probe("i3f8 bf4,0 bcfe,1 o600,0 b3f8,41 m rd0000000 wd0000000,1 i500 b510,1"))
-    #expect(stop == .exited(code: 0))
+    #expect(stop == .guest(.exited(code: 0)))
     #expect(words(output) == [0xFFFF_FFFF, .max, 0xFFFF_FFFF])
     #expect(output.hasSuffix("done\n"))
   }

@@ -14,7 +14,7 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_SOLO5_T
     let name: String
     var commandLine = ""
     var blocks: [String: [UInt8]] = [:]
-    var stop = MachineStop.exited(code: 0)
+    var stop = MachineStop.guest(.exited(code: 0))
     var output = "SUCCESS\n"
     /// Whether it executes what a host that emulates kernel code does not know.
     var needsRealRing0 = false
@@ -30,18 +30,18 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_SOLO5_T
     Run(name: "fpu", needsRealRing0: true),
     Run(name: "time"),
     Run(name: "blk", blocks: ["storage": [UInt8](repeating: 0, count: 1 << 20)]),
-    Run(name: "exception", stop: .exited(code: 255), output: "Solo5: ABORT"),
-    Run(name: "zeropage", stop: .exited(code: 255), output: "Solo5: ABORT"),
-    Run(name: "notls", stop: .exited(code: 255), output: "Solo5: ABORT"),
-    Run(name: "ssp", stop: .exited(code: 255), output: "Solo5: ABORT: Stack corruption detected"),
-    Run(name: "dumpcore", stop: .exited(code: 255), output: "Solo5: solo5_abort"),
+    Run(name: "exception", stop: .guest(.exited(code: 255)), output: "Solo5: ABORT"),
+    Run(name: "zeropage", stop: .guest(.exited(code: 255)), output: "Solo5: ABORT"),
+    Run(name: "notls", stop: .guest(.exited(code: 255)), output: "Solo5: ABORT"),
+    Run(name: "ssp", stop: .guest(.exited(code: 255)), output: "Solo5: ABORT: Stack corruption detected"),
+    Run(name: "dumpcore", stop: .guest(.exited(code: 255)), output: "Solo5: solo5_abort"),
     // What a segment does not allow is a page fault here, which the unikernel reports.
-    Run(name: "rnow", stop: .exited(code: 255), output: "#PF"),
-    Run(name: "xnow", stop: .exited(code: 255), output: "#PF"),
-    Run(name: "rnox", stop: .exited(code: 255), output: "#PF"),
-    Run(name: "wnox", stop: .exited(code: 255), output: "#PF"),
+    Run(name: "rnow", stop: .guest(.exited(code: 255)), output: "#PF"),
+    Run(name: "xnow", stop: .guest(.exited(code: 255)), output: "#PF"),
+    Run(name: "rnox", stop: .guest(.exited(code: 255)), output: "#PF"),
+    Run(name: "wnox", stop: .guest(.exited(code: 255)), output: "#PF"),
     // Page tables cannot forbid to read what may be executed.
-    Run(name: "xnor", stop: .exited(code: 1), output: "executable address read\nFAILURE"),
+    Run(name: "xnor", stop: .guest(.exited(code: 1)), output: "executable address read\nFAILURE"),
   ]
 
   private func image(_ name: String, _ parts: (ImagePart) -> ImageParts) throws -> GuestImage {

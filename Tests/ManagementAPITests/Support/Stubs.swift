@@ -79,10 +79,10 @@ final class StubMachine: ManagedMachine {
     try control()
     throw .failed("there are none")
   }
-  func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot {
-    throw .noSuchVCPU(index: vcpu, count: configuration.vcpus)
+  func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics {
+    throw .noSuchVCPU(index: index, count: configuration.vcpus)
   }
-  var vcpuSnapshots: [VCPUSnapshot] { [] }
+  var vcpuStatistics: [VCPUStatistics] { [] }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func destroy() {}
@@ -155,8 +155,8 @@ final class DeafMachine: ManagedMachine {
   func requestRegisters(vcpu: Int) throws(MachineControlError) -> PendingRegisters {
     try real.requestRegisters(vcpu: vcpu)
   }
-  func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot { try real.snapshot(vcpu: vcpu) }
-  var vcpuSnapshots: [VCPUSnapshot] { real.vcpuSnapshots }
+  func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics { try real.statistics(of: index) }
+  var vcpuStatistics: [VCPUStatistics] { real.vcpuStatistics }
   var counts: VCPUCounts { real.counts }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
   func destroy() { real.destroy() }

@@ -179,14 +179,14 @@ import Testing
       running.close()
       group.wait()
       try #require(throws: KickError.ended) { try running.vcpu.request() }
-      #expect(recorder.parkedForGood == 1)
+      #expect(recorder.parkedRuns == [0])
     }
   }
 
   /// Exits of a guest are told by what the kernel said: exit code and triple fault, and where that was.
   @Test func aGuestThatEndsSaysHow() throws {
-    func stop(of code: [UInt8]) throws -> VCPUStop {
-      let recorder = Recorder { port, value in port == 0xF4 ? .exit(code: UInt8(truncatingIfNeeded: value)) : .resume }
+    func stop(of code: [UInt8]) throws -> VCPUEnd {
+      let recorder = Recorder { port, _ in port == 0xF4 ? .end : .resume }
       let running = try RunningVCPU(.flat(FlatImage(mode: .long64Ring3, code: code)), handler: recorder)
       defer { running.close() }
       try running.become(.run)

@@ -6,21 +6,6 @@ public struct GeneralRegisters: Sendable {
 
   init(_ regs: kvm_regs) { self.regs = regs }
 
-  /// All zero, but for what is given and the bit of RFLAGS that always reads 1; `firstArgument` is RDI.
-  public init(
-    instructionPointer: UInt64, stackPointer: UInt64 = 0, firstArgument: UInt64 = 0, rax: UInt64 = 0, rbx: UInt64 = 0,
-    rsi: UInt64 = 0, flags: UInt64 = 0
-  ) {
-    regs = kvm_regs()
-    regs.rax = rax
-    regs.rbx = rbx
-    regs.rsi = rsi
-    regs.rip = instructionPointer
-    regs.rsp = stackPointer
-    regs.rdi = firstArgument
-    regs.rflags = flags | 2
-  }
-
   /// The instruction pointer.
   public var instructionPointer: UInt64 { regs.rip }
   /// RAX.

@@ -1,7 +1,7 @@
 import VCPURuntime
 
-/// One vCPU, looked at.
-public struct VCPUSnapshot: Sendable {
+/// What one vCPU does, and what it has counted.
+public struct VCPUStatistics: Sendable {
   /// Its number.
   public let index: Int
   /// What it is doing.

@@ -8,12 +8,9 @@ public enum CPUMode: String, Sendable, CaseIterable {
   case long64
 }
 
-/// The registers that a vCPU starts with. All others are as after a reset, or follow from the mode.
-/// Segments are flat. Their selectors do not matter.
+/// The registers that a vCPU starts with: an image says them, and KVM loads them. All others are as after a reset, or follow
+/// from the mode. Segments are flat. Their selectors do not matter.
 public struct CPUStart: Sendable, Equatable {
-  /// The most vCPUs any image can have: there is room for so many stacks.
-  public static let maxVCPUs = 8
-
   /// The processor's mode.
   public var mode: CPUMode
   /// The privilege level: 0 or 3.

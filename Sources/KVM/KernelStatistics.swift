@@ -81,7 +81,7 @@ final class StatisticsSchemaCache: Sendable {
 }
 
 /// The kernel's own counts of one vCPU. Readable from any thread, also while the vCPU runs.
-public struct VCPUStatistics: ~Copyable, Sendable {
+public struct KernelStatistics: ~Copyable, Sendable {
   private let schema: StatisticsSchema
   private let descriptor: OwnedDescriptor
 
