@@ -61,7 +61,9 @@ public struct ReportComparison: Codable, Sendable, Equatable {
   private static let resamples = 1000
 
   /// Compares two valid reports.
-  public init(_ before: BenchmarkReport, _ after: BenchmarkReport, thresholdPercent: Double) throws(ReportError) {
+  public init(
+    from before: BenchmarkReport, to after: BenchmarkReport, thresholdPercent: Double
+  ) throws(ReportError) {
     guard before.benchmark == after.benchmark else {
       throw ReportError("one is of bench \(before.benchmark), the other of bench \(after.benchmark)")
     }

@@ -14,7 +14,7 @@ final class TemporaryDirectory: Sendable {
 
   /// Makes one in `$TMPDIR`, or in `/var/tmp`: blobs are large, and `/tmp` may be memory.
   init() throws(BlobStoreError) {
-    // Safe, here and below: texts are copied, and paths live for their calls.
+    // Safe: texts are copied, and paths live for their calls.
     let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
     Self.sweep(parent)
     var template = Array("\(parent)/\(Self.prefix)XXXXXX".utf8CString)
@@ -39,6 +39,7 @@ final class TemporaryDirectory: Sendable {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for name in names where name.hasPrefix(prefix) {
       let path = parent + "/" + name
+      // Safe: the path lives for the call, and the kernel fills one whole stat structure.
       let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
       guard directory >= 0 else { continue }
       let lock = OwnedDescriptor(owning: directory)

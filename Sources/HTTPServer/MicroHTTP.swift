@@ -2,6 +2,9 @@ import CMicroHTTP
 import Glibc
 
 // libmicrohttpd's objects behind types that need no care to use. Callbacks.swift is the way back.
+//
+// Safe, in all of this file: a type's pointer is valid as long as its value, as each type says. Its functions are called
+// where libmicrohttpd allows them, as each of them says. Strings and structures live for the call.
 
 /// A connection, valid until its request's completed callback.
 ///

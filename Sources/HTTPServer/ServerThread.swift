@@ -188,8 +188,8 @@ final class ServerThread: @unchecked Sendable {
 }
 
 private func serverThreadMain(context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  guard let context = unsafe context else { return nil }
   // Safe: `start` retained the object for this thread.
+  guard let context = unsafe context else { return nil }
   unsafe Unmanaged<ServerThread>.fromOpaque(context).takeRetainedValue().run()
   return nil
 }

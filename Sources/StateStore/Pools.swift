@@ -7,7 +7,7 @@ extension StateDatabase {
   public func putPool(
     name: String, document: [UInt8], revision: Int, audit: AuditEntry
   ) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+    try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         """
         INSERT INTO pool VALUES(?, ?, ?) ON CONFLICT(name) DO
@@ -21,7 +21,7 @@ extension StateDatabase {
 
   /// Forgets the pool `name`.
   public func deletePool(name: String, audit: AuditEntry) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+    try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       let revisions = try connection.rows("DELETE FROM pool WHERE name = ? RETURNING revision", .text(name)) {
         row throws(StateStoreError) in row.int(0)
       }

@@ -46,14 +46,14 @@ public final class StateDatabase: Sendable {
 
   struct Flushing: ~Copyable {
     /// A connection of its own: it may checkpoint while the other one writes.
-    var connection: Connection
+    var connection: SQLiteConnection
     /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
     /// lose its locks.)
     let log: OwnedDescriptor
   }
 
   struct Guarded: ~Copyable {
-    var connection: Connection
+    var connection: SQLiteConnection
     /// The flush that will begin next.
     var nextFlush = NextFlush.none
     /// Whether another program was reading the log when it was moved: it cannot begin anew before that has ended.
@@ -75,14 +75,14 @@ public final class StateDatabase: Sendable {
     report: @escaping @Sendable (WriteReport) -> Void = { _ in }
   ) throws(StateStoreError) -> StateDatabase {
     guard let directory else {
-      var connection = try Connection(":memory:", .memory)
+      var connection = try SQLiteConnection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
       let recovered = try Recovered(&connection, nowMS)
       return StateDatabase(recovered, nil, connection, flushing: nil, limits, report)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
-    var connection = try Connection(locked.databasePath, .existing)
+    var connection = try SQLiteConnection(locked.databasePath, .existing)
     let version = try check(&connection)
     try connection.script(
       """
@@ -93,7 +93,7 @@ public final class StateDatabase: Sendable {
     let recovered = try Recovered(&connection, nowMS)
     // An earlier release had no budgets.
     try connection.keepBudgets(limits, epoch: recovered.epoch, step: 1000)
-    var second = try Connection(locked.databasePath, .existing)
+    var second = try SQLiteConnection(locked.databasePath, .existing)
     try second.script("PRAGMA synchronous = NORMAL")
     // The log is there since the first change. Its name must outlive a power cut, too.
     let flushing = Flushing(connection: second, log: try locked.openLog())
@@ -105,7 +105,7 @@ public final class StateDatabase: Sendable {
   }
 
   /// Refuses what we did not write, without changing it; returns the schema's version.
-  private static func check(_ connection: inout Connection) throws(StateStoreError) -> Int {
+  private static func check(_ connection: inout SQLiteConnection) throws(StateStoreError) -> Int {
     guard !connection.isReadOnly else { throw .readOnly(path: connection.path, reason: "it opens for reading only") }
     let application = try connection.number("PRAGMA application_id")
     guard application == Schema.applicationID else {
@@ -126,7 +126,7 @@ public final class StateDatabase: Sendable {
   }
 
   private init(
-    _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming Connection,
+    _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming SQLiteConnection,
     flushing: consuming Flushing?, _ limits: StateLimits, _ report: @escaping @Sendable (WriteReport) -> Void
   ) {
     self.recovered = recovered
@@ -155,17 +155,17 @@ public final class StateDatabase: Sendable {
   }
 
   func read<T: Sendable>(
-    _ body: (inout Connection) throws(StateStoreError) -> T
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try guarded.withLock { (guarded) throws(StateStoreError) in try body(&guarded.connection) }
   }
 
   /// Makes changes in one transaction, with their audit entry.
   func write<T: Sendable>(
-    _ audit: AuditEntry?, _ body: (inout Connection) throws(StateStoreError) -> T
+    _ audit: AuditEntry?, _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
-    try change { (connection: inout Connection) throws(StateStoreError) in
-      try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+    try change { (connection: inout SQLiteConnection) throws(StateStoreError) in
+      try connection.transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
         let result = try body(&connection)
         if let audit { try connection.append(audit) }
         return result
@@ -176,7 +176,7 @@ public final class StateDatabase: Sendable {
   /// Makes changes in transactions of their own. What fails for another reason than a conflict counts as a failure to
   /// write.
   func change<T: Sendable>(
-    _ body: (inout Connection) throws(StateStoreError) -> T
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     let result: T
     do throws(StateStoreError) {

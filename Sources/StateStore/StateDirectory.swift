@@ -48,7 +48,7 @@ struct StateDirectory: ~Copyable {
     // Made by us first, since SQLite would let the umask decide who may read it. Its log takes over the mode.
     do { _ = try Self.opened(new, O_RDWR | O_CREAT | O_EXCL) }
     do {
-      var connection = try Connection(new, .create)
+      var connection = try SQLiteConnection(new, .create)
       connection.checkpointOnClose(true)
       try connection.script(
         "PRAGMA page_size = \(Self.pageBytes); PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")

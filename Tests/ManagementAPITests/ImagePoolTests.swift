@@ -3,6 +3,7 @@ import BlobStore
 import Digests
 import Foundation
 import StateStore
+import TestSupport
 import Testing
 
 @testable import ManagementAPI
@@ -69,7 +70,7 @@ struct ImagePoolTests {
   // MARK: Restarts
 
   /// What a server leaves behind that had an image `tool` with a pool `build`.
-  private func life(_ directory: TemporaryDirectory) throws -> (image: StoredImage, document: ImageDocument) {
+  private func life(_ directory: ScratchDirectory) throws -> (image: StoredImage, document: ImageDocument) {
     let harness = Harness(factory: StubFactory(), blobs: directory.path + "/blobs")
     #expect(harness.send("PUT", "/v1/images/tool?\(flat)", bytes: bytes(1)).status == 201)
     let entry = try #require(harness.images.entry("tool"))
@@ -82,7 +83,7 @@ struct ImagePoolTests {
   }
 
   @Test func imagesComeBackBeforePools() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try ScratchDirectory()
     let (stored, document) = try life(directory)
     let harness = Harness(factory: StubFactory(), blobs: directory.path + "/blobs")
     #expect(try harness.images.recover(stored) == nil)
@@ -93,7 +94,7 @@ struct ImagePoolTests {
 
   @Test(arguments: ["missing", "damaged"]) func anImageWithoutItsBytesIsUnusableUntilTheyComeAgain(what: String) throws
   {
-    let directory = try TemporaryDirectory()
+    let directory = try ScratchDirectory()
     let (stored, document) = try life(directory)
     let path = directory.path + "/blobs/" + String(document.digest.dropFirst("sha256:".count))
     if what == "missing" {
@@ -136,16 +137,4 @@ struct ImagePoolTests {
     }
     #expect(harness.send("GET", "/v1/images/tool").status == 404)
   }
-}
-
-/// A directory of the test's own, removed with this value.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    path = NSTemporaryDirectory() + "vmpool-api-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
 }

@@ -1,7 +1,7 @@
 import APIModel
 import Foundation
 import JSONCodec
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import ManagementAPI

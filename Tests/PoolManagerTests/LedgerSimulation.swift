@@ -1,6 +1,6 @@
 import GuestImages
 import MachineRuntime
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import PoolManager

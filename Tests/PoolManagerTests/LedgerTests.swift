@@ -1,6 +1,6 @@
 import Foundation
 import GuestImages
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import PoolManager

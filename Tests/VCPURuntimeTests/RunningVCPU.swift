@@ -7,23 +7,12 @@ import GuestMemory
 import KVM
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import VCPURuntime
 
-/// The host's KVM, or the reason why tests on it are skipped.
-enum RealKVM {
-  static let system: Result<KVMSystem, KVMUnavailable> = {
-    do throws(KVMUnavailable) {
-      return .success(try KVMSystem())
-    } catch {
-      FileHandle.standardError.write(Data("SKIPPED: tests with real vCPUs: \(error)\n".utf8))
-      return .failure(error)
-    }
-  }()
-
-  static var isAvailable: Bool { if case .success = system { true } else { false } }
-}
+typealias RealKVM = TestSupport.RealKVM
 
 /// Half a minute from now: for waits that end much sooner unless something is broken.
 var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
