@@ -18,9 +18,9 @@ extension VMPoolClient {
   /// How long a stream may be silent before it is taken for dead: four of the server's heartbeats.
   static let patience: Duration = .seconds(60)
 
-  /// `GET /v1/events`: hands over events as they come, only those of the pool and the VM where given, until the server
-  /// ends the stream or `body` returns false. `position` says where to begin, and in the end, also when this throws,
-  /// where to go on. An event of type `reset` says that some were missed.
+  /// `GET /v1/events`: hands over events as they come, until the server ends the stream or `body` returns false. With `pool`
+  /// or `vm`, those events only. `position` says where to begin. Afterwards it says where to go on, also when this throws.
+  /// An event of type `reset` says that the client missed some.
   ///
   /// Throws `unreachable` when the connection breaks or falls silent.
   public func events(

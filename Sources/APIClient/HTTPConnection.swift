@@ -36,8 +36,8 @@ import Glibc
     return try response(code, answer)
   }
 
-  /// Sends a GET and hands over the body of a successful answer of that content type as it comes, until it ends or `body`
-  /// returns false. Any other answer is returned, whole. Throws when no byte came for as long as `silence`.
+  /// Sends a GET and hands over the body of a successful answer of that content type as it comes. Stops when it ends or
+  /// `body` returns false. Returns any other answer, whole. Throws when no byte came for as long as `silence`.
   func stream(
     target: String, headers: [HTTPField], type: String, silence: Duration, _ body: ([UInt8]) -> Bool
   ) throws(APIError) -> APIResponse? {

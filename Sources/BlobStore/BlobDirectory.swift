@@ -3,10 +3,10 @@ import Glibc
 import LinuxSupport
 import SystemPackage
 
-/// The files of a blob store: whole blobs under their hex digits, and below `partial` whatever is not whole yet.
+/// The files of a blob store: whole blobs under their hex digits, and below `partial` those that are not whole yet.
 ///
-/// A whole blob is marked by a modification time that no clock gives: whoever writes to it takes the mark away, so that
-/// a blob which bears it need not be read to know that it is what it was when it was verified.
+/// A complete blob's mtime is set to an impossible value, which any write resets. So the store need not read a blob with
+/// that mtime to know that it is as it was when it was verified.
 struct BlobDirectory: ~Copyable, Sendable {
   let path: String
   private let blobs: OwnedDescriptor

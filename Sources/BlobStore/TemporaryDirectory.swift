@@ -5,8 +5,8 @@ import SystemPackage
 
 /// A directory for blobs that do not outlive the process.
 ///
-/// It is locked (flock(2)) for as long as the process lives, however that ends; the next such process removes those
-/// that nobody holds any more.
+/// The process locks it (flock(2)) for as long as it lives, however it ends. The next such process removes those that no
+/// process holds any more.
 final class TemporaryDirectory: Sendable {
   let path: String
   private let lock: OwnedDescriptor
@@ -52,6 +52,6 @@ final class TemporaryDirectory: Sendable {
     }
   }
 
-  // What cannot be removed now is somebody else's, or found again by the next sweep.
+  // What cannot be removed now is another's, or found again by the next sweep.
   private static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 }

@@ -118,7 +118,7 @@ struct ListenSocket: ~Copyable {
     }
   }
 
-  /// Removes a socket that nobody listens on any more; anything else at the path stays and is an error.
+  /// Removes a socket that no process listens on any more; anything else at the path stays and is an error.
   private static func clearStale(_ path: String, _ address: ListenAddress) throws(HTTPServerError) {
     var status = stat()
     // Safe: the kernel fills one whole stat structure.

@@ -3,7 +3,7 @@ extension StateDatabase {
   ///
   /// - Parameters:
   ///   - scope: what the key belongs to: method and path.
-  ///   - fingerprint: tells one body from another, for instance a hash of it.
+  ///   - fingerprint: differs between bodies, for instance a hash of the body.
   ///   - nowMS: Unix milliseconds.
   public func beginIdempotent(
     scope: String, key: String, fingerprint: [UInt8], nowMS: Int

@@ -1,9 +1,8 @@
 extension StateDatabase {
   /// Declares the pool `name`, or changes its declaration.
   ///
-  /// `document` is the caller's own encoding. `revision` must be higher than the one the pool has; begin above
-  /// `recovered.highestRevision` and count up, and a revision never comes back, not even for a pool that was deleted and
-  /// made again.
+  /// `document` is the caller's own encoding. `revision` must be higher than the one the pool has. Begin above
+  /// `recovered.highestRevision` and count up: then a revision never comes back, also when a pool is deleted and made again.
   public func putPool(
     name: String, document: [UInt8], revision: Int, audit: AuditEntry
   ) throws(StateStoreError) {

@@ -1,6 +1,6 @@
 /// The tables, by version. A later version adds a step and never changes one.
 enum Schema {
-  /// "vmpl": tells our file from any other SQLite database.
+  /// "vmpl": marks our file among SQLite databases.
   static let applicationID = 0x766D_706C
 
   /// Version n is what the first n steps make.

@@ -9,13 +9,12 @@ import SystemPackage
 /// **What is on disk when a call returns.** Every change is one transaction, with its audit entry. With
 /// `Sync.normal` it then is in the file's log and in the kernel's hands: it survives the process being killed at any
 /// moment, and any crash that leaves the kernel running. About a second later it is on the disk, and survives a power
-/// cut and a kernel crash as well; before that, such a crash may undo the last changes, always whole ones and always the
-/// latest. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
+/// cut and a kernel crash as well. Before that, such a crash may undo the latest changes, always whole ones. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
 /// what the disk takes. What is in memory only (`directory: nil`) survives nothing.
 ///
-/// **Why SQLite's C interface.** GRDB, the well-kept Swift library over it, was measured: a lease's grant (two rows in
-/// one transaction) took 1.7 times as long through it at the median, above what a lease request may spend, and it added
-/// minutes to a clean build. We need a dozen statements and one connection.
+/// **Why SQLite's C interface.** We measured GRDB, the well-kept Swift library over it. A lease's grant (two rows in one
+/// transaction) took 1.7 times as long through it at the median, above what a lease request may spend. It also added minutes
+/// to a clean build. We need a dozen statements and one connection.
 ///
 /// All calls are synchronous and may come from any thread; they take tens of microseconds, and wait for each other.
 /// The log is moved into the database file in the background, beside changes. What is changed meanwhile is moved last,
@@ -68,8 +67,8 @@ public final class StateDatabase: Sendable {
   /// The directory is locked until `close`. A file that is damaged, or was written by a later release, is refused and
   /// left as it is. `nowMS`, in Unix milliseconds, is when leases that were left open are said to be lost.
   ///
-  /// `report` is called when writing begins to fail, at most twice a minute while it goes on failing, and when it
-  /// succeeds again; on any thread, with no lock held.
+  /// Calls `report` when writing begins to fail, at most twice a minute while it goes on failing, and when it succeeds
+  /// again. On any thread, with no lock held.
   public static func open(
     directory: String?, sync: Sync = .normal, limits: StateLimits = StateLimits(), nowMS: Int = wallClockMS(),
     report: @escaping @Sendable (WriteReport) -> Void = { _ in }
@@ -140,8 +139,8 @@ public final class StateDatabase: Sendable {
 
   deinit { close() }
 
-  /// Moves the log into the database file and releases the directory. Whatever is called afterwards fails; closing
-  /// again does nothing.
+  /// Moves the log into the database file and releases the directory. Later calls fail; closing again does
+  /// nothing.
   public func close() {
     flushing.withLock { $0 = nil }
     // The last connection: closing it checkpoints.

@@ -34,8 +34,8 @@ struct StateDirectory: ~Copyable {
     self.lock = lock
   }
 
-  /// Makes the database unless it is there. It gets its name when it is complete, so whatever has the name and is no
-  /// database was damaged.
+  /// Makes the database unless it is there. It gets its name when it is complete, so a file that has the name and
+  /// is no database was damaged.
   func createDatabaseIfMissing() throws(StateStoreError) {
     // Safe: as above.
     if unsafe access(databasePath, F_OK) == 0 { return try checkDatabase() }

@@ -24,7 +24,7 @@ enum Leaving: CaseIterable {
 extension HTTPServerTests {
   @Suite struct Departures {
     @Test(arguments: Leaving.allCases, [false, true])
-    func leavingSettlesTheRequest(_ leave: Leaving, _ isUnix: Bool) throws {
+    func leavingEndsTheRequest(_ leave: Leaving, _ isUnix: Bool) throws {
       let directory = try ScratchDirectory()
       let server =
         isUnix ? try TestServer([.unix(path: "\(directory.path)/s")]) : try TestServer()
