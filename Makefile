@@ -80,7 +80,8 @@ man: $(if $(BIN),,build)
 root = $(DESTDIR)$(PREFIX)
 programs = vmpoold vmpool vmpool-bench
 units = vmpoold.service vmpoold.socket
-documents = README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md LICENSE docs/runbook.md docs/guests.md docs/kick-latency.md
+documents = README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs/changing.md docs/guests.md \
+  docs/kick-latency.md docs/metrics.md docs/runbook.md
 bash = $(root)/share/bash-completion/completions
 zsh = $(root)/share/zsh/site-functions
 fish = $(root)/share/fish/vendor_completions.d

@@ -131,46 +131,45 @@ let package = Package(
 
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
-    module("TestRandomness", [], path: "Tests/TestRandomness"),
-    module("TestSupport", ["KVM", "LinuxSupport"], path: "Tests/Support"),
+    module("TestSupport", ["KVM", "LinuxSupport", systemPackage], path: "Tests/Support"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
-    tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
-    tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
+    tests("LinuxSupportTests", ["TestSupport", "LinuxSupport", systemPackage]),
+    tests("JSONCodecTests", ["TestSupport", "JSONCodec"]),
     tests("APIModelTests", ["APIModel", "JSONCodec"]),
-    tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
+    tests("APIClientTests", ["TestSupport", "APIClient", "APIModel", "JSONCodec"]),
     tests(
       "CommandLineTests",
       ["vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", argumentParser]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
-    tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
     tests(
       "StateStoreTests",
-      ["TestSupport", "TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("DigestsTests", ["TestRandomness", "Digests"]),
-    tests("BlobStoreTests", ["TestSupport", "TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration"]),
-    tests("DevicesTests", ["TestRandomness", "Devices", "GuestMemory"]),
+      ["TestSupport", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("DigestsTests", ["TestSupport", "Digests"]),
+    tests("BlobStoreTests", ["TestSupport", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
+    tests("ServerConfigurationTests", ["TestSupport", "ServerConfiguration"]),
+    tests("DevicesTests", ["TestSupport", "Devices", "GuestMemory"]),
     tests(
       "GuestImagesTests",
-      ["TestSupport", "TestRandomness", "GuestImages", "Processor", "GuestMemory", "LinuxSupport", systemPackage]),
+      ["TestSupport", "GuestImages", "Processor", "GuestMemory", "LinuxSupport", systemPackage]),
     tests(
       "VCPURuntimeTests",
       [
-        "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestMemory", "GuestImages", "LinuxSupport",
+        "TestSupport", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestMemory", "GuestImages", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
     tests(
       "MachineRuntimeTests",
       [
-        "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
+        "TestSupport", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
         "GuestMemory", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
     tests(
       "PoolManagerTests",
       [
-        "TestRandomness", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
+        "TestSupport", "PoolManager", "MachineRuntime", "VCPURuntime", "KVM", "Devices", "GuestImages",
         "LinuxSupport", "ThreadSanitizerSupport",
       ]),
     tests(
@@ -179,7 +178,7 @@ let package = Package(
     tests(
       "ManagementAPITests",
       [
-        "TestRandomness", "ManagementAPI", "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages",
+        "TestSupport", "ManagementAPI", "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages",
         "Devices",
         "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,
@@ -187,7 +186,7 @@ let package = Package(
     tests(
       "BenchmarksTests",
       [
-        "TestSupport", "TestRandomness", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
+        "TestSupport", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
         argumentParser,
       ]),
     tests("StructureTests", []),

@@ -1,3 +1,5 @@
+import CCurl
+
 /// Where a server listens.
 public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   /// A host name or address (IPv6 without its brackets) and a port.
@@ -8,21 +10,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   /// Parses `http://host:port`, `host:port` or `unix:/path`; an IPv6 address stands in brackets. A port is needed
   /// unless `http://` is said, which means 80.
   public init(_ text: String) throws(EndpointError) {
-    if text.hasPrefix("unix:") {
-      self = .unix(path: try Self.socketPath(text))
-      return
-    }
-    if text.hasPrefix("https://") { throw .scheme(text) }
-    var authority = text[...]
-    var defaultPort: UInt16?
-    if text.hasPrefix("http://") {
-      authority = authority.dropFirst("http://".count)
-      if authority.last == "/" { authority.removeLast() }
-      defaultPort = 80
-    } else if text.contains("://") {
-      throw .scheme(text)
-    }
-    self = try Self.tcp(authority, defaultPort: defaultPort, text: text)
+    self = text.hasPrefix("unix:") ? .unix(path: try Self.socketPath(text)) : try Self.tcp(text)
   }
 
   /// The endpoint as ``init(_:)`` reads it.
@@ -50,45 +38,41 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     return path
   }
 
-  private static func tcp(_ authority: Substring, defaultPort: UInt16?, text: String) throws(EndpointError) -> Self {
-    var host = authority
-    var port = defaultPort
-    if let colon = authority.lastIndex(of: ":"), authority.last != "]" {
-      host = authority[..<colon]
-      port = Self.port(authority[authority.index(after: colon)...])
-      if port == nil { throw .port(text) }
+  /// What libcurl's own parser makes of the text, so that both read the same host.
+  private static func tcp(_ text: String) throws(EndpointError) -> Self {
+    let saysScheme = text.contains("://")
+    // Safe: this function alone has the handle, and frees it; libcurl copies the text.
+    guard !text.utf8.contains(0), let url = unsafe curl_url() else { throw .host(text) }
+    defer { unsafe curl_url_cleanup(url) }
+    let flags = UInt32(CURLU_DISALLOW_USER | CURLU_PATH_AS_IS)
+    switch unsafe curl_url_set(url, CURLUPART_URL, saysScheme ? text : "http://" + text, flags) {
+    case CURLUE_OK: break
+    case CURLUE_BAD_SCHEME, CURLUE_UNSUPPORTED_SCHEME: throw .scheme(text)
+    case CURLUE_BAD_PORT_NUMBER: throw .port(text)
+    default: throw .host(text)
     }
-    guard let port else { throw .port(text) }
-    if host.first == "[" && host.last == "]" {
-      host = host.dropFirst().dropLast()
-      guard host.contains(":"), host.utf8.allSatisfy(isAddressByte) else { throw .host(text) }
-    } else {
-      guard !host.isEmpty, host.utf8.allSatisfy(isNameByte) else { throw .host(text) }
+    // Safe: the handle lives until the end of this function.
+    func part(_ part: CURLUPart, _ flags: Int32 = 0) -> String? { unsafe Self.part(part, of: url, flags) }
+    guard part(CURLUPART_SCHEME) == "http" else { throw .scheme(text) }
+    guard part(CURLUPART_PATH) == "/", part(CURLUPART_QUERY) == nil, part(CURLUPART_FRAGMENT) == nil else {
+      throw .path(text)
     }
-    return .tcp(host: String(host), port: port)
+    // libcurl would look an international name up, and keeps a zone beside the address.
+    guard let host = part(CURLUPART_HOST), host.utf8.allSatisfy({ $0 < 0x80 }), part(CURLUPART_ZONEID) == nil else {
+      throw .host(text)
+    }
+    guard let port = part(CURLUPART_PORT, saysScheme ? CURLU_DEFAULT_PORT : 0).flatMap({ UInt16($0) }), port > 0 else {
+      throw .port(text)
+    }
+    return .tcp(host: String(host.drop { $0 == "[" }.prefix { $0 != "]" }), port: port)
   }
 
-  private static func port(_ digits: Substring) -> UInt16? {
-    guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
-    return UInt16(digits).flatMap { $0 == 0 ? nil : $0 }
-  }
-
-  private static func isAddressByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-      UInt8(ascii: "A")...UInt8(ascii: "F"), UInt8(ascii: ":"), UInt8(ascii: "."):
-      true
-    default: false
-    }
-  }
-
-  private static func isNameByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-      UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
-      true
-    default: false
-    }
+  private static func part(_ part: CURLUPart, of url: OpaquePointer, _ flags: Int32) -> String? {
+    var text: UnsafeMutablePointer<CChar>?
+    // Safe: libcurl gives a string of its own, which is copied and freed here.
+    guard unsafe curl_url_get(url, part, &text, UInt32(flags)) == CURLUE_OK, let text = unsafe text else { return nil }
+    defer { unsafe curl_free(text) }
+    return unsafe String(cString: text)
   }
 }
 
@@ -100,6 +84,8 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
   case host(String)
   /// Its port is missing or not 1 to 65535.
   case port(String)
+  /// It has a path, a query or a fragment.
+  case path(String)
   /// Its socket path is not absolute, or too long.
   case socketPath(String)
 
@@ -108,7 +94,8 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .scheme(let text): "\(text): only http:// and unix: are known"
     case .host(let text): "\(text): the host is missing or malformed; say host:port or [address]:port"
-    case .port(let text): "\(text): the port is missing or not 1 to 65535; say host:port"
+    case .port(let text): "\(text): the port is missing or not 1 to 65535; say host:port or [address]:port"
+    case .path(let text): "\(text): a server has no path of its own; say http://host:port"
     case .socketPath(let text): "\(text): the socket's path must be absolute and at most 107 bytes"
     }
   }

@@ -2,7 +2,7 @@ public import APIModel
 import JSONCodec
 
 /// Where a client is in the stream of events.
-public struct EventPosition: Sendable, Equatable {
+public struct EventCursor: Sendable, Equatable {
   /// The id of the last event that it has seen; nil lets the stream begin now.
   public var lastEventID: String?
   /// How soon to come back after the connection broke.
@@ -18,13 +18,13 @@ extension VMPoolClient {
   /// How long a stream may be silent before it is taken for dead: four of the server's heartbeats.
   static let patience: Duration = .seconds(60)
 
-  /// `GET /v1/events`: hands over events as they come, only those of the pool and the VM where given, until the server
-  /// ends the stream or `body` returns false. `position` says where to begin, and in the end, also when this throws,
-  /// where to go on. An event of type `reset` says that some were missed.
+  /// `GET /v1/events`: hands over events as they come, until the server ends the stream or `body` returns false. With `pool`
+  /// or `vm`, those events only. `position` says where to begin. Afterwards it says where to go on, also when this throws.
+  /// An event of type `reset` says that the client missed some.
   ///
   /// Throws `unreachable` when the connection breaks or falls silent.
   public func events(
-    from position: inout EventPosition, pool: String? = nil, vm: String? = nil,
+    from position: inout EventCursor, pool: String? = nil, vm: String? = nil,
     _ body: (_ event: EventDocument, _ raw: ServerSentEvent) -> Bool
   ) throws(APIError) {
     var query: [HTTPField] = []
@@ -34,7 +34,7 @@ extension VMPoolClient {
     var reading = Reading(parser: EventStreamParser(lastEventID: position.lastEventID ?? ""))
     defer { reading.save(to: &position) }
     let refusal = try connection.stream(
-      target: RequestTarget.text(path: "/v1/events", query: query),
+      target: PercentEncoding.target(path: "/v1/events", query: query),
       headers: fields + [HTTPField("Accept", "text/event-stream")], type: "text/event-stream", silence: Self.patience
     ) { reading.take($0, body) }
     if let violation = reading.violation { throw .protocolViolation(violation) }
@@ -64,7 +64,7 @@ extension VMPoolClient {
       return violation == nil
     }
 
-    func save(to position: inout EventPosition) {
+    func save(to position: inout EventCursor) {
       if !parser.lastEventID.isEmpty { position.lastEventID = parser.lastEventID }
       if let milliseconds = parser.retryMS { position.retry = .milliseconds(min(milliseconds, 60_000)) }
       if hasBegun { position.hasBegun = true }

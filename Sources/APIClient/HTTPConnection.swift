@@ -27,7 +27,7 @@ import Glibc
   /// A body of nil sends none; an empty one says `Content-Length: 0`.
   func send(
     method: String, target: String, headers: [HTTPField], body: [UInt8]?, timeout: Duration
-  ) throws(APIError) -> HTTPResponse {
+  ) throws(APIError) -> APIResponse {
     try prepare(method: method, target: target, headers: headers, timeout: timeout)
     setMethod(method, hasBody: body != nil)
     if let body { setBody(body) }
@@ -36,11 +36,11 @@ import Glibc
     return try response(code, answer)
   }
 
-  /// Sends a GET and hands over the body of a successful answer of that content type as it comes, until it ends or `body`
-  /// returns false. Any other answer is returned, whole. Throws when no byte came for as long as `silence`.
+  /// Sends a GET and hands over the body of a successful answer of that content type as it comes. Stops when it ends or
+  /// `body` returns false. Returns any other answer, whole. Throws when no byte came for as long as `silence`.
   func stream(
     target: String, headers: [HTTPField], type: String, silence: Duration, _ body: ([UInt8]) -> Bool
-  ) throws(APIError) -> HTTPResponse? {
+  ) throws(APIError) -> APIResponse? {
     try prepare(method: "GET", target: target, headers: headers, timeout: nil)
     setMethod("GET", hasBody: false)
     set(CURLOPT_LOW_SPEED_LIMIT, 1)
@@ -63,7 +63,7 @@ import Glibc
   /// `read` returns how many bytes it has put into the buffer; none ends the transfer in failure.
   func upload(
     target: String, headers: [HTTPField], count: Int, silence: Duration, _ read: (inout MutableRawSpan) -> Int
-  ) throws(APIError) -> HTTPResponse {
+  ) throws(APIError) -> APIResponse {
     let headers = headers + [HTTPField("Expect", "100-continue")]
     try prepare(method: "PUT", target: target, headers: headers, timeout: nil)
     set(CURLOPT_UPLOAD, 1)
@@ -101,8 +101,8 @@ import Glibc
   private func perform(_ headers: [HTTPField], sendsBody: Bool, _ answer: Answer) -> CURLcode {
     let fields = FieldList(headers, sendsBody: sendsBody)
     return withExtendedLifetime((fields, answer)) {
-      unsafe answer.attach(to: handle)
       // Safe: `fields` and `answer` live until the transfer is over, and the next reset drops the pointers to them.
+      unsafe answer.attach(to: handle)
       unsafe _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, fields.head)
       return unsafe curl_easy_perform(handle)
     }
@@ -143,7 +143,7 @@ import Glibc
     }
   }
 
-  private func response(_ code: CURLcode, _ answer: Answer) throws(APIError) -> HTTPResponse {
+  private func response(_ code: CURLcode, _ answer: Answer) throws(APIError) -> APIResponse {
     if answer.isTooLarge { throw .protocolViolation("the answer is larger than \(Self.bodyLimit) bytes") }
     switch code {
     case CURLE_OK: break
@@ -156,7 +156,7 @@ import Glibc
         errno: number == 0 ? nil : Int32(number))
     default: throw .unreachable(endpoint: endpoint.description, reason: message(code))
     }
-    return HTTPResponse(status: information(CURLINFO_RESPONSE_CODE), headers: answer.headers, body: answer.body)
+    return APIResponse(status: information(CURLINFO_RESPONSE_CODE), headers: answer.headers, body: answer.body)
   }
 
   /// A number that libcurl keeps about the last transfer; 0 where it knows none.
@@ -236,8 +236,8 @@ private final class Source {
 private func readBody(
   _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   // Safe: `context` is the source attached to this handle, and libcurl lends `size * count` bytes for this call.
+  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   let source = unsafe Unmanaged<Source>.fromOpaque(context).takeUnretainedValue()
   let buffer = unsafe UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
   var target = unsafe buffer.mutableBytes
@@ -308,8 +308,8 @@ private final class Answer {
 private func receiveBody(
   _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   // Safe: `context` is the answer attached to this handle, and libcurl lends `size * count` bytes for this call.
+  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   let answer = unsafe Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
   return unsafe answer.take(UnsafeRawBufferPointer(start: bytes, count: size * count)) ? size * count : 0
 }
@@ -317,8 +317,8 @@ private func receiveBody(
 private func receiveHeader(
   _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
 ) -> Int {
-  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   // Safe: as for the body. libcurl bounds the head itself, at 300 KiB.
+  guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
   let answer = unsafe Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue()
   answer.addHeader(unsafe String(decoding: UnsafeRawBufferPointer(start: bytes, count: size * count), as: UTF8.self))
   return size * count

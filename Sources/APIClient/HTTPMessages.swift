@@ -1,3 +1,5 @@
+import CCurl
+
 /// A header field; names compare without regard to case.
 public struct HTTPField: Sendable, Equatable {
   /// The field's name, as sent or received.
@@ -13,7 +15,7 @@ public struct HTTPField: Sendable, Equatable {
 }
 
 /// An answer, complete.
-public struct HTTPResponse: Sendable, Equatable {
+public struct APIResponse: Sendable, Equatable {
   /// The status code.
   public var status: Int
   /// The header fields in the order they came.
@@ -29,33 +31,20 @@ public struct HTTPResponse: Sendable, Equatable {
 }
 
 /// Percent-encoding (RFC 3986) of what goes into a request target.
-enum RequestTarget {
+enum PercentEncoding {
   /// The path and its query, as it goes on the request line. The path is taken as it is.
-  static func text(path: String, query: [HTTPField]) -> String {
+  static func target(path: String, query: [HTTPField]) -> String {
     if query.isEmpty { return path }
     return path + "?" + query.map { encoded($0.name) + "=" + encoded($0.value) }.joined(separator: "&")
   }
 
   /// The text with every byte but the unreserved characters encoded: fit for a path segment or a query value.
   static func encoded(_ text: String) -> String {
-    let hex = Array("0123456789ABCDEF".utf8)
-    var bytes: [UInt8] = []
-    for byte in text.utf8 {
-      if isUnreserved(byte) {
-        bytes.append(byte)
-      } else {
-        bytes += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-
-  private static func isUnreserved(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-      UInt8(ascii: "A")...UInt8(ascii: "Z"):
-      true
-    default: "-._~".utf8.contains(byte)
-    }
+    // Safe: libcurl reads as many bytes as it is given, and its own string is copied and freed here. A length of 0 has it
+    // look for the terminator, which stands at once.
+    let escaped = unsafe text.withCString { unsafe curl_easy_escape(nil, $0, Int32(text.utf8.count)) }
+    guard let escaped = unsafe escaped else { preconditionFailure("no memory to percent-encode a text") }
+    defer { unsafe curl_free(escaped) }
+    return unsafe String(cString: escaped)
   }
 }

@@ -27,7 +27,7 @@ extension VMPoolClient {
 
   /// `HEAD /v1/blobs/{digest}`: how many bytes of a blob are there; nil for all of them.
   public func missingOffset(ofBlob digest: String) throws(APIError) -> Int? {
-    let response = try send("HEAD", blobPath(digest))
+    let response = try send("HEAD", to: blobPath(digest))
     if response.status == 200 { return nil }
     guard response.status == 404 else { throw Self.refusal(response, "HEAD \(blobPath(digest))") }
     return response.header("Upload-Offset").flatMap { Int($0) } ?? 0
@@ -35,7 +35,7 @@ extension VMPoolClient {
 
   /// `PUT /v1/blobs/{digest}`: the blob of `size` bytes from `offset` on, which `read` fills buffers with.
   public func putBlob(
-    _ digest: String, size: Int, from offset: Int = 0, _ read: (inout MutableRawSpan) -> Int
+    _ digest: String, size: Int, from offset: Int = 0, reading read: (inout MutableRawSpan) -> Int
   ) throws(APIError) -> BlobDocument {
     let range = offset > 0 ? [HTTPField("Content-Range", "bytes \(offset)-\(size - 1)/\(size)")] : []
     let response = try connection.upload(
@@ -54,6 +54,6 @@ extension VMPoolClient {
   /// How long nothing may go either way: the server reads a blob back, and forces it to the disk, before it answers.
   private static let silence = Duration.seconds(300)
 
-  private func imagePath(_ name: String) -> String { "/v1/images/\(RequestTarget.encoded(name))" }
-  private func blobPath(_ digest: String) -> String { "/v1/blobs/\(RequestTarget.encoded(digest))" }
+  private func imagePath(_ name: String) -> String { "/v1/images/\(PercentEncoding.encoded(name))" }
+  private func blobPath(_ digest: String) -> String { "/v1/blobs/\(PercentEncoding.encoded(digest))" }
 }

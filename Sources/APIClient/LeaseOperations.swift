@@ -39,5 +39,5 @@ extension VMPoolClient {
       body: try encoded(request), longer: .milliseconds(limit))
   }
 
-  private func leasePath(_ id: String) -> String { "/v1/leases/\(RequestTarget.encoded(id))" }
+  private func leasePath(_ id: String) -> String { "/v1/leases/\(PercentEncoding.encoded(id))" }
 }

@@ -61,13 +61,5 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     }
   }
 
-  private enum CodingKeys: String, CodingKey {
-    case image, vcpus
-    case memoryMiB = "memory_mib"
-    case ready
-    case maxVMs = "max_vms"
-    case deadlineMS = "deadline_ms"
-    case refill, paused
-    case probeIntervalMS = "probe_interval_ms"
-  }
+  private typealias CodingKeys = DeclarePoolDocument.CodingKeys
 }

@@ -33,14 +33,14 @@ extension VMPoolClient {
 
   /// `PUT /v1/pools/{pool}`: a new pool, or a new declaration of one.
   public func putPool(
-    _ name: String, _ declaration: DeclarePoolDocument, if condition: PoolCondition = .none
+    _ name: String, declaration: DeclarePoolDocument, if condition: PoolCondition = .none
   ) throws(APIError) -> PoolDocument {
     try document("PUT", poolPath(name), headers: condition.headers, body: try encoded(declaration))
   }
 
   /// `PATCH /v1/pools/{pool}`: changes some members of its declaration.
   public func patchPool(
-    _ name: String, _ changes: PoolChanges, if condition: PoolCondition = .none
+    _ name: String, changes: PoolChanges, if condition: PoolCondition = .none
   ) throws(APIError) -> PoolDocument {
     try document(
       "PATCH", poolPath(name), headers: condition.headers, contentType: "application/merge-patch+json",
@@ -59,5 +59,5 @@ extension VMPoolClient {
     return try decoded(response, "DELETE \(poolPath(name))")
   }
 
-  func poolPath(_ name: String, _ rest: String = "") -> String { "/v1/pools/\(RequestTarget.encoded(name))\(rest)" }
+  func poolPath(_ name: String, _ rest: String = "") -> String { "/v1/pools/\(PercentEncoding.encoded(name))\(rest)" }
 }

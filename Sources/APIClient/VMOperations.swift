@@ -135,12 +135,12 @@ extension VMPoolClient {
     return answer.accepted
   }
 
-  private static func offset(_ response: HTTPResponse, _ name: String) throws(APIError) -> UInt64 {
+  private static func offset(_ response: APIResponse, _ name: String) throws(APIError) -> UInt64 {
     guard let value = response.header(name), let offset = UInt64(value) else {
       throw .protocolViolation("the console's output came without \(name)")
     }
     return offset
   }
 
-  private func vmPath(_ id: String, _ rest: String = "") -> String { "/v1/vms/\(RequestTarget.encoded(id))\(rest)" }
+  private func vmPath(_ id: String, _ rest: String = "") -> String { "/v1/vms/\(PercentEncoding.encoded(id))\(rest)" }
 }

@@ -26,10 +26,10 @@ public final class VMPoolClient {
   /// Sends any request and returns the answer with any status. `path` goes on the wire as it is, `query` is
   /// percent-encoded; a body of nil sends none. No header field is added but `Host`, `Accept` and `Content-Length`.
   public func send(
-    _ method: String, _ path: String, query: [HTTPField] = [], headers: [HTTPField] = [], body: [UInt8]? = nil
-  ) throws(APIError) -> HTTPResponse {
+    _ method: String, to path: String, query: [HTTPField] = [], headers: [HTTPField] = [], body: [UInt8]? = nil
+  ) throws(APIError) -> APIResponse {
     try connection.send(
-      method: method, target: RequestTarget.text(path: path, query: query), headers: headers, body: body,
+      method: method, target: PercentEncoding.target(path: path, query: query), headers: headers, body: body,
       timeout: timeout)
   }
 
@@ -83,7 +83,7 @@ public final class VMPoolClient {
   }
 
   /// The document in an answer to that request.
-  func decoded<Answer: Decodable>(_ response: HTTPResponse, _ request: String) throws(APIError) -> Answer {
+  func decoded<Answer: Decodable>(_ response: APIResponse, _ request: String) throws(APIError) -> Answer {
     do {
       return try JSON.decode(Answer.self, from: response.body, unknownMembers: .ignore)
     } catch {
@@ -95,18 +95,18 @@ public final class VMPoolClient {
   func checked(
     _ method: String, _ path: String, query: [HTTPField] = [], headers: [HTTPField] = [],
     contentType: String = "application/json", body: [UInt8]? = nil, longer: Duration = .zero
-  ) throws(APIError) -> HTTPResponse {
+  ) throws(APIError) -> APIResponse {
     // A POST without a document still says that its body is empty.
     let body = body ?? (method == "POST" ? [] : nil)
     let type = body.map { $0.isEmpty ? [] : [HTTPField("Content-Type", contentType)] } ?? []
     let response = try connection.send(
-      method: method, target: RequestTarget.text(path: path, query: query), headers: headers + type, body: body,
+      method: method, target: PercentEncoding.target(path: path, query: query), headers: headers + type, body: body,
       timeout: timeout + longer)
     if 200..<300 ~= response.status { return response }
     throw Self.refusal(response, "\(method) \(path)")
   }
 
-  static func refusal(_ response: HTTPResponse, _ request: String) -> APIError {
+  static func refusal(_ response: APIResponse, _ request: String) -> APIError {
     let type = response.header("Content-Type")?.split(separator: ";").first?.lowercased()
     guard response.status >= 400, type == "application/problem+json" else {
       return .protocolViolation("\(request) answered \(response.status) without saying why")

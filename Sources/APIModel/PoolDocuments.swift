@@ -89,7 +89,7 @@ public struct ReadyRange: Codable, Sendable, Equatable {
 }
 
 extension Decoder {
-  /// Whether the value is an object, whatever its members: an alternative is chosen by that, so that the error of an unknown
+  /// Whether the value is an object, with any members. Alternatives are chosen by that, so that the error of an unknown
   /// member is not mistaken for another type.
   var isObject: Bool { (try? singleValueContainer().decode([String: Ignored].self)) != nil }
 }
@@ -225,7 +225,8 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     self.probeIntervalMS = probeIntervalMS
   }
 
-  enum CodingKeys: String, CodingKey {
+  /// The members' names; a change of a declaration has the same.
+  public enum CodingKeys: String, CodingKey {
     case image, vcpus
     case memoryMiB = "memory_mib"
     case ready

@@ -49,7 +49,10 @@ extension KickMechanism {
   }
 }
 
-/// The yardstick: a VM written by hand in C. Its C functions may be called from any thread.
+// Safe, in all of this file: barekvm_create made `vm`, and its owner calls `destroy` last. The C functions may be called
+// from any thread, and write only to locals that outlive the call.
+
+/// The yardstick: a VM written by hand in C. Any thread may call it.
 @safe final class BareVM: BenchmarkVM, @unchecked Sendable {
   private let vm: OpaquePointer
   private let host: BareHost
@@ -62,7 +65,6 @@ extension KickMechanism {
   }
 
   func destroy() {
-    // Safe: made once, and its owner calls this last; here and below, `vm` lives until then.
     unsafe barekvm_destroy(vm)
   }
 
@@ -96,6 +98,7 @@ extension KickMechanism {
 
   /// Copies `count` bytes out of the VM's memory at `address`; the range must be inside it.
   func memory(at address: Int, count: Int) -> [UInt8] {
+    // Safe: the caller promises the range, and the memory lives as long as the VM.
     unsafe [UInt8](UnsafeRawBufferPointer(start: barekvm_memory(vm) + address, count: count))
   }
 

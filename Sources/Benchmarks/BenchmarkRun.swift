@@ -4,8 +4,8 @@ import KVM
 extension Benchmark {
   package func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder]) {}
 
-  /// Runs it, on the calling thread. Cases take turns, so that whatever else the host does meets all of them alike, and
-  /// the side that begins changes from round to round. `version` is vmpool's.
+  /// Runs it, on the calling thread. Cases take turns, so that the host's other work meets all of them alike. The side that
+  /// begins changes from round to round. `version` is vmpool's.
   package func run(version: String, progress: (BenchmarkProgress) -> Void) throws(BenchmarkError) -> BenchmarkReport {
     let bed = try TestBed()
     let began = Date()

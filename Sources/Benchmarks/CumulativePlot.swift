@@ -115,7 +115,7 @@ public struct CumulativePlot: Sendable {
     return "\(Int(Self.tick(tick - 9 * unit))) \(units[unit])"
   }
 
-  /// Steps, as a cumulative distribution is; those that nobody could see are drawn as one.
+  /// Steps, as a cumulative distribution is; those too small to be seen are drawn as one.
   private func curve(_ series: Series) -> String {
     let total = Double(series.buckets.counts.reduce(0, +))
     let values = series.buckets.values

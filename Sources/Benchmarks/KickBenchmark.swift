@@ -3,8 +3,8 @@ public import VCPURuntime
 
 /// What a kick costs, beside the same kick in bare C.
 ///
-/// One kicker leaves the vCPU some time before each kick, so that it finds it in the guest; where there are several
-/// vCPUs it kicks one after the other, and then all at once. Several kickers kick as fast as they are answered.
+/// One kicker waits before each kick, so that it finds the vCPU in the guest. It kicks several vCPUs one after the other,
+/// and then all at once. Several kickers kick as fast as they are answered.
 public struct KickBenchmark: Benchmark {
   /// Each with every case, with both sides one after the other.
   public var rounds: Int

@@ -32,7 +32,7 @@ struct Kicker<VM: BenchmarkVM>: Sendable {
     return call
   }
 
-  /// Kicks one vCPU after the other, each after a pause, and then all at once; at most so many single kicks, and none
+  /// Kicks one vCPU after the other, each after a pause, and then all at once. Makes at most `kicks` single kicks, and none
   /// after the deadline but the first of each.
   func kickAtLeisure(_ kicks: Int, pauseNS: UInt64, untilNS deadline: UInt64) throws(BenchmarkError) -> Tally {
     var tally = Tally()

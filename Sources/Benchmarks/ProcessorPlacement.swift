@@ -1,7 +1,7 @@
 import CBareKVM
 
-/// Keeps the calling thread on one processor and the vCPUs it creates on others, so that neither side of a comparison
-/// is lucky with the scheduler. Gives the calling thread back its freedom in the end. Where the thread may use one
+/// Keeps the calling thread on one processor and the vCPUs it creates on others. So neither side of a comparison is lucky
+/// with the scheduler. Gives the calling thread back its freedom in the end. Where the thread may use one
 /// processor only, or the kernel does not say, it does nothing.
 struct ProcessorPlacement: ~Copyable {
   private let before: [Int32]

@@ -1,9 +1,9 @@
 /// What became slower from one report to another.
 ///
-/// For each figure that both have, the ratio of the medians over rounds of the rounds' quantiles, with an interval in
-/// which it lies with a probability of 99 %: by bootstrap over rounds, not over single durations, because what disturbs
-/// a round disturbs all of its durations, so that they say less than as many independent ones. Slower is what the whole
-/// interval says is slower, by more than the threshold. The same two reports always give the same answer.
+/// For each figure that both have, it takes the median over rounds of the rounds' quantiles, and compares the medians. The
+/// ratio has an interval in which it lies with a probability of 99 %, by bootstrap over rounds. Single durations would say
+/// less: what disturbs a round disturbs all of its durations. A figure is slower where the whole interval is, by more than
+/// the threshold. The same two reports always give the same answer.
 public struct ReportComparison: Codable, Sendable, Equatable {
   /// What an interval says.
   public enum Verdict: String, Codable, Sendable {
@@ -61,7 +61,9 @@ public struct ReportComparison: Codable, Sendable, Equatable {
   private static let resamples = 1000
 
   /// Compares two valid reports.
-  public init(_ before: BenchmarkReport, _ after: BenchmarkReport, thresholdPercent: Double) throws(ReportError) {
+  public init(
+    from before: BenchmarkReport, to after: BenchmarkReport, thresholdPercent: Double
+  ) throws(ReportError) {
     guard before.benchmark == after.benchmark else {
       throw ReportError("one is of bench \(before.benchmark), the other of bench \(after.benchmark)")
     }

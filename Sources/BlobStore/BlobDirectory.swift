@@ -3,10 +3,10 @@ import Glibc
 import LinuxSupport
 import SystemPackage
 
-/// The files of a blob store: whole blobs under their hex digits, and below `partial` whatever is not whole yet.
+/// The files of a blob store: whole blobs under their hex digits, and below `partial` those that are not whole yet.
 ///
-/// A whole blob is marked by a modification time that no clock gives: whoever writes to it takes the mark away, so that
-/// a blob which bears it need not be read to know that it is what it was when it was verified.
+/// A complete blob's mtime is set to an impossible value, which any write resets. So the store need not read a blob with
+/// that mtime to know that it is as it was when it was verified.
 struct BlobDirectory: ~Copyable, Sendable {
   let path: String
   private let blobs: OwnedDescriptor
@@ -22,7 +22,7 @@ struct BlobDirectory: ~Copyable, Sendable {
 
   /// Opens the directory, making it where it is missing.
   init(_ path: String, _ step: @escaping @Sendable (Step) throws(Errno) -> Void) throws(Errno) {
-    // Safe, here and below: paths live for the call, and only locals are pointed to.
+    // Safe: paths live for the call.
     guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else { throw Errno(rawValue: errno) }
     // An operator may have put a link to a larger disk there.
     let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -53,6 +53,7 @@ struct BlobDirectory: ~Copyable, Sendable {
     try step(.write)
     var done = 0
     while done < bytes.byteCount {
+      // Safe: the kernel reads as many bytes as the span still has.
       let written = unsafe bytes.extracting(droppingFirst: done).withUnsafeBytes { rest in
         unsafe pwrite(file.rawValue, rest.baseAddress, rest.count, offset + done)
       }
@@ -100,6 +101,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   /// Makes a sealed file of `partial` a whole blob.
   func publish(_ name: String, as digest: SHA256Digest) throws(Errno) {
     try step(.publish)
+    // Safe: both names live for the call.
     guard unsafe renameat(partial.rawValue, name, blobs.rawValue, digest.hex) == 0 else {
       throw Errno(rawValue: errno)
     }
@@ -114,6 +116,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   /// Gives a whole blob a name below `partial`. It is gone then, while freeing its space may take a while.
   func moveAway(_ digest: SHA256Digest, to name: String) throws(Errno) {
     try step(.moveAway)
+    // Safe: both names live for the call.
     guard unsafe renameat(blobs.rawValue, digest.hex, partial.rawValue, name) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
@@ -122,6 +125,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   /// Gives a file below `partial` another name there.
   func movePartial(_ name: String, to other: String) throws(Errno) {
     try step(.moveAway)
+    // Safe: both names live for the call.
     guard unsafe renameat(partial.rawValue, name, partial.rawValue, other) == 0 || errno == ENOENT else {
       throw Errno(rawValue: errno)
     }
@@ -130,6 +134,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   /// Removes a file below `partial`. One that stays is found by the sweep at the next start.
   func unlinkPartial(_ name: String) {
     guard (try? step(.unlink)) != nil else { return }
+    // Safe: the name lives for the call.
     unsafe unlinkat(partial.rawValue, name, 0)
   }
 
@@ -141,6 +146,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   /// Whether a file below `partial` is there, its size, and when it was last written, in Unix milliseconds.
   func partialStatus(_ name: String) -> (size: Int, changedMS: Int)? {
     var status = stat()
+    // Safe: the name lives for the call, and the kernel fills one whole stat structure.
     guard unsafe fstatat(partial.rawValue, name, &status, AT_SYMLINK_NOFOLLOW) == 0,
       status.st_mode & S_IFMT == S_IFREG
     else { return nil }
@@ -153,6 +159,7 @@ struct BlobDirectory: ~Copyable, Sendable {
     of file: borrowing OwnedDescriptor
   ) throws(Errno) -> (size: Int, isMarked: Bool, changedMS: Int) {
     var status = stat()
+    // Safe: the kernel fills one whole stat structure.
     guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
     let isMarked = status.st_mtim.tv_sec == verifiedAt.tv_sec && status.st_mtim.tv_nsec == verifiedAt.tv_nsec
@@ -180,6 +187,7 @@ struct BlobDirectory: ~Copyable, Sendable {
   private static func opened(
     _ directory: borrowing OwnedDescriptor, _ name: String, _ flags: Int32
   ) throws(Errno) -> OwnedDescriptor {
+    // Safe: the name lives for the call.
     let descriptor = unsafe openat(directory.rawValue, name, flags | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard descriptor >= 0 else { throw Errno(rawValue: errno) }
     return OwnedDescriptor(owning: descriptor)
@@ -187,6 +195,7 @@ struct BlobDirectory: ~Copyable, Sendable {
 
   private static func names(in directory: borrowing OwnedDescriptor) throws(Errno) -> [String] {
     // A descriptor of its own, since reading moves its position and closing the stream closes it.
+    // Safe: this function alone uses the stream, from fdopendir(3) to closedir(3).
     let copy = unsafe openat(directory.rawValue, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard copy >= 0, let stream = unsafe fdopendir(copy) else { throw Errno(rawValue: errno) }
     defer { unsafe closedir(stream) }

@@ -28,9 +28,9 @@ public struct BlobLimits: Sendable {
 
 /// Files named by the SHA-256 hash of their bytes.
 ///
-/// A blob is there in whole or not at all, whatever happens: it is written under another name, read back and compared
-/// with its hash, forced to the disk, and then renamed. What was begun and not finished is removed when a store is
-/// opened, but for uploads that can be continued; those are kept within `BlobLimits`.
+/// A blob is there in whole or not at all. The store writes it under another name, reads it back, compares it with its hash,
+/// forces it to the disk, and then renames it. A store that is opened removes unfinished files, but for uploads that can be
+/// continued: it keeps those within `BlobLimits`.
 ///
 /// All calls may come from any thread. `BlobUpload.finish`, and `init` where files were changed behind the store's
 /// back, read whole files; everything else takes what a system call or two take.
@@ -66,7 +66,7 @@ public final class BlobRepository: Sendable {
   private struct Partial {
     var size: Int
     var changedMS: Int
-    /// Somebody is writing to it, and its bytes are reserved.
+    /// An upload is writing to it, and its bytes are reserved.
     var isBusy = false
   }
 
@@ -84,7 +84,7 @@ public final class BlobRepository: Sendable {
 
   /// Opens the store in `directory`, or makes it there; nil: in a directory of its own that `close` removes.
   ///
-  /// Nobody else may have it open. Files whose mark says that they are not what was verified are read again.
+  /// No other store may have it open. Reads files again whose mark says that they are not what was verified.
   public convenience init(directory: String?, limits: BlobLimits = BlobLimits()) throws(BlobStoreError) {
     try self.init(directory: directory, limits: limits) { _ throws(Errno) in }
   }
@@ -122,7 +122,7 @@ public final class BlobRepository: Sendable {
     }
   }
 
-  /// Reads what is there, and removes what nobody can continue.
+  /// Reads what is there, and removes what no upload can continue.
   private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> Tables {
     var tables = Tables()
     let names = try directory.names()
@@ -190,7 +190,7 @@ public final class BlobRepository: Sendable {
     return blob.size
   }
 
-  /// Opens a blob for reading. It can be read for as long as somebody has it, whatever becomes of its name.
+  /// Opens a blob for reading. Its bytes stay as long as the file is open, also when its name is gone.
   public func open(_ digest: SHA256Digest) throws(BlobStoreError) -> ReadableFile {
     _ = try size(of: digest)
     let path = directory.path + "/" + digest.hex
@@ -332,7 +332,7 @@ public final class BlobRepository: Sendable {
     return unused
   }
 
-  /// Removes a blob. Whoever has it open can go on reading it.
+  /// Removes a blob. Readers that have it open can go on.
   public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {
     try changing { tables, trash throws(BlobStoreError) in
       guard tables.blobs[digest] != nil else { throw .noSuchBlob(digest) }

@@ -23,7 +23,7 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
   case diskFull(path: String, reason: String)
   /// So many bytes of the blob are there: an upload goes on from there, or begins anew.
   case wrongOffset(Int)
-  /// Somebody else is uploading this blob.
+  /// Another client is uploading this blob.
   case uploadInProgress(SHA256Digest)
   /// The bytes that came have another hash than was said.
   case digestMismatch(expected: SHA256Digest, found: SHA256Digest)
@@ -50,7 +50,7 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
       "there is no room for the blob in \(path): \(reason); delete some blobs, or make the file system larger"
     case .wrongOffset(let offset):
       "the upload goes on at byte \(offset), of which nothing is there yet; send the bytes from there on"
-    case .uploadInProgress(let digest): "somebody else is uploading \(digest); wait for that to end"
+    case .uploadInProgress(let digest): "another client is uploading \(digest); wait for that to end"
     case .digestMismatch(let expected, let found):
       "the bytes that came are \(found), not \(expected); nothing of them was kept, so send them all again"
     case .failed(let path, let reason): "\(path) could not be used: \(reason); look at the disk and the kernel's log"

@@ -31,7 +31,7 @@ public final class BlobUpload: @unchecked Sendable {
 
   /// The file's name below `partial`.
   let name: String
-  /// Whether it can be continued: nobody else uploads the same blob.
+  /// Whether it can be continued: no other client uploads the same blob.
   let isKept: Bool
   private(set) var reserved: Int
   private let store: BlobRepository

@@ -5,8 +5,8 @@ import SystemPackage
 
 /// A directory for blobs that do not outlive the process.
 ///
-/// It is locked (flock(2)) for as long as the process lives, however that ends; the next such process removes those
-/// that nobody holds any more.
+/// The process locks it (flock(2)) for as long as it lives, however it ends. The next such process removes those that no
+/// process holds any more.
 final class TemporaryDirectory: Sendable {
   let path: String
   private let lock: OwnedDescriptor
@@ -14,7 +14,7 @@ final class TemporaryDirectory: Sendable {
 
   /// Makes one in `$TMPDIR`, or in `/var/tmp`: blobs are large, and `/tmp` may be memory.
   init() throws(BlobStoreError) {
-    // Safe, here and below: texts are copied, and paths live for their calls.
+    // Safe: texts are copied, and paths live for their calls.
     let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
     Self.sweep(parent)
     var template = Array("\(parent)/\(Self.prefix)XXXXXX".utf8CString)
@@ -39,6 +39,7 @@ final class TemporaryDirectory: Sendable {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
     for name in names where name.hasPrefix(prefix) {
       let path = parent + "/" + name
+      // Safe: the path lives for the call, and the kernel fills one whole stat structure.
       let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
       guard directory >= 0 else { continue }
       let lock = OwnedDescriptor(owning: directory)
@@ -51,6 +52,6 @@ final class TemporaryDirectory: Sendable {
     }
   }
 
-  // What cannot be removed now is somebody else's, or found again by the next sweep.
+  // What cannot be removed now is another's, or found again by the next sweep.
   private static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 }

@@ -4,8 +4,8 @@ import Synchronization
 /// before the guest runs. Any thread, until the owner calls `unmap`.
 ///
 /// The mapping begins with an index of 4 bytes for each chunk of each device: 0, or the number of the slot that holds the
-/// chunk, counted from 1. The slots follow, and are given out in the order of first writes, so that a guest that writes
-/// here and there touches no more pages than one that writes in a row.
+/// chunk, counted from 1. The slots follow. They are given out in the order of first writes. So a guest that writes here and
+/// there touches no more pages than one that writes in a row.
 public final class OverlayMemory: Sendable {
   /// Bytes of a chunk.
   public static let chunkBytes: UInt64 = 4096

@@ -15,8 +15,8 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   }
 }
 
-/// Anonymous memory outside of the heap, all zero at first. The kernel takes it back as a whole when it is unmapped, so
-/// nothing that a guest made the server keep stays behind in an allocator.
+/// Anonymous memory outside of the heap, all zero at first. The kernel takes it back as a whole when it is unmapped. So no
+/// allocator keeps what a guest made the server keep.
 ///
 /// The mapping checks no thread: its owner does. Every access is checked against its size, and fails after `unmap`.
 @safe final class PrivateMapping: @unchecked Sendable {

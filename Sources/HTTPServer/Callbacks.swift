@@ -3,10 +3,10 @@ import Glibc
 
 // libmicrohttpd's callbacks: file-scope functions, so that none of them is taken to belong to an actor.
 //
-// Safe: as for all pointers here, the context is the ServerThread, which outlives its daemon. A connection's context is a
+// Safe, in all of this file: the context is the ServerThread, which outlives its daemon. A connection's context is a
 // retained Connection, from CONNECTION_NOTIFY_STARTED to CONNECTION_NOTIFY_CLOSED, its last callback. A request's
-// context is an Exchange that its connection holds from the request line to the completed callback. Strings and
-// pieces of body are valid for the call.
+// context is an Exchange that its connection holds from the request line to the completed callback. A field's context is
+// the scan of the call that walks the fields. Strings and pieces of body are valid for the call.
 
 /// A socket was accepted or is about to be closed.
 func connectionChanged(

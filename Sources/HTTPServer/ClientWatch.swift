@@ -19,8 +19,8 @@ final class ClientWatch: Sendable {
     var watchers: [UInt64: any Watcher] = [:]
   }
 
-  /// Names one watcher; never used twice, so that an event that is overtaken by the end of its watch, and perhaps by
-  /// the next use of the same descriptor, finds nobody.
+  /// Names one watcher, and is never used twice. An event may come after the end of its watch, when another connection has
+  /// the same descriptor. It then finds no watcher.
   struct Token {
     fileprivate let number: UInt64
   }
@@ -50,7 +50,7 @@ final class ClientWatch: Sendable {
     thread.withLock { $0 = made.take() }
   }
 
-  /// Watches a connection until it is removed; one that is closed already is told of as well. Nil when the kernel
+  /// Watches a connection until it is removed; also calls the watcher of one that is closed already. Nil when the kernel
   /// has no memory for it. Any thread; the descriptor must stay open until `remove`.
   func add(_ descriptor: Int32, _ watcher: any Watcher) -> Token? {
     let number = entries.withLock { entries in
@@ -74,7 +74,7 @@ final class ClientWatch: Sendable {
   /// How many connections are watched.
   var count: Int { entries.withLock { $0.watchers.count } }
 
-  /// Ends the thread; nobody is told of anything after that. Once nothing is added any more, and not on the thread.
+  /// Ends the thread; calls no watcher after that. Once nothing is added any more, and not on the thread.
   func stop() {
     cmicrohttp_wake(stopping.rawValue)
     if let thread = thread.withLock({ $0.take() }) { thread.join() }

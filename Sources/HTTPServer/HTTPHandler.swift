@@ -11,8 +11,8 @@ public protocol HTTPHandler: AnyObject, Sendable {
   /// (see `InlineExecutor`). The server cancels it when the client leaves and the request's context asks for that.
   func respond(to request: HTTPRequest) async -> HTTPResponse
 
-  /// Called when the answer that `respond` returned is on its way, or was for nobody: on the thread that it was returned
-  /// on, for what would have kept a processor from it.
+  /// Called when the answer that `respond` returned is on its way, or its client has left. For what would have kept a
+  /// processor from the answer; on the thread that `respond` returned on.
   func answered(_ request: HTTPRequest, with response: HTTPResponse)
 
   /// Whether a request is served on the connections that are kept in reserve. Asked once there are more connections than

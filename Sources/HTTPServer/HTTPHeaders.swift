@@ -59,6 +59,7 @@ public struct HTTPHeaders: Sendable {
 
   /// Copies both.
   mutating func append(name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
+    // Safe: the caller lends both buffers for the call, and their bytes are copied.
     let start = bytes.count
     unsafe bytes.append(contentsOf: name)
     let middle = bytes.count

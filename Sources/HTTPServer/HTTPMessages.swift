@@ -45,9 +45,8 @@ public enum HTTPAdmission: Sendable {
   /// It goes to the sink piece by piece, as it comes. It may be of any length; see
   /// `HTTPServerConfiguration.requestDeadline`.
   case sink(any HTTPBodySink)
-  /// It is thrown away. A client that waits with `Expect: 100-continue` gets the response at once and the connection
-  /// closes; otherwise it goes out when the body has been read, or when there is much of that, so that it cannot be lost
-  /// in a reset.
+  /// It is thrown away. A client that waits with `Expect: 100-continue` gets the response at once, and the connection
+  /// closes. Other clients get it when the server has read the body, or much of it, so that a reset cannot lose it.
   case answer(HTTPResponse)
 }
 
@@ -91,11 +90,10 @@ public struct HTTPResponse: Sendable {
   public var stream: (@Sendable (HTTPStream) -> Void)?
   /// The bytes of the file that are sent; nil for all of them. See `HTTPResponse.file(_:etag:for:)`.
   public var fileRange: Range<UInt64>?
-  /// Never sent: called once when it is over, with true if all of it was handed to the kernel, false if it could not be
-  /// sent or its client was seen to be gone before. On one of the server's threads, after which the client's next request
-  /// is looked at; must not block.
+  /// Never sent: called once when it is over. True if the kernel has all of it; false if it could not be sent, or its client
+  /// was seen to be gone before. On one of the server's threads, before the client's next request; must not block.
   public var whenOver: (@Sendable (_ isDelivered: Bool) -> Void)?
-  /// Never sent: given back in the access record, for a handler that wants to know there which answer it was.
+  /// Never sent: stands in the access record, so that the handler knows there which answer it was.
   public var label: String?
 
   /// Makes an answer.
@@ -122,8 +120,8 @@ public struct HTTPAccessRecord: Sendable {
   public var durationNS: UInt64
   /// Bytes of body sent; 0 when `aborted`, unless it was a stream.
   public var bytesSent: Int
-  /// True when the client went away, or was cut off, before the answer was complete; so ends every stream that is not
-  /// finished by the handler or by the server's stop.
+  /// True when the client went away, or was cut off, before the answer was complete. So ends every stream that neither the
+  /// handler nor the server's stop has finished.
   public var aborted: Bool
   /// The `label` of the answer; nil where the server answered by itself.
   public var label: String?

@@ -5,7 +5,7 @@ extension HTTPResponse {
   /// its bytes (206), or, where the range begins behind its end, nothing (416, without a body).
   ///
   /// A request for several ranges, of another unit or with another method than GET gets the whole file, as RFC 9110, 14.2
-  /// allows; so does one whose `If-Range` is not this tag. Conditions (RFC 9110, 13.1) are the handler's to check before.
+  /// allows. So does one whose `If-Range` is not this tag. Conditions (RFC 9110, 13.1) are the handler's to check before.
   public static func file(_ file: ReadableFile, etag: String, for head: HTTPRequestHead) -> HTTPResponse {
     var response = HTTPResponse(status: 200, headers: [("ETag", etag), ("Accept-Ranges", "bytes")])
     switch ByteRange.wanted(by: head, of: file.size, etag: etag) {

@@ -1,7 +1,11 @@
 /// Why the server itself, rather than its handler, turns a request down.
 ///
-/// libmicrohttpd answers a few more cases alone, with an HTML page: a head over the connection's memory limit (431, 414), a
-/// malformed chunk or a field without a colon (400), a malformed request line (400), an HTTP version other than 1.x (505).
+/// libmicrohttpd answers a few more cases alone, with an HTML page:
+/// - a head over the connection's memory limit (431, 414),
+/// - a malformed chunk or a field without a colon (400),
+/// - a malformed request line (400),
+/// - an HTTP version other than 1.x (505).
+///
 /// All but the last two and 414 have an access record.
 public enum HTTPRefusal: Sendable, Equatable {
   /// 400: the head breaks an ingress rule; says which.

@@ -14,8 +14,8 @@ public struct HTTPServerConfiguration: Sendable {
   /// Bytes per connection for the request's head and buffers; at least 4096. libmicrohttpd clears them all for every
   /// request, which is felt when they fill the processor's first cache.
   public var connectionMemoryLimit = 16 << 10
-  /// Bytes of a stream that may wait for its client, beyond the hundred KiB that the kernel takes; whoever lets more of them wait is
-  /// cut off.
+  /// Bytes of a stream that may wait for its client, beyond the hundred KiB that the kernel takes. The server cuts off a
+  /// client that lets more of them wait.
   public var streamBacklogLimit = 256 << 10
   /// Threads per listen address.
   public var threads = 2

@@ -49,13 +49,13 @@ public final class HTTPService: Sendable {
     lifecycle.withLock { if case .running(_, let watch) = $0 { watch.count } else { 0 } }
   }
 
-  /// From now on every answer closes its connection. New connections are still accepted, so that the handler can tell
-  /// load balancers to go elsewhere.
+  /// From now on every answer closes its connection. New connections are still accepted, so that the handler can
+  /// send load balancers elsewhere.
   public func beginDraining() { core.draining.store(true, ordering: .relaxed) }
 
-  /// Ends everything: suspended requests get the handler's word for `.shuttingDown`, streams end (half a second is given
-  /// to send what either has to say), other answers that are not sent yet are cut, sockets are closed, threads joined.
-  /// Later calls do nothing.
+  /// Ends everything. Suspended requests get the handler's answer to `.shuttingDown`, and streams end; half a second is
+  /// left to send both. Cuts other answers that are not sent yet, closes all sockets and joins all threads. Later calls do
+  /// nothing.
   public func stop() {
     let previous = lifecycle.withLock { state in
       defer { state = .stopped }

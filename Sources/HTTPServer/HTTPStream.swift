@@ -8,9 +8,8 @@ public final class HTTPStream: Sendable {
 
   deinit { transfer.cut() }
 
-  /// Appends bytes. Never blocks. False when the stream is over, whatever ended it, or ends now because its client is too
-  /// slow: more than `streamBacklogLimit` bytes given here would wait for it. The bytes are lost then. True does not
-  /// promise that the client gets them.
+  /// Appends bytes. Never blocks. False when the stream is over, or ends now because its client is too slow: more than
+  /// `streamBacklogLimit` bytes would wait for it. The bytes are lost then. True does not promise that the client gets them.
   @discardableResult
   public func send(_ bytes: [UInt8]) -> Bool { transfer.send(bytes) }
 
@@ -21,8 +20,8 @@ public final class HTTPStream: Sendable {
   /// Cuts the answer off: the client sees that it is incomplete.
   public func cut() { transfer.cut() }
 
-  /// Has `body` called once, on any thread, when the stream is over: finished and out, given up by its client (a client
-  /// that half-closes gives up), cut off, or ended by the server's stop; at once if it is over. The last closure given
+  /// Has `body` called once, on any thread, when the stream is over; at once if it is. A stream is over when it is finished
+  /// and sent, or cut off. It is over when its client leaves or half-closes, and when the server stops. The last closure given
   /// counts; it must not block.
   public func whenClosed(_ body: @escaping @Sendable () -> Void) { transfer.whenClosed(body) }
 }

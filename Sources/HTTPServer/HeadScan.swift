@@ -1,9 +1,9 @@
 /// The ingress rules: one walk over the head as libmicrohttpd parsed it, before any body.
 ///
 /// libmicrohttpd 0.9.75 accepts bare line feeds, folded fields and NUL, and hides them: it ends every line and cuts
-/// every value there. But all lines stay where they were received, one after the other, so each must begin exactly two
-/// bytes, CR and LF, after the end of the line before, and the head must end where it says. One comparison a line
-/// thus finds whatever was hidden. Later releases are strict themselves and may keep lines elsewhere.
+/// every value there. But all lines stay where they were received, one after the other. So each must begin exactly two
+/// bytes, CR and LF, after the end of the line before, and the head must end where it says. One comparison a line thus
+/// finds all that was hidden. Later releases are strict themselves and may keep lines elsewhere.
 struct HeadScan {
   private(set) var headers = HTTPHeaders()
   private var failure: IngressError?
@@ -92,7 +92,7 @@ struct HeadScan {
   }
 }
 
-/// What libmicrohttpd's first callback tells of the request line.
+/// The request line, as libmicrohttpd's first callback has it.
 struct RequestLine {
   var method: String
   var methodAddress: UInt

@@ -7,7 +7,7 @@ public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
   case tcp(host: String, port: UInt16)
   /// A unix socket at an absolute path.
   case unix(path: String)
-  /// A listening stream socket made by somebody else, such as a service manager; the server closes it.
+  /// A listening stream socket made by another process, such as a service manager; the server closes it.
   case inherited(fd: Int32)
 
   /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:/path`.

@@ -49,6 +49,7 @@ struct ListenSocket: ~Copyable {
   }
 
   private static func tcp(_ host: String, _ port: UInt16, _ address: ListenAddress) throws(HTTPServerError) -> Int32 {
+    // Safe: the structure is a local without pointers in use; getaddrinfo(3) reads it and writes the list's head.
     var hints = unsafe addrinfo()
     unsafe hints.ai_family = AF_UNSPEC
     unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -72,6 +73,7 @@ struct ListenSocket: ~Copyable {
   }
 
   private static func tcp(_ candidate: addrinfo, _ address: ListenAddress) throws(HTTPServerError) -> Int32 {
+    // Safe: a number of the structure is read.
     let family = unsafe candidate.ai_family
     let fd = try made(family, address)
     do throws(HTTPServerError) {
@@ -98,9 +100,11 @@ struct ListenSocket: ~Copyable {
       // The kernel takes the path's mode from the socket, so that it is never open to others, not even briefly; the
       // second call gives back to the group what the umask took.
       try check(fchmod(fd, 0o660), "fchmod", address)
+      // Safe: address and length come together.
       try check(unsafe withUnixAddress(path) { unsafe bind(fd, $0, $1) }, "bind", address)
       let owned = OwnedSocketPath(path)
       do throws(HTTPServerError) {
+        // Safe: the path lives for the call.
         try check(unsafe chmod(path, 0o660), "chmod", address)
         try check(listen(fd, SOMAXCONN), "listen", address)
       } catch {
@@ -114,7 +118,7 @@ struct ListenSocket: ~Copyable {
     }
   }
 
-  /// Removes a socket that nobody listens on any more; anything else at the path stays and is an error.
+  /// Removes a socket that no process listens on any more; anything else at the path stays and is an error.
   private static func clearStale(_ path: String, _ address: ListenAddress) throws(HTTPServerError) {
     var status = stat()
     // Safe: the kernel fills one whole stat structure.

@@ -2,6 +2,9 @@ import CMicroHTTP
 import Glibc
 
 // libmicrohttpd's objects behind types that need no care to use. Callbacks.swift is the way back.
+//
+// Safe, in all of this file: a type's pointer is valid as long as its value, as each type says. Its functions are called
+// where libmicrohttpd allows them, as each of them says. Strings and structures live for the call.
 
 /// A connection, valid until its request's completed callback.
 ///
@@ -47,7 +50,7 @@ import Glibc
 @safe struct MHDResponse: ~Copyable {
   fileprivate let pointer: OpaquePointer
 
-  /// The body, copied, or whatever comes out of a transfer or a file. Nil when memory is short.
+  /// The body, copied, or what comes out of a transfer or a file. Nil when memory is short.
   init?(_ body: [UInt8], _ transfer: Transfer?, _ file: FileTransfer?, isForHEAD: Bool) {
     if let transfer { self.init(transfer) } else if let file { self.init(file) } else { self.init(body) }
     // libmicrohttpd would let the end of a chunked body follow the head.
@@ -62,27 +65,21 @@ import Glibc
     unsafe pointer = made
   }
 
+  /// A chunk is as large as the connection's buffer; the size of a piece matters to HTTP/1.0 only.
   private init?(_ transfer: Transfer) {
-    // Safe: libmicrohttpd holds the reference until it frees the response, and then gives it back. A chunk is as large as
-    // the connection's buffer; the size here matters to HTTP/1.0 only.
-    let context = unsafe Unmanaged.passRetained(transfer)
-    guard
-      let made = unsafe MHD_create_response_from_callback(
-        UInt64.max, 4096, streamReader, context.toOpaque(), streamFreed)
-    else {
-      unsafe context.release()
-      return nil
-    }
-    unsafe pointer = made
+    unsafe self.init(transfer, size: .max, piece: 4096, read: streamReader, free: streamFreed)
   }
 
   private init?(_ file: FileTransfer) {
-    // Safe: as for a transfer; the size is how many bytes are asked for at once.
-    let context = unsafe Unmanaged.passRetained(file)
-    guard
-      let made = unsafe MHD_create_response_from_callback(
-        UInt64(file.size), 64 << 10, fileReader, context.toOpaque(), fileFreed)
-    else {
+    unsafe self.init(file, size: UInt64(file.size), piece: 64 << 10, read: fileReader, free: fileFreed)
+  }
+
+  /// A body that `read` gives in pieces. libmicrohttpd keeps `source` alive until it calls `free`, which releases it.
+  private init?(
+    _ source: AnyObject, size: UInt64, piece: Int, read: MHD_ContentReaderCallback, free: MHD_ContentReaderFreeCallback
+  ) {
+    let context = unsafe Unmanaged.passRetained(source)
+    guard let made = unsafe MHD_create_response_from_callback(size, piece, read, context.toOpaque(), free) else {
       unsafe context.release()
       return nil
     }
@@ -105,8 +102,8 @@ import Glibc
 
 /// A daemon: a listening socket and its connections, run by the caller's thread.
 ///
-/// Several of these share a socket, rather than one with a thread pool: stopping a pool shuts the listening socket
-/// down, for whoever passed it to us as well, and quiescing a busy pool first can abort.
+/// Several of these share a socket, rather than one with a thread pool. To stop a pool shuts the listening socket down, also
+/// for the process that passed it to us. To quiesce a busy pool first can abort.
 @safe final class MHDDaemon {
   private let pointer: OpaquePointer
   private let wakeDescriptor: Int32

@@ -4,9 +4,9 @@ import Synchronization
 
 /// One thread of the server, with a daemon of libmicrohttpd and the connections that it accepted.
 ///
-/// The thread is ours rather than libmicrohttpd's because its loop waits for events once more after it got as many as
-/// it takes at once, 128, and lets exactly that many wait until something else happens. We bound that wait. Deadlines
-/// are looked after by the same thread, so that no connection is ever touched by two.
+/// The thread is ours, not libmicrohttpd's. Its loop takes at most 128 events at once, then waits for events once more, and
+/// lets exactly those 128 wait until something else happens. We bound that wait. The same thread looks after deadlines, so
+/// that two threads never touch one connection.
 ///
 /// SAFETY (`@unchecked Sendable`): `daemon` and `log` are set before the thread starts; `connections` is used on the thread only.
 final class ServerThread: @unchecked Sendable {
@@ -188,8 +188,8 @@ final class ServerThread: @unchecked Sendable {
 }
 
 private func serverThreadMain(context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  guard let context = unsafe context else { return nil }
   // Safe: `start` retained the object for this thread.
+  guard let context = unsafe context else { return nil }
   unsafe Unmanaged<ServerThread>.fromOpaque(context).takeRetainedValue().run()
   return nil
 }

@@ -4,15 +4,15 @@ import Synchronization
 
 /// A request that is being answered: the one thing that other threads than the connection's own may touch.
 ///
-/// It is settled once: by its answer, or because its client left. The thread that settles it resumes the connection in
+/// It ends once: by its answer, or because its client left. The thread that ends it resumes the connection in
 /// the same critical section. The connection's thread then finds the answer or, without one, closes.
 final class Suspension: Watcher {
   private struct State {
     /// Set while libmicrohttpd has the connection suspended.
     var connection: MHDConnection?
     var answer: HTTPResponse?
-    /// The answer has been given, or nobody wants it any more.
-    var isSettled = false
+    /// The answer is there, or the client has left.
+    var isOver = false
     var hasLeft = false
     /// Cancels the handler's task, where the client's leaving ends the request.
     var whenLeft: (@Sendable () -> Void)?
@@ -43,7 +43,7 @@ final class Suspension: Watcher {
     }
     guard let context = request.head.context, context.endsWithClient else { return }
     state.withLock { state in
-      if !state.isSettled { state.whenLeft = { task.cancel() } }
+      if !state.isOver { state.whenLeft = { task.cancel() } }
     }
   }
 
@@ -64,36 +64,36 @@ final class Suspension: Watcher {
   /// The first answer counts; false for any other, and where the client was gone before it. From any thread.
   @discardableResult
   func complete(_ response: HTTPResponse) -> Bool {
-    let settled = settle { state in
+    let end = finish { state in
       // The watch may not have come round to it: what leaves now would be written for nobody, and counted as sent.
       state.hasLeft = state.token != nil && cmicrohttp_has_left(descriptor)
       if !state.hasLeft { state.answer = response }
       return !state.hasLeft
     }
-    return settled.isFirst && settled.isAnswered
+    return end.isFirst && end.isAnswered
   }
 
   /// Answers for a handler that has not. From any thread.
   func complete(_ refusal: HTTPRefusal) {
-    guard !state.withLock({ $0.isSettled }) else { return }
+    guard !state.withLock({ $0.isOver }) else { return }
     complete(thread.core.response(to: refusal, requestID))
   }
 
   func clientLeft() {
-    let settled = settle { state in
+    let end = finish { state in
       state.hasLeft = true
       return false
     }
-    if settled.isFirst { settled.whenLeft?() }
+    if end.isFirst { end.whenLeft?() }
   }
 
-  /// Settles it unless that was done; `how` tells whether there is an answer to be sent.
-  private func settle(
+  /// Ends it unless that was done. `how` returns whether there is an answer to be sent.
+  private func finish(
     _ how: (inout State) -> Bool
   ) -> (isFirst: Bool, isAnswered: Bool, whenLeft: (@Sendable () -> Void)?) {
     state.withLock { state in
-      guard !state.isSettled else { return (false, false, nil) }
-      state.isSettled = true
+      guard !state.isOver else { return (false, false, nil) }
+      state.isOver = true
       let isAnswered = how(&state)
       if let token = state.token.take() { thread.watch.remove(descriptor, token) }
       // Alive: libmicrohttpd frees no suspended connection, and it is resumed under this lock, once.

@@ -14,8 +14,8 @@ enum AnswerPiece {
 
 /// The bytes of one streamed answer on their way from the handler's threads to the connection's.
 ///
-/// libmicrohttpd asks for bytes whenever it can send some. While there are none the connection is suspended; whoever
-/// brings some resumes it. The client is watched from the first byte to the last.
+/// libmicrohttpd asks for bytes whenever it can send some. While there are none the connection is suspended; the
+/// thread that brings some resumes it. The client is watched from the first byte to the last.
 final class Transfer: Watcher {
   private enum Phase {
     case open

@@ -1,6 +1,6 @@
 /// Encodes and decodes `Codable` values as JSON, strictly.
 ///
-/// Reading refuses whatever two parsers could understand differently: duplicate members, trailing data, NUL, invalid
+/// Reading refuses all that two parsers could understand differently: duplicate members, trailing data, NUL, invalid
 /// UTF-8, lone surrogates, comments, a byte order mark, and integers that do not fit. All functions may be called on
 /// any thread. As everywhere in Swift, running out of memory ends the process.
 public enum JSON {

@@ -10,7 +10,7 @@ public struct JSONDecodingError: Error, Sendable, Equatable {
     case tooManyValues
     /// An object has two members of one name.
     case duplicateMember
-    /// An object has a member that nobody would read.
+    /// An object has a member that the type does not read.
     case unknownMember
     /// A required member is absent.
     case missingMember

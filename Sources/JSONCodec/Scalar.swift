@@ -26,8 +26,8 @@ enum Scalar {
     return exact
   }
 
-  /// The integer that a real is; nil where it is none. From 2^53 on neighbours share a `Double`, so that nobody can
-  /// tell which was meant.
+  /// The integer that a real is; nil where it is none. From 2^53 on neighbours share a `Double`, so that which
+  /// was meant is lost.
   private static func integral(_ value: JSONValue) throws(Mismatch) -> Int64? {
     guard let number = value.number, number.rounded(.towardZero) == number else { return nil }
     guard number.magnitude < 0x1p53 else { throw Mismatch(.outOfRange) }

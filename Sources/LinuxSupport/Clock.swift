@@ -17,7 +17,7 @@ public enum MonotonicClock {
   }
 }
 
-/// The clock that tells the time of day. It may be set, forwards and back.
+/// The time of day. The clock may be set, forwards and back.
 public enum WallClock {
   /// CLOCK_REALTIME: nanoseconds since 1970.
   public static func now() -> UInt64 { clinux_realtime_ns() }

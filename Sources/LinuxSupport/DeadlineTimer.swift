@@ -1,8 +1,8 @@
 /// Runs an action once at a time, unless it is cancelled before: by `cancel`, or because its owner lets go of it.
 ///
 /// All timers of the process share one thread, `deadlines`, so an action must be short: it must not wait, and it takes no
-/// lock that is held for longer than microseconds. Any thread may call any method. Arming and cancelling each cost a lock
-/// and some swaps in a heap, and a system call where the new deadline is the next of all.
+/// lock that is held for longer than microseconds. Any thread may call any method. To arm and to cancel each cost a lock and
+/// some swaps in a heap. To arm costs a system call, too, where the new deadline is the next of all.
 public final class DeadlineTimer: Sendable {
   private let entry = DeadlineClock.Entry()
 

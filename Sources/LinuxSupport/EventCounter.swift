@@ -12,7 +12,7 @@ public struct EventCounter: ~Copyable, Sendable {
   /// The descriptor's number; valid while this value lives.
   public var rawValue: Int32 { descriptor.rawValue }
 
-  /// Adds 1. Any thread; does not wait. A counter that is full has been told of often enough.
+  /// Adds 1. Any thread; does not wait. A counter that is full wakes its reader all the same.
   public borrowing func signal() {
     var one: UInt64 = 1
     // Safe: the kernel reads the 8 bytes of a local during the call.

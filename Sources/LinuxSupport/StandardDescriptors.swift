@@ -3,8 +3,8 @@ public import SystemPackage
 
 /// Descriptors 0, 1 and 2.
 public enum StandardDescriptors {
-  /// Opens `/dev/null` on those of the three that are closed, so that no file the program opens later gets the number of
-  /// its standard output and is written over. Call it first of all, before anything opens a file or starts a thread.
+  /// Opens `/dev/null` on those of the three that are closed. Otherwise a file that the program opens later would get the
+  /// number of its standard output, and be written over. Call it before anything opens a file or starts a thread.
   ///
   /// Throws why `/dev/null` cannot be opened where that is needed.
   public static func openClosed() throws(Errno) {

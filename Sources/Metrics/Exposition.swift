@@ -30,8 +30,8 @@ public enum Exposition {
   /// `families` in OpenMetrics 1.0.
   public static func openMetrics(_ families: [MetricFamily]) -> [UInt8] { text(families, format: .openMetrics) }
 
-  /// The format to answer an `Accept` header with: OpenMetrics where the header names it and wants it more than
-  /// plain text (or as much, and names it first), and otherwise 0.0.4, which every scraper and browser can read.
+  /// The format to answer an `Accept` header with. OpenMetrics where the header names it and wants it more than plain text,
+  /// or as much and names it first. Otherwise 0.0.4, which every scraper and browser can read.
   public static func negotiate(accept: String?) -> Format {
     guard let accept else { return .prometheusText }
     let ranges = accept.split(separator: ",").compactMap { MediaRange($0) }

@@ -127,7 +127,7 @@ extension Fleet {
         tables.leases.insert(lease, id: lease.id, number: lease.fence, pool: pending.pool, state: "")
         return false
       }
-      settleEnd(of: lease, end, by: origin, &tables)
+      noteEnd(of: lease, end, by: origin, &tables)
       return true
     }
     if hasEnded { recordEnds(of: [lease.id]) }
@@ -150,8 +150,8 @@ extension Fleet {
   /// All leases of a pool, or all there are, in the order in which they were granted.
   public func leases(of pool: String? = nil) -> [Lease] { leases(of: pool, after: nil, limit: .max).leases }
 
-  /// A page of the leases of a pool, or of all there are (nil), in the order of their fences, beginning after `fence`;
-  /// `next` is there where more follow.
+  /// A page of the leases of a pool, or of all there are (nil), in the order of their fences, beginning after `fence`.
+  /// Returns `next` where more follow.
   public func leases(of pool: String?, after fence: UInt64?, limit: Int) -> (leases: [Lease], next: UInt64?) {
     // One more, to know whether another follows.
     let size = limit == .max ? limit : limit + 1
@@ -236,18 +236,18 @@ extension Fleet {
     return try journal?.end(of: id)
   }
 
-  /// Takes a lease that has ended out of the tables. One that is not on record yet is settled when it is.
+  /// Takes a lease that has ended out of the tables. A lease that is not on record yet ends when it is.
   func forget(_ id: String, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     if let pending = tables.pending[id] {
       pending.lease.vm.setLease(nil)
       tables.pending[id]?.ended = (end, origin)
     } else if let lease = tables.leases.remove(id)?.item {
       lease.vm.setLease(nil)
-      settleEnd(of: lease, end, by: origin, &tables)
+      noteEnd(of: lease, end, by: origin, &tables)
     }
   }
 
-  private func settleEnd(of lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
+  private func noteEnd(of lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     tables.ending[lease.id] = Ending(lease: EndedLease(id: lease.id, end: end, at: Date(), origin: origin))
     lease.vm.measurements.leases.count(end)
     tables.past.insert(lease.vm.id)

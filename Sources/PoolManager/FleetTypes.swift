@@ -155,7 +155,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   case noRoom(BudgetRefusal)
   /// The VM could not be made; nothing of it is left.
   case creation(MachineCreationError)
-  /// The VM cannot be told what it should be; nothing of it is left.
+  /// The VM cannot take the request's guest arguments; nothing of it is left.
   case untold(vm: String, MachineControlError)
   /// The client presented a fence that is not, or no longer, that of the VM's lease.
   case staleFence(vm: String, fence: UInt64)

@@ -167,8 +167,8 @@ extension Fleet {
     takeApart(found)
   }
 
-  /// Calls `notify` at each change of a VM's state, and with nil when it is deleted (soon, if it is already), until it
-  /// returns false or `unwatch` is called. On the thread that made the change, a vCPU's own as a rule: it must not wait.
+  /// Calls `notify` at each change of a VM's state, until it returns false or `unwatch` is called. Calls it with nil when the
+  /// VM is deleted; soon, if it is already. On the thread that made the change, a vCPU's own as a rule: it must not wait.
   public func watch(_ id: String, _ notify: @escaping @Sendable (MachineState?) -> Bool) -> VMWatch {
     let token = update { tables, _ in
       let token = tables.token()

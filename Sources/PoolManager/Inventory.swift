@@ -1,5 +1,5 @@
-/// Things of pools (VMs, leases): found by id, listed page by page in the order of their numbers, and counted by state
-/// where the state changes, so that no request counts or sorts them.
+/// Things of pools (VMs, leases), found by id and listed page by page in the order of their numbers. Each change of a state
+/// changes the counts by state, so that no request counts or sorts them.
 struct Inventory<Item: Sendable>: Sendable {
   private struct Entry: Sendable {
     let number: UInt64

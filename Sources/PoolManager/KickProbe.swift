@@ -3,8 +3,8 @@ import MachineRuntime
 import Synchronization
 import VCPURuntime
 
-/// Kicks one of a pool's running VMs now and then, so that its latency histogram shows how the host is doing before a
-/// client's kick does. It goes on until it is let go of.
+/// Kicks one of a pool's running VMs now and then. So the pool's latency histogram shows how the host is doing before a
+/// client's kick does. It goes on until its owner releases it.
 final class KickProbe: Sendable {
   let intervalNS: UInt64
   private let alarm = Alarm()

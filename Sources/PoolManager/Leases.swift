@@ -107,7 +107,7 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   case draining
   /// It could not be recorded.
   case notRecorded(JournalFailure)
-  /// The VM of that id cannot be told what it should be: the pool's image has become another.
+  /// The VM of that id cannot take the request's guest arguments: the pool's image has become another.
   case untold(vm: String, MachineControlError)
 }
 

@@ -31,8 +31,8 @@ public struct PoolSpecification: Sendable, Equatable {
   /// How many VMs in state `ready` it keeps: it is filled up to the upper bound, and below the lower one it comes
   /// before others. A change of what its VMs are made of never takes it below the lower one.
   public var ready: ClosedRange<Int>
-  /// The most VMs it may have at the same time, leased ones and those being made or taken apart among them; nil for no
-  /// limit but the server's.
+  /// The most VMs it may have at the same time; nil for no limit but the server's. Leased VMs count, and those being made or
+  /// taken apart.
   public var maxVMs: Int?
   /// The most VMs made for it at the same time; nil for no limit but the server's.
   public var refillConcurrency: Int?

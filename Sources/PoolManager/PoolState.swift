@@ -166,7 +166,7 @@ struct RefillBackoff: Sendable, Equatable {
 
   func allows(now: UInt64, creating: Int) -> Bool { failures == 0 || (now >= nextAttemptNS && creating == 0) }
 
-  /// When to try again; nil where that was settled by one that failed at the same time.
+  /// When to try again; nil where another that failed at the same time has set it.
   mutating func failed(_ detail: String, now: UInt64, jitter: Double) -> UInt64? {
     lastFailure = detail
     lastFailureNS = now

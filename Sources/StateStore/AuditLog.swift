@@ -6,7 +6,7 @@ extension StateDatabase {
 
   /// Entries with a sequence above `after`, oldest first, at most `limit` of them. Those that were pruned are left out.
   public func audit(after: Int, limit: Int) throws(StateStoreError) -> [AuditRecord] {
-    try read { (connection: inout Connection) throws(StateStoreError) in
+    try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.rows(
         """
         SELECT sequence, who, action, subject, request_id, at_ms, detail FROM audit
@@ -22,7 +22,7 @@ extension StateDatabase {
   }
 }
 
-extension Connection {
+extension SQLiteConnection {
   /// Appends to the audit log, in the transaction that is open.
   mutating func append(_ entry: AuditEntry) throws(StateStoreError) {
     contents.lastAudit += 1

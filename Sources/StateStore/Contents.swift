@@ -35,7 +35,7 @@ enum RowBytes {
   }
 }
 
-extension Connection {
+extension SQLiteConnection {
   /// Reads what the tables hold, all of them once.
   mutating func countContents() throws(StateStoreError) {
     contents = Contents(

@@ -82,7 +82,7 @@ extension StateDatabase {
   }
 
   /// Moves the log into the database file, and begins it anew.
-  private func moveLog(_ connection: inout Connection) throws(StateStoreError) {
+  private func moveLog(_ connection: inout SQLiteConnection) throws(StateStoreError) {
     guarded.withLock { $0.connection.releaseSnapshot() }
     // Changes only take longer if it cannot be held; the next flush tries again.
     defer { guarded.withLock { try? $0.connection.holdSnapshot() } }

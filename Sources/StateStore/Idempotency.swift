@@ -3,12 +3,12 @@ extension StateDatabase {
   ///
   /// - Parameters:
   ///   - scope: what the key belongs to: method and path.
-  ///   - fingerprint: tells one body from another, for instance a hash of it.
+  ///   - fingerprint: differs between bodies, for instance a hash of the body.
   ///   - nowMS: Unix milliseconds.
   public func beginIdempotent(
     scope: String, key: String, fingerprint: [UInt8], nowMS: Int
   ) throws(StateStoreError) -> IdempotencyOutcome {
-    try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+    try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.deleteAnswers(
         "WHERE scope = ? AND key = ? AND at_ms <= ?", .text(scope), .text(key), .int(nowMS - limits.retentionMS))
       try connection.run(
@@ -48,7 +48,7 @@ extension StateDatabase {
       throw .conflict("a header field of the answer to the idempotency key \(key) has a NUL in it")
     }
     let headers = parts.joined(separator: "\0")
-    try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+    try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         """
         UPDATE idempotency SET status = ?, headers = ?, body = ?
@@ -64,7 +64,7 @@ extension StateDatabase {
 
   /// Forgets a request that was begun and refused before anything happened: the key may come again.
   public func abandonIdempotent(scope: String, key: String) throws(StateStoreError) {
-    try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+    try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       let deleted = try connection.deleteAnswers(
         "WHERE scope = ? AND key = ? AND status IS NULL AND epoch = ?", .text(scope), .text(key),
         .int(recovered.epoch))
@@ -75,7 +75,7 @@ extension StateDatabase {
   }
 }
 
-extension Connection {
+extension SQLiteConnection {
   /// Deletes the idempotency keys that `condition` selects, and returns how many those were.
   @discardableResult
   mutating func deleteAnswers(_ condition: String, _ values: Value...) throws(StateStoreError) -> Int {

@@ -5,7 +5,7 @@ extension StateDatabase {
   public func recordLease(_ lease: StoredLease, by who: String, requestID: String?) throws(StateStoreError) {
     guard let number = StoredLease.number(of: lease.id) else { throw .conflict("\(lease.id) is no lease's id") }
     // One statement is a transaction by itself: the client waits for it.
-    try change { (connection: inout Connection) throws(StateStoreError) in
+    try change { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .int(number), .text(lease.pool),
         .text(lease.vm), .int(lease.fence), .text(lease.labels), .int(lease.grantedAtMS), .int(lease.expiresAtMS),
@@ -18,7 +18,7 @@ extension StateDatabase {
   /// Records that the open lease `id` now ends at `expiresAtMS` (Unix milliseconds) unless it is extended again.
   /// Without an audit entry if there is none: heartbeats would drown the log.
   public func extendLease(id: String, expiresAtMS: Int, audit: AuditEntry?) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+    try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         "UPDATE lease SET expires_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL", .int(expiresAtMS),
         .int(StoredLease.number(of: id)))
@@ -32,7 +32,7 @@ extension StateDatabase {
   public func endLeases(
     _ ended: [(id: String, end: LeaseEnd, audit: AuditEntry)]
   ) throws(StateStoreError) -> [String] {
-    try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+    try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       var others: [String] = []
       for (id, end, audit) in ended {
         let sizes = try connection.rows(
@@ -54,7 +54,7 @@ extension StateDatabase {
 
   /// The lease `id`, open or ended; nil if there was none, or it ended longer ago than leases are kept.
   public func lease(id: String) throws(StateStoreError) -> StoredLease? {
-    try read { (connection: inout Connection) throws(StateStoreError) in
+    try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.rows("SELECT \(StoredLease.columns) FROM lease WHERE id = ?", .int(StoredLease.number(of: id))) {
         row throws(StateStoreError) in try StoredLease(row)
       }.first

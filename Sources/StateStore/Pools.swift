@@ -1,13 +1,12 @@
 extension StateDatabase {
   /// Declares the pool `name`, or changes its declaration.
   ///
-  /// `document` is the caller's own encoding. `revision` must be higher than the one the pool has; begin above
-  /// `recovered.highestRevision` and count up, and a revision never comes back, not even for a pool that was deleted and
-  /// made again.
+  /// `document` is the caller's own encoding. `revision` must be higher than the one the pool has. Begin above
+  /// `recovered.highestRevision` and count up: then a revision never comes back, also when a pool is deleted and made again.
   public func putPool(
     name: String, document: [UInt8], revision: Int, audit: AuditEntry
   ) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+    try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         """
         INSERT INTO pool VALUES(?, ?, ?) ON CONFLICT(name) DO
@@ -21,7 +20,7 @@ extension StateDatabase {
 
   /// Forgets the pool `name`.
   public func deletePool(name: String, audit: AuditEntry) throws(StateStoreError) {
-    try write(audit) { (connection: inout Connection) throws(StateStoreError) in
+    try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       let revisions = try connection.rows("DELETE FROM pool WHERE name = ? RETURNING revision", .text(name)) {
         row throws(StateStoreError) in row.int(0)
       }

@@ -20,11 +20,11 @@ extension StateDatabase {
   /// Rows deleted in one transaction.
   private static let chunk = 256
   private func inChunks(
-    _ delete: (inout Connection, StateLimits, _ epoch: Int) throws(StateStoreError) -> Int
+    _ delete: (inout SQLiteConnection, StateLimits, _ epoch: Int) throws(StateStoreError) -> Int
   ) throws(StateStoreError) {
     var deleted: Int
     repeat {
-      deleted = try write(nil) { (connection: inout Connection) throws(StateStoreError) in
+      deleted = try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
         try delete(&connection, limits, recovered.epoch)
       }
     } while deleted == Self.chunk
@@ -37,11 +37,11 @@ extension Contents {
   }
 }
 
-extension Connection {
+extension SQLiteConnection {
   /// Forgets the oldest rows of each table that holds more bytes than its budget, `step` rows at a time.
   mutating func keepBudgets(_ limits: StateLimits, epoch: Int, step: Int) throws(StateStoreError) {
     guard contents.exceeds(limits) else { return }
-    try transaction { (connection: inout Connection) throws(StateStoreError) in
+    try transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
       while connection.contents.endedLeaseBytes > limits.endedLeaseBytes,
         try connection.pruneLeases(endedBefore: .min, keeping: 0, atMost: step) > 0
       {}

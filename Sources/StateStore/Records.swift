@@ -80,7 +80,7 @@ public struct LeaseEnd: Sendable, Equatable {
   public enum Reason: String, Sendable, CaseIterable {
     /// Its holder gave it back.
     case released
-    /// Nobody extended it in time.
+    /// Its holder did not extend it in time.
     case expired
     /// The server ended before the lease did.
     case lost

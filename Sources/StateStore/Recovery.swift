@@ -1,9 +1,9 @@
 extension Recovered {
   /// Begins a new epoch: ends the leases that the last process left open, and reads what else it left.
-  init(_ connection: inout Connection, _ nowMS: Int) throws(StateStoreError) {
+  init(_ connection: inout SQLiteConnection, _ nowMS: Int) throws(StateStoreError) {
     // Its entries are numbered from here on. The bytes are counted below, when the lost leases have ended.
     connection.contents.lastAudit = try connection.number("SELECT coalesce(max(sequence), 0) FROM audit")
-    self = try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+    self = try connection.transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
       let epoch = try connection.number("SELECT value FROM meta WHERE name = 'epoch'")
       let lost = try connection.rows(

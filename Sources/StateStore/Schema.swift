@@ -1,6 +1,6 @@
 /// The tables, by version. A later version adds a step and never changes one.
 enum Schema {
-  /// "vmpl": tells our file from any other SQLite database.
+  /// "vmpl": marks our file among SQLite databases.
   static let applicationID = 0x766D_706C
 
   /// Version n is what the first n steps make.
@@ -76,9 +76,9 @@ enum Schema {
   static var version: Int { steps.count }
 
   /// Brings a file of `version` to the latest one, in one transaction.
-  static func migrate(_ connection: inout Connection, from version: Int) throws(StateStoreError) {
+  static func migrate(_ connection: inout SQLiteConnection, from version: Int) throws(StateStoreError) {
     guard version < steps.count else { return }
-    try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+    try connection.transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
       for step in steps[version...] { try connection.script(step) }
       try connection.script("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(steps.count);")
     }

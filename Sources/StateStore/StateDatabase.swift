@@ -8,13 +8,12 @@ import SystemPackage
 /// **What is on disk when a call returns.** Every change is one transaction, with its audit entry. With
 /// `Sync.normal` it then is in the file's log and in the kernel's hands: it survives the process being killed at any
 /// moment, and any crash that leaves the kernel running. About a second later it is on the disk, and survives a power
-/// cut and a kernel crash as well; before that, such a crash may undo the last changes, always whole ones and always the
-/// latest. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
+/// cut and a kernel crash as well. Before that, such a crash may undo the latest changes, always whole ones. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
 /// what the disk takes. What is in memory only (`directory: nil`) survives nothing.
 ///
-/// **Why SQLite's C interface.** GRDB, the well-kept Swift library over it, was measured: a lease's grant (two rows in
-/// one transaction) took 1.7 times as long through it at the median, above what a lease request may spend, and it added
-/// minutes to a clean build. We need a dozen statements and one connection.
+/// **Why SQLite's C interface.** We measured GRDB, the well-kept Swift library over it. A lease's grant (two rows in one
+/// transaction) took 1.7 times as long through it at the median, above what a lease request may spend. It also added minutes
+/// to a clean build. We need a dozen statements and one connection.
 ///
 /// All calls are synchronous and may come from any thread; they take tens of microseconds, and wait for each other.
 /// The log is moved into the database file in the background, beside changes. What is changed meanwhile is moved last,
@@ -46,14 +45,14 @@ public final class StateDatabase: Sendable {
 
   struct Flushing: ~Copyable {
     /// A connection of its own: it may checkpoint while the other one writes.
-    var connection: Connection
+    var connection: SQLiteConnection
     /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
     /// lose its locks.)
     let log: OwnedDescriptor
   }
 
   struct Guarded: ~Copyable {
-    var connection: Connection
+    var connection: SQLiteConnection
     /// The flush that will begin next.
     var nextFlush = NextFlush.none
     /// Whether another program was reading the log when it was moved: it cannot begin anew before that has ended.
@@ -71,21 +70,21 @@ public final class StateDatabase: Sendable {
   /// The directory is locked until `close`. A file that is damaged, or was written by a later release, is refused and
   /// left as it is. `nowMS`, in Unix milliseconds, is when leases that were left open are said to be lost.
   ///
-  /// `report` is called when writing begins to fail, at most twice a minute while it goes on failing, and when it
-  /// succeeds again; on any thread, with no lock held.
+  /// Calls `report` when writing begins to fail, at most twice a minute while it goes on failing, and when it succeeds
+  /// again. On any thread, with no lock held.
   public static func open(
     directory: String?, sync: Sync = .normal, limits: StateLimits = StateLimits(), nowMS: Int = wallClockMS(),
     report: @escaping @Sendable (WriteReport) -> Void = { _ in }
   ) throws(StateStoreError) -> StateDatabase {
     guard let directory else {
-      var connection = try Connection(":memory:", .memory)
+      var connection = try SQLiteConnection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
       let recovered = try Recovered(&connection, nowMS)
       return StateDatabase(recovered, nil, connection, flushing: nil, try startedWorker(), limits, report)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
-    var connection = try Connection(locked.databasePath, .existing)
+    var connection = try SQLiteConnection(locked.databasePath, .existing)
     let version = try check(&connection)
     try connection.script(
       """
@@ -96,7 +95,7 @@ public final class StateDatabase: Sendable {
     let recovered = try Recovered(&connection, nowMS)
     // An earlier release had no budgets.
     try connection.keepBudgets(limits, epoch: recovered.epoch, step: 1000)
-    var second = try Connection(locked.databasePath, .existing)
+    var second = try SQLiteConnection(locked.databasePath, .existing)
     try second.script("PRAGMA synchronous = NORMAL")
     // The log is there since the first change. Its name must outlive a power cut, too.
     let flushing = Flushing(connection: second, log: try locked.openLog())
@@ -119,7 +118,7 @@ public final class StateDatabase: Sendable {
   }
 
   /// Refuses what we did not write, without changing it; returns the schema's version.
-  private static func check(_ connection: inout Connection) throws(StateStoreError) -> Int {
+  private static func check(_ connection: inout SQLiteConnection) throws(StateStoreError) -> Int {
     guard !connection.isReadOnly else { throw .readOnly(path: connection.path, reason: "it opens for reading only") }
     let application = try connection.number("PRAGMA application_id")
     guard application == Schema.applicationID else {
@@ -140,7 +139,7 @@ public final class StateDatabase: Sendable {
   }
 
   private init(
-    _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming Connection,
+    _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming SQLiteConnection,
     flushing: consuming Flushing?, _ worker: WorkerPool, _ limits: StateLimits,
     _ report: @escaping @Sendable (WriteReport) -> Void
   ) {
@@ -156,8 +155,8 @@ public final class StateDatabase: Sendable {
 
   deinit { close() }
 
-  /// Moves the log into the database file and releases the directory. Whatever is called afterwards fails; closing
-  /// again does nothing.
+  /// Moves the log into the database file and releases the directory. Later calls fail; closing again does
+  /// nothing.
   public func close() {
     flushing.withLock { $0 = nil }
     guarded.withLock { guarded in
@@ -175,17 +174,17 @@ public final class StateDatabase: Sendable {
   }
 
   func read<T: Sendable>(
-    _ body: (inout Connection) throws(StateStoreError) -> T
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try guarded.withLock { (guarded) throws(StateStoreError) in try body(&guarded.connection) }
   }
 
   /// Makes changes in one transaction, with their audit entry.
   func write<T: Sendable>(
-    _ audit: AuditEntry?, _ body: (inout Connection) throws(StateStoreError) -> T
+    _ audit: AuditEntry?, _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
-    try change { (connection: inout Connection) throws(StateStoreError) in
-      try connection.transaction { (connection: inout Connection) throws(StateStoreError) in
+    try change { (connection: inout SQLiteConnection) throws(StateStoreError) in
+      try connection.transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
         let result = try body(&connection)
         if let audit { try connection.append(audit) }
         return result
@@ -196,7 +195,7 @@ public final class StateDatabase: Sendable {
   /// Makes changes in transactions of their own. What fails for another reason than a conflict counts as a failure to
   /// write.
   func change<T: Sendable>(
-    _ body: (inout Connection) throws(StateStoreError) -> T
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     let result: T
     do throws(StateStoreError) {

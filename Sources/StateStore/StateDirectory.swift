@@ -34,8 +34,8 @@ struct StateDirectory: ~Copyable {
     self.lock = lock
   }
 
-  /// Makes the database unless it is there. It gets its name when it is complete, so whatever has the name and is no
-  /// database was damaged.
+  /// Makes the database unless it is there. It gets its name when it is complete, so a file that has the name and
+  /// is no database was damaged.
   func createDatabaseIfMissing() throws(StateStoreError) {
     // Safe: as above.
     if unsafe access(databasePath, F_OK) == 0 { return try checkDatabase() }
@@ -48,7 +48,7 @@ struct StateDirectory: ~Copyable {
     // Made by us first, since SQLite would let the umask decide who may read it. Its log takes over the mode.
     do { _ = try Self.opened(new, O_RDWR | O_CREAT | O_EXCL) }
     do {
-      var connection = try Connection(new, .create)
+      var connection = try SQLiteConnection(new, .create)
       connection.checkpointOnClose(true)
       try connection.script(
         "PRAGMA page_size = \(Self.pageBytes); PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")

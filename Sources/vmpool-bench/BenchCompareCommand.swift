@@ -45,7 +45,7 @@ struct BenchCompareCommand: ParsableCommand {
     let (a, b) = (try read(before), try read(after))
     let comparison: ReportComparison
     do throws(ReportError) {
-      comparison = try ReportComparison(a, b, thresholdPercent: threshold)
+      comparison = try ReportComparison(from: a, to: b, thresholdPercent: threshold)
     } catch { throw failure(65, "\(before) and \(after) cannot be compared: \(error)") }
     try StandardOutput.print(
       json ? String(decoding: try JSON.encodePretty(comparison), as: UTF8.self) : text(comparison, a, b))

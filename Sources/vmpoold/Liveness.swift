@@ -14,8 +14,8 @@ struct Liveness: Sendable {
   private let fleet: Fleet
   private let logger: Logger
   private let intervalNS: UInt64
-  /// The first address that answered at the start; nil where the server cannot reach any of its own, as in a network
-  /// namespace other than that of a socket it was handed.
+  /// The first address that answered at the start; nil where the server cannot reach any of its own. An example is a socket
+  /// of another network namespace that the service manager handed over.
   private let address: ListenAddress?
 
   /// Starts the thread where the service manager watches. Without a thread there is no sign of life, and the manager

@@ -5,7 +5,7 @@ import LinuxSupport
 /// The service manager, if there is one: the sockets it hands over, and the messages it is sent (sd_listen_fds(3),
 /// sd_notify(3), sd_watchdog_enabled(3)).
 ///
-/// libsystemd is not used. Its sd_notify waits without end for a manager that does not read, and the library loads six
+/// We do not use libsystemd. Its sd_notify waits without end for a manager that does not read. The library also loads six
 /// others (libgcrypt, liblzma, libzstd and so on) into a process that takes hostile input. The protocol is stable by
 /// promise, and sd_notify(3) recommends implementing it.
 struct Systemd: Sendable {

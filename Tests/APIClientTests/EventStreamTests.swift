@@ -98,7 +98,7 @@ import Testing
 
   @Test(arguments: [1, 2, 3, 7, 1000]) func eventsUntilTheEnd(_ chunk: Int) throws {
     try withServer([Self.stream(Self.text, chunk: chunk), .http(200, "next")]) { client, server throws in
-      var position = EventPosition(lastEventID: "e-0")
+      var position = EventCursor(lastEventID: "e-0")
       var seen: [String] = []
       try client.events(from: &position, pool: "p", vm: "vm-1") { event, raw in
         seen.append("\(raw.id) \(raw.name) \(event.type) \(event.detail ?? "")")
@@ -110,14 +110,14 @@ import Testing
       #expect(server.requests[0].header("Last-Event-ID") == "e-0")
       #expect(server.requests[0].header("Accept") == "text/event-stream")
       // The connection is as good as ever, and so are timeouts.
-      #expect(try client.send("GET", "/").body == Array("next".utf8))
+      #expect(try client.send("GET", to: "/").body == Array("next".utf8))
       #expect(server.connections == 1)
     }
   }
 
   @Test func enoughIsEnough() throws {
     try withServer([Self.stream(Self.text), .http(200, "next")]) { client, server throws in
-      var position = EventPosition()
+      var position = EventCursor()
       var count = 0
       try client.events(from: &position) { _, _ in
         count += 1
@@ -125,13 +125,13 @@ import Testing
       }
       #expect(count == 1 && position.lastEventID == "e-2")
       #expect(server.requests[0].header("Last-Event-ID") == nil)
-      #expect(try client.send("GET", "/").body == Array("next".utf8))
+      #expect(try client.send("GET", to: "/").body == Array("next".utf8))
     }
   }
 
   @Test func brokenConnectionsLeaveThePosition() throws {
     try withServer([Self.stream(Self.text + "id: e-10\ndata: {", isComplete: false)]) { client, _ throws in
-      var position = EventPosition()
+      var position = EventCursor()
       var count = 0
       #expect {
         try client.events(from: &position) { _, _ in
@@ -148,13 +148,13 @@ import Testing
   @Test func refusals() throws {
     let problem = #"{"type":"/problems/resources-exhausted","title":"t","status":503,"detail":"Full."}"#
     try withServer([.http(503, type: "application/problem+json", problem)]) { client, _ throws in
-      var position = EventPosition(lastEventID: "e-1")
+      var position = EventCursor(lastEventID: "e-1")
       #expect {
         try client.events(from: &position) { _, _ in true }
       } throws: {
         if case APIError.problem(let problem) = $0 { problem.status == 503 } else { false }
       }
-      #expect(position == EventPosition(lastEventID: "e-1"))
+      #expect(position == EventCursor(lastEventID: "e-1"))
     }
   }
 
@@ -164,7 +164,7 @@ import Testing
   ])
   func otherServers(_ answer: ScriptedServer.Answer) throws {
     try withServer([answer]) { client, _ throws in
-      var position = EventPosition()
+      var position = EventCursor()
       #expect {
         try client.events(from: &position) { _, _ in true }
       } throws: {

@@ -101,15 +101,15 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       },
       .init("GET /v1/pools/demo", poolJSON) { try $0.taggedPool("demo").tag == nil },
       .init("PUT /v1/pools/demo", body: body, headers: ["If-Match": "", "If-None-Match": ""], poolJSON) {
-        try $0.putPool("demo", declaration) == pool
+        try $0.putPool("demo", declaration: declaration) == pool
       },
       .init("PUT /v1/pools/demo", body: body, headers: ["If-Match": #""7""#, "If-None-Match": ""], poolJSON) {
-        try $0.putPool("demo", declaration, if: .unchanged(since: #""7""#)) == pool
+        try $0.putPool("demo", declaration: declaration, if: .unchanged(since: #""7""#)) == pool
       },
       .init(
         "PUT /v1/pools/demo", body: body, headers: ["If-None-Match": "*", "If-Match": ""], status: 201, poolJSON
       ) {
-        try $0.putPool("demo", declaration, if: .absent) == pool
+        try $0.putPool("demo", declaration: declaration, if: .absent) == pool
       },
       .init("DELETE /v1/pools/demo", "") { try $0.deletePool("demo") == nil },
       .init("DELETE /v1/pools/demo?force=true", headers: ["If-Match": #""7""#], "") {
@@ -140,7 +140,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       .init("PATCH /v1/pools/demo", body: body, type: "application/merge-patch+json", poolJSON) {
         var changes = PoolChanges()
         change(&changes)
-        return try $0.patchPool("demo", changes) == pool
+        return try $0.patchPool("demo", changes: changes) == pool
       }
     }
   }

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import Glibc
+import TestSupport
 import Testing
 
 /// Runs the body with a client of a server that has that script.
@@ -18,7 +19,7 @@ func withServer(
   @Test func keepsOneConnection() throws {
     try withServer([.http(200, "a"), .http(404, "b"), .http(200, "c")]) { client, server throws in
       for (status, body) in [(200, "a"), (404, "b"), (200, "c")] {
-        let response = try client.send("GET", "/")
+        let response = try client.send("GET", to: "/")
         #expect(response.status == status)
         #expect(response.body == Array(body.utf8))
       }
@@ -29,7 +30,7 @@ func withServer(
   @Test func connectsAgainWhenTheServerCloses() throws {
     try withServer([.http(200, "a"), .lastBytes(Array("HTTP/1.1 204 No\r\n\r\n".utf8)), .http(200, "b")]) {
       client, server throws in
-      for _ in 0..<3 { _ = try client.send("GET", "/") }
+      for _ in 0..<3 { _ = try client.send("GET", to: "/") }
       #expect(server.requests.count == 3)
       #expect(server.connections == 2)
     }
@@ -38,10 +39,10 @@ func withServer(
   @Test func sendsTheRequestAsItIs() throws {
     try withServer([.http(), .http(), .http(), .http()]) { client, server throws in
       _ = try client.send(
-        "PATCH", "/a/../b%00//%2F", query: [HTTPField("q", "a b&c=d/é")], headers: [HTTPField("X-A", "1")])
-      _ = try client.send("POST", "/", body: [])
-      _ = try client.send("POST", "/", headers: [HTTPField("Content-Type", "text/plain")], body: [0, 10, 255])
-      _ = try client.send("GET", "/", headers: [HTTPField("X-Empty", "")], body: Array("x".utf8))
+        "PATCH", to: "/a/../b%00//%2F", query: [HTTPField("q", "a b&c=d/é")], headers: [HTTPField("X-A", "1")])
+      _ = try client.send("POST", to: "/", body: [])
+      _ = try client.send("POST", to: "/", headers: [HTTPField("Content-Type", "text/plain")], body: [0, 10, 255])
+      _ = try client.send("GET", to: "/", headers: [HTTPField("X-Empty", "")], body: Array("x".utf8))
       let requests = server.requests
       #expect(requests[0].line == "PATCH /a/../b%00//%2F?q=a%20b%26c%3Dd%2F%C3%A9 HTTP/1.1")
       #expect(requests[0].header("X-A") == "1")
@@ -59,7 +60,7 @@ func withServer(
   @Test func sendsALargeBodyWithoutAskingFirst() throws {
     let body = [UInt8](repeating: 7, count: 3 << 20)
     try withServer([.http()]) { client, server throws in
-      _ = try client.send("POST", "/", body: body)
+      _ = try client.send("POST", to: "/", body: body)
       #expect(server.requests[0].header("Expect") == nil)
       #expect(server.requests[0].body == body)
     }
@@ -68,9 +69,9 @@ func withServer(
   @Test(arguments: ["X: 1\r\nY: 2", "a\nb", "a\0b"])
   func refusesWhatWouldSplitARequest(text: String) throws {
     try withServer([.http(), .http(), .http()]) { client, server throws in
-      #expect(throws: APIError.self) { try client.send("GET", "/", headers: [HTTPField("A", text)]) }
-      #expect(throws: APIError.self) { try client.send("GET", "/" + text) }
-      #expect(throws: APIError.self) { try client.send(text, "/") }
+      #expect(throws: APIError.self) { try client.send("GET", to: "/", headers: [HTTPField("A", text)]) }
+      #expect(throws: APIError.self) { try client.send("GET", to: "/" + text) }
+      #expect(throws: APIError.self) { try client.send(text, to: "/") }
       #expect(server.requests.isEmpty)
     }
   }
@@ -79,7 +80,7 @@ func withServer(
     let interim = Array("HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n".utf8)
     let final = Array("HTTP/1.1 200 OK\r\nX-A:  b c \r\nx-a: 2\r\nX-Empty:\r\nContent-Length: 3\r\n\r\n".utf8)
     try withServer([.bytes(interim + final + [0, 255, 10])]) { client, _ throws in
-      let response = try client.send("GET", "/")
+      let response = try client.send("GET", to: "/")
       #expect(response.header("x-A") == "b c")
       #expect(response.header("X-Empty") == "")
       #expect(response.header("X-Early") == nil)
@@ -91,26 +92,17 @@ func withServer(
   @Test func readsAHeadWithoutItsBody() throws {
     let head = Array("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n".utf8)
     try withServer([.bytes(head), .http(200, "x")]) { client, _ throws in
-      let response = try client.send("HEAD", "/")
+      let response = try client.send("HEAD", to: "/")
       #expect(response.header("Content-Length") == "100")
       #expect(response.body.isEmpty)
-      #expect(try client.send("GET", "/").body == Array("x".utf8))
+      #expect(try client.send("GET", to: "/").body == Array("x".utf8))
     }
   }
 
   @Test func speaksOverAUnixSocket() throws {
-    // Safe: the buffer is the template, with its terminator, and mkdtemp writes within it.
-    var template = Array("/tmp/vmpool-test-XXXXXX".utf8CString)
-    guard let made = unsafe mkdtemp(&template) else { throw ScriptedServer.SetUpError(what: "mkdtemp") }
-    let folder = unsafe String(cString: made)
-    let path = folder + "/a socket"
-    defer {
-      // Safe: the strings are passed as C strings for the call.
-      unsafe unlink(path)
-      unsafe rmdir(folder)
-    }
-    try withServer([.http(200, "a")], path: path) { client, server throws in
-      #expect(try client.send("GET", "/x").body == Array("a".utf8))
+    let scratch = try ScratchDirectory()
+    try withServer([.http(200, "a")], path: scratch.path(of: "a socket")) { client, server throws in
+      #expect(try client.send("GET", to: "/x").body == Array("a".utf8))
       #expect(server.requests[0].line == "GET /x HTTP/1.1")
       #expect(server.requests[0].header("Host") == "localhost")
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TestSupport
 import Testing
 
 @testable import vmpool_bench
@@ -74,11 +75,11 @@ import Testing
       (report(1000), report(-5), 65), (report(1000), nil, 66),
     ] as [(String, String?, Int32)])
   func comparesFilesAndSaysSoByItsStatus(before: String, after: String?, status: Int32) throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "vmpool-\(UUID())")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    let paths = ["a.json", "b.json"].map { folder.appending(path: $0).path }
-    for (path, text) in zip(paths, [before, after]) { try text?.write(toFile: path, atomically: true, encoding: .utf8) }
+    let scratch = try ScratchDirectory()
+    let paths = ["a.json", "b.json"].map { scratch.path(of: $0) }
+    for (name, text) in [("a.json", before), ("b.json", after)] {
+      if let text { try scratch.write(Data(text.utf8), to: name) }
+    }
     for format in [[], ["--all"], ["--json"]] {
       var command = try VMPoolBenchCommand.parseAsRoot(["compare"] + paths + format)
       var found: Int32 = 0

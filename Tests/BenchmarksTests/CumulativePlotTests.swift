@@ -1,6 +1,6 @@
 import Foundation
 import FoundationXML
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import Benchmarks

@@ -1,5 +1,5 @@
 import JSONCodec
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import Benchmarks
@@ -28,7 +28,7 @@ import Testing
     var generator = SeededGenerator(for: #function)
     let before = report(rounds(around: 30_000, &generator))
     let after = report(rounds(around: 30_000 * factor, &generator))
-    let comparison = try ReportComparison(before, after, thresholdPercent: threshold)
+    let comparison = try ReportComparison(from: before, to: after, thresholdPercent: threshold)
     #expect(comparison.lines.map(\.quantile) == ["p50", "p99", "p50", "p99"])
     #expect(comparison.lines.map(\.side) == ["vmpool", "vmpool", "bare", "bare"])
     for line in comparison.lines {
@@ -37,7 +37,7 @@ import Testing
       #expect(abs(line.ratio / factor - 1) < 0.1, "\(line)")
     }
     #expect(comparison.isWorse == (verdict == .slower))
-    #expect(try ReportComparison(before, after, thresholdPercent: threshold) == comparison)
+    #expect(try ReportComparison(from: before, to: after, thresholdPercent: threshold) == comparison)
     #expect(try JSON.decode(ReportComparison.self, from: JSON.encode(comparison)) == comparison)
   }
 
@@ -47,13 +47,13 @@ import Testing
     let before = rounds(around: 30_000, &generator)
     var after = before
     after[3] = after[3].map { $0 * 50 }
-    #expect(try !ReportComparison(report(before), report(after), thresholdPercent: 5).isWorse)
+    #expect(try !ReportComparison(from: report(before), to: report(after), thresholdPercent: 5).isWorse)
   }
 
   @Test func whatVariesMuchProvesNothing() throws {
     let before = [10, 100, 1000, 10_000, 100_000].map { [UInt64($0)] }
     let after = [20, 200, 2000, 20_000, 200_000].map { [UInt64($0)] }
-    let comparison = try ReportComparison(report(before), report(after), thresholdPercent: 5)
+    let comparison = try ReportComparison(from: report(before), to: report(after), thresholdPercent: 5)
     #expect(comparison.lines.allSatisfy { $0.ratio == 2 && $0.verdict == .unclear })
   }
 
@@ -66,10 +66,10 @@ import Testing
       return SampleReport.report([recorder.result])
     }
     let before = report(bare: old, vmpool: old)
-    let onlyBare = try ReportComparison(before, report(bare: new, vmpool: old), thresholdPercent: 5)
+    let onlyBare = try ReportComparison(from: before, to: report(bare: new, vmpool: old), thresholdPercent: 5)
     #expect(!onlyBare.isWorse)
     #expect(onlyBare.lines.contains { $0.side == "bare" && $0.verdict == .slower })
-    #expect(try ReportComparison(before, report(bare: old, vmpool: new), thresholdPercent: 5).isWorse)
+    #expect(try ReportComparison(from: before, to: report(bare: old, vmpool: new), thresholdPercent: 5).isWorse)
   }
 
   @Test(arguments: [("immediate_exit", true), ("ip_fixup", true), ("signal_only", false)])
@@ -78,8 +78,8 @@ import Testing
     let rounds = [[UInt64]](repeating: [100], count: 6)
     let before = SampleReport.report([SampleReport.item(subject, rounds: rounds)])
     let after = SampleReport.report([SampleReport.item(subject, rounds: rounds, lost: 1)])
-    #expect(try ReportComparison(before, after, thresholdPercent: 5).isWorse == isWorse)
-    #expect(try !ReportComparison(after, after, thresholdPercent: 5).isWorse)
+    #expect(try ReportComparison(from: before, to: after, thresholdPercent: 5).isWorse == isWorse)
+    #expect(try !ReportComparison(from: after, to: after, thresholdPercent: 5).isWorse)
   }
 
   @Test func refusesWhatCannotBeCompared() throws {
@@ -92,8 +92,8 @@ import Testing
       self.report(Array(rounds.prefix(4))),
     ]
     for other in others {
-      #expect(throws: ReportError.self) { try ReportComparison(report, other, thresholdPercent: 5) }
-      #expect(throws: ReportError.self) { try ReportComparison(other, report, thresholdPercent: 5) }
+      #expect(throws: ReportError.self) { try ReportComparison(from: report, to: other, thresholdPercent: 5) }
+      #expect(throws: ReportError.self) { try ReportComparison(from: other, to: report, thresholdPercent: 5) }
     }
   }
 
@@ -101,7 +101,8 @@ import Testing
     let rounds = [[UInt64]](repeating: [100], count: 6)
     let items = [1, 2, 3].map { SampleReport.item(SampleReport.subject(vcpus: $0), rounds: rounds) }
     let comparison = try ReportComparison(
-      SampleReport.report([items[0], items[1]]), SampleReport.report([items[1], items[2]]), thresholdPercent: 5)
+      from: SampleReport.report([items[0], items[1]]), to: SampleReport.report([items[1], items[2]]),
+      thresholdPercent: 5)
     #expect(comparison.unmatched == 2)
     #expect(Set(comparison.lines.map(\.subject)) == [items[1].subject])
   }

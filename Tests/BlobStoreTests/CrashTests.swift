@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Synchronization
 import SystemPackage
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import BlobStore

@@ -1,5 +1,5 @@
 import GuestMemory
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import Devices

@@ -1,5 +1,5 @@
 import Synchronization
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import Devices

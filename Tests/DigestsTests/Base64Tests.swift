@@ -1,6 +1,6 @@
 import Digests
 import Foundation
-import TestRandomness
+import TestSupport
 import Testing
 
 @Suite struct Base64Tests {

@@ -1,6 +1,6 @@
 import GuestMemory
 import Processor
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import GuestImages

@@ -1,5 +1,5 @@
 import Processor
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import GuestImages

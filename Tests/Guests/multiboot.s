@@ -107,10 +107,6 @@ trampoline_end:
   .include "print32.s"
 
   .data
-line:
-  .asciz "\n"
-digits:
-  .ascii "0123456789abcdef"
 data_end:
 
   .bss

@@ -55,11 +55,6 @@ _start:
 
   .include "print32.s"
 
-  .data
-line:
-  .asciz "\n"
-digits:
-  .ascii "0123456789abcdef"
   .bss
   .skip 0x1000
 stack_end:

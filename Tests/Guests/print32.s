@@ -40,3 +40,10 @@ finish:
 1:
   hlt
   jmp 1b
+
+  .data
+line:
+  .asciz "\n"
+digits:
+  .ascii "0123456789abcdef"
+  .text

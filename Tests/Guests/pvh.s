@@ -64,12 +64,6 @@ _start:
   hlt
   jmp 1b
 
-  .data
-line:
-  .asciz "\n"
-digits:
-  .ascii "0123456789abcdef"
-
   .bss
 zero:
   .long 0

@@ -1,5 +1,6 @@
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import HTTPServer

@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -23,8 +24,8 @@ enum Leaving: CaseIterable {
 extension HTTPServerTests {
   @Suite struct Departures {
     @Test(arguments: Leaving.allCases, [false, true])
-    func leavingSettlesTheRequest(_ leave: Leaving, _ isUnix: Bool) throws {
-      let directory = try TemporaryDirectory()
+    func leavingEndsTheRequest(_ leave: Leaving, _ isUnix: Bool) throws {
+      let directory = try ScratchDirectory()
       let server =
         isUnix ? try TestServer([.unix(path: "\(directory.path)/s")]) : try TestServer()
       let client = try server.client()

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxSupport
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -137,8 +138,8 @@ extension HTTPServerTests {
 
     // MARK: Files
 
-    private func file(_ pieces: Int) throws -> (path: String, bytes: [UInt8], directory: TemporaryDirectory) {
-      let directory = try TemporaryDirectory()
+    private func file(_ pieces: Int) throws -> (path: String, bytes: [UInt8], directory: ScratchDirectory) {
+      let directory = try ScratchDirectory()
       let path = directory.path + "/file"
       let bytes = [[UInt8]](repeating: piece, count: pieces).flatMap(\.self) + [1, 2, 3]
       try Data(bytes).write(to: URL(filePath: path))
@@ -174,7 +175,7 @@ extension HTTPServerTests {
 
     /// 256 KiB a deadline are enough, whatever the kernel's buffers swallow at once, and however small the pieces.
     @Test(arguments: [false, true]) func aFileThatMovesIsNotCut(overUnixSocket isUnix: Bool) throws {
-      let place = try TemporaryDirectory()
+      let place = try ScratchDirectory()
       let address = isUnix ? ListenAddress.unix(path: place.path + "/s") : .tcp(host: "127.0.0.1", port: 0)
       let server = try TestServer([address]) { ($0.requestDeadline, $0.inactivityTimeout) = (1, 1) }
       let (path, bytes, directory) = try file(256)

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxSupport
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -29,7 +30,7 @@ extension HTTPServerTests {
     private let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 * 31 + $0 >> 8) }
 
     private func exchange(_ fields: String, method: String = "GET") throws -> RawClient.Response {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/file"
       try Data(bytes).write(to: URL(filePath: path))
       let server = try TestServer()

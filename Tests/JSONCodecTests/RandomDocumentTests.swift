@@ -1,5 +1,5 @@
 import JSONCodec
-import TestRandomness
+import TestSupport
 import Testing
 
 private struct RandomSamples {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import LinuxSupport
@@ -7,8 +8,8 @@ import Testing
 struct ControlGroupLimitsTests {
   /// A root directory with these files, removed when the test has read it.
   private func limits(_ files: [String: String]) throws -> ControlGroupLimits {
-    let root = FileManager.default.temporaryDirectory.appending(path: "vmpool-cgroup-" + UUID().uuidString)
-    defer { try? FileManager.default.removeItem(at: root) }
+    let scratch = try ScratchDirectory()
+    let root = URL(filePath: scratch.path)
     for (path, text) in files {
       let file = root.appending(path: path)
       try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)

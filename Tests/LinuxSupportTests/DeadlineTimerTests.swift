@@ -1,7 +1,7 @@
 import Foundation
 import LinuxSupport
 import Synchronization
-import TestRandomness
+import TestSupport
 import Testing
 
 struct DeadlineTimerTests {
@@ -88,10 +88,10 @@ struct DeadlineTimerTests {
   }
 
   /// Each timer either ran or was cancelled in time; its action is freed in either case.
-  @Test func cancellingRacesWithRunning() {
+  @Test func cancellingRacesWithRunning() throws {
     let (seen, freed) = (Seen(), CountingSemaphore())
     let (threads, rounds) = (8, 500)
-    OwnThreads.run(threads: threads) { number in
+    try OwnThread.run(threads) { number in
       for round in 0..<rounds {
         let timer = DeadlineTimer()
         let owned = Owned(freed)

@@ -1,6 +1,6 @@
 import Foundation
 import LinuxSupport
-import TestRandomness
+import TestSupport
 import Testing
 
 @Suite struct RFC3339Tests {

@@ -1,6 +1,7 @@
 import Foundation
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 struct WorkerPoolTests {
@@ -16,7 +17,7 @@ struct WorkerPoolTests {
   @Test func everythingThatWasTakenHasRunWhenStopReturns() throws {
     let tally = Tally()
     let pool = WorkerPool(name: "tally", threads: 4, queueLimit: .max - 4)
-    OwnThreads.run(threads: 8) { _ in
+    try OwnThread.run(8) { _ in
       for _ in 0..<1000 { try? pool.submit { tally.count.add(1, ordering: .relaxed) } }
     }
     pool.stop()
@@ -106,20 +107,5 @@ struct WorkerPoolTests {
 
   @Test func stoppingAPoolThatWasNeverUsed() {
     WorkerPool(name: "unused", threads: 1, queueLimit: 1).stop()
-  }
-}
-
-/// Threads of the tests' own.
-enum OwnThreads {
-  static func run(threads: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    let ended = CountingSemaphore()
-    for number in 0..<threads {
-      let thread = Thread {
-        body(number)
-        ended.signal()
-      }
-      thread.start()
-    }
-    for _ in 0..<threads { ended.wait() }
   }
 }

@@ -3,23 +3,17 @@ import GuestImages
 import KVM
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 import VCPURuntime
 
 @testable import MachineRuntime
 
-/// What tests with real VMs share: the host's KVM, or the reason why they are skipped.
+/// What tests with real VMs share.
 enum RealVM {
-  static let system: Result<KVMSystem, KVMUnavailable> = {
-    do throws(KVMUnavailable) {
-      return .success(try KVMSystem())
-    } catch {
-      FileHandle.standardError.write(Data("SKIPPED: tests with real VMs: \(error)\n".utf8))
-      return .failure(error)
-    }
-  }()
+  static let system = RealKVM.system
 
-  static var isAvailable: Bool { if case .success = system { true } else { false } }
+  static var isAvailable: Bool { RealKVM.isAvailable }
 
   /// Half a minute from now: for waits that end much sooner unless something is broken.
   static var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }

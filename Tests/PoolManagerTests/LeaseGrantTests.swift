@@ -9,7 +9,7 @@ import Testing
   private func stocked(_ count: Int = 2) throws -> LedgerHost {
     let host = LedgerHost()
     try host.declare("p", LedgerHost.specification(count...count))
-    host.settle()
+    host.finishAllWork()
     _ = host.news()
     return host
   }
@@ -75,7 +75,7 @@ import Testing
   @Test func aHeartbeatExtendsAndCostsNoTimer() throws {
     let host = LedgerHost(FleetLimits(leaseNS: 100 * Self.second))
     try host.declare("p", LedgerHost.specification(1...1))
-    host.settle()
+    host.finishAllWork()
     let holding = try #require(try host.lease("p", ttl: 10 * Self.second))
     let end = host.now + 100 * Self.second
     #expect(holding.lastNS == end)
@@ -112,7 +112,7 @@ import Testing
       host.end(holding.id)
       #expect(try host.lease("p", wait: 600 * Self.second) == nil)
       #expect(host.leave(host.lastWaiter, pool: "p"))
-      host.settle()
+      host.finishAllWork()
       _ = host.news()
       #expect(host.ledger.timers.count < 300)
     }
@@ -155,12 +155,12 @@ import Testing
     try host.declare("p", LedgerHost.specification(1...1, image: "hello"))
     #expect(host.undo(old.id))
     #expect(try host.pool("p").ready.isEmpty && host.pool("p").outdated.count == 1)
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("p").ready.count == 1 && host.pool("p").outdated.isEmpty)
     let last = try #require(try host.lease("p", confirmed: false))
     _ = try host.ledger.delete(pool: "p", force: false, now: host.now)
     #expect(host.undo(last.id))
-    host.settle()
+    host.finishAllWork()
     #expect(host.ledger.pools.isEmpty && host.ledger.vms.isEmpty)
   }
 
@@ -180,7 +180,7 @@ import Testing
     let full = LedgerHost()
     try full.declare("p", LedgerHost.specification(1...1, maxVMs: 1))
     #expect(refusal(full) == nil)
-    full.settle()
+    full.finishAllWork()
     _ = try full.lease("p")
     #expect(refusal(full) == .full(maxVMs: 1))
     let small = LedgerHost(FleetLimits(vms: 0))
@@ -263,13 +263,13 @@ import Testing
     host.act()
     #expect(waits)
     #expect(throws: LeaseRefusal.poolDeleted) { try host.lease("p") }
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("p").leased == 1 && host.pool("p").total == 1)
     host.end(holding.id)
     // The name is free; what is left is being taken apart.
     #expect(host.ledger.pool("p") == nil && host.ledger.pools[key]?.retiring == 1)
     try host.declare("p", LedgerHost.specification(1...1))
-    host.settle()
+    host.finishAllWork()
     #expect(host.ledger.pools[key] == nil && host.news().contains(.gone(key)))
     #expect(try host.pool("p").ready.count == 1)
   }
@@ -282,7 +282,7 @@ import Testing
     #expect(!waits && host.ledger.leases.isEmpty)
     let news = host.news()
     #expect(news.contains { if case .ended(_, .poolDeleted) = $0 { true } else { false } })
-    host.settle()
+    host.finishAllWork()
     #expect(host.news().contains(.gone(key)))
   }
 

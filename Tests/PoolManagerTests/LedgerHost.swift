@@ -79,8 +79,8 @@ final class LedgerHost {
     return true
   }
 
-  /// Until nothing is to be done any more.
-  func settle() { while create() != nil || retire() {} }
+  /// Makes and takes apart VMs until nothing is left to do.
+  func finishAllWork() { while create() != nil || retire() {} }
 
   /// Asks for a lease, which is on record at once unless it is not `confirmed`.
   func lease(

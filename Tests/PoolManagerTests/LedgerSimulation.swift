@@ -1,6 +1,6 @@
 import GuestImages
 import MachineRuntime
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import PoolManager
@@ -43,7 +43,7 @@ struct LedgerSimulation {
 
   // MARK: What happens
 
-  mutating func step() {
+  mutating func makeRandomEvent() {
     switch Int.random(in: 0..<100, using: &random) {
     case 0..<4: declare()
     case 4: deletePool()

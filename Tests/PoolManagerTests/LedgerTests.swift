@@ -1,11 +1,11 @@
 import Foundation
 import GuestImages
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import PoolManager
 
-/// The ledger at random: nobody ever gets what somebody else has, nothing is lost, nothing is exceeded.
+/// The ledger at random: no client ever gets what another has, nothing is lost, no limit is exceeded.
 @Suite struct LedgerSimulationTests {
   /// Operations in all; VMPOOL_LEDGER_OPERATIONS for more.
   static let operations =
@@ -19,7 +19,7 @@ import Testing
       let seed = base &+ UInt64(round) &* 1_000_003
       var simulation = LedgerSimulation(seed: seed)
       for step in 0..<length {
-        simulation.step()
+        simulation.makeRandomEvent()
         guard simulation.violations.isEmpty else {
           Issue.record("seed \(seed), step \(step): \(simulation.violations)")
           return

@@ -17,9 +17,9 @@ import Testing
   @Test func theEmptierOfEqualsComesFirst() throws {
     let host = LedgerHost()
     try host.declare("a", LedgerHost.specification(0...10))
-    host.settle()
+    host.finishAllWork()
     try host.declare("b", LedgerHost.specification(0...10))
-    host.settle()
+    host.finishAllWork()
     for pool in ["a", "b", "b", "b", "b"] { _ = try host.lease(pool) }
     // The first was asked for when there was one to make; then the emptier one.
     let order = (0..<4).compactMap { _ in host.create() }
@@ -56,7 +56,7 @@ import Testing
     #expect(host.creations.count == 1)
     try host.declare("many", LedgerHost.specification(9...9))
     #expect(host.creations.count == 4)
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("one").ready.count == 5 && host.pool("many").ready.count == 9)
   }
 
@@ -74,7 +74,7 @@ import Testing
     let host = LedgerHost()
     var paused = LedgerHost.specification(2...2)
     try host.declare("p", paused)
-    host.settle()
+    host.finishAllWork()
     paused.isPaused = true
     try host.declare("p", paused)
     #expect(try host.lease("p") != nil)
@@ -92,7 +92,7 @@ import Testing
   @Test(arguments: [nil, 4, 3]) func aChangedImageNeverTakesThePoolBelowItsFloor(maxVMs: Int?) throws {
     let host = LedgerHost()
     try host.declare("p", LedgerHost.specification(2...3, maxVMs: maxVMs))
-    host.settle()
+    host.finishAllWork()
     try host.declare("p", LedgerHost.specification(2...3, image: "hello", maxVMs: maxVMs))
     var steps = 0
     while try host.pool("p").outdated.count > 0, steps < 100 {
@@ -102,7 +102,7 @@ import Testing
       #expect(book.ready.count + book.outdated.count >= 2, "step \(steps)")
       #expect(book.total <= maxVMs ?? .max)
     }
-    host.settle()
+    host.finishAllWork()
     let book = try host.pool("p")
     #expect(book.outdated.isEmpty && book.ready.count == 3)
   }
@@ -110,15 +110,15 @@ import Testing
   @Test func withoutRoomOldVMsAreServedUntilTheyAreReplaced() throws {
     let host = LedgerHost()
     try host.declare("p", LedgerHost.specification(2...2, maxVMs: 2))
-    host.settle()
+    host.finishAllWork()
     try host.declare("p", LedgerHost.specification(2...2, image: "hello", maxVMs: 2))
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("p").outdated.count == 2)
     let refill = RefillStatus(try host.pool("p"), now: host.now)
     #expect(refill.state == .limited && refill.lastError?.contains("max_vms (2) leaves no room") == true)
     let holdings = try [host.lease("p"), host.lease("p")]
     for holding in holdings { host.end(try #require(holding).id) }
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("p").outdated.isEmpty && host.pool("p").ready.count == 2)
     #expect(RefillStatus(try host.pool("p"), now: host.now).state == .ok)
   }
@@ -129,7 +129,7 @@ import Testing
     try host.declare("p", LedgerHost.specification(1...1, image: "hello"))
     host.create()
     #expect(try host.pool("p").ready.isEmpty && host.retiring.count == 1)
-    host.settle()
+    host.finishAllWork()
     #expect(try host.pool("p").ready.count == 1)
   }
 
@@ -178,7 +178,7 @@ import Testing
   func theHostsLimitsAreNamedAndRespected(limits: FleetLimits, resource: BudgetRefusal.Resource) throws {
     let host = LedgerHost(limits)
     try host.declare("p", LedgerHost.specification(3...3))
-    host.settle()
+    host.finishAllWork()
     let book = try host.pool("p")
     #expect(book.ready.count == 2 && book.limitedBy?.resource == resource)
     #expect(RefillStatus(book, now: host.now).state == .limited)

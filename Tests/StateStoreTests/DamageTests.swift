@@ -1,5 +1,5 @@
 import Foundation
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import StateStore
@@ -86,7 +86,7 @@ struct DamageTests {
   @Test func anotherProgramsDatabaseIsRefused() throws {
     do {
       try FileManager.default.removeItem(atPath: scratch.database)
-      var other = try Connection(scratch.database, .create)
+      var other = try SQLiteConnection(scratch.database, .create)
       try other.script("CREATE TABLE lease(id); INSERT INTO lease VALUES(1);")
     }
     try expectDamage("another program's")

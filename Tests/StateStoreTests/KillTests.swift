@@ -1,6 +1,6 @@
 import Foundation
 import Glibc
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import StateStore

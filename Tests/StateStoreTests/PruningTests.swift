@@ -1,4 +1,4 @@
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import StateStore
@@ -112,7 +112,7 @@ struct BudgetTests {
   }
 
   private func rows(_ scratch: Scratch, _ table: String) throws -> Int {
-    var connection = try Connection(scratch.database, .existing)
+    var connection = try SQLiteConnection(scratch.database, .existing)
     return try connection.number("SELECT count(*) FROM \(table)")
   }
 
@@ -195,7 +195,7 @@ struct BudgetTests {
       if number % 50 == 0 { try state.prune(nowMS: 86_400_000 + number / 2) }
     }
     let counted = try state.read { connection in connection.contents }
-    let found = try state.read { (connection: inout Connection) throws(StateStoreError) in
+    let found = try state.read { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.countContents()
       return connection.contents
     }

@@ -162,7 +162,7 @@ struct StateDatabaseTests {
     let state = try open()
     try state.append(Sample.audit("before", "x"))
     for number in 1...3 {
-      var tool = try Connection(scratch.path + "/vmpool.db", .existing)
+      var tool = try SQLiteConnection(scratch.path + "/vmpool.db", .existing)
       try tool.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
       tool.close()
       try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
@@ -175,7 +175,7 @@ struct StateDatabaseTests {
   @Test(arguments: [1, 3]) func whatAnEarlierReleaseWroteIsTakenOver(version: Int) throws {
     let ids = ["lease-18eb0123456789ab", "lease-fedcba9876543210"]
     do {
-      var connection = try Connection(scratch.path + "/vmpool.db", .create)
+      var connection = try SQLiteConnection(scratch.path + "/vmpool.db", .create)
       try connection.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL")
       for step in Schema.steps.prefix(version) { try connection.script(step) }
       try connection.script("PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = \(version)")
@@ -287,7 +287,7 @@ struct StateDatabaseTests {
   @Test func aFileOfVersion1GainsImages() throws {
     let scratch = try Scratch()
     do {
-      var old = try Connection(scratch.database, .create)
+      var old = try SQLiteConnection(scratch.database, .create)
       old.checkpointOnClose(true)
       try old.script("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;")
       try old.script(Schema.steps[0])
@@ -304,7 +304,7 @@ struct StateDatabaseTests {
       try state.putImage(image("a"), audit: Sample.audit("image.store", "a"))
     }
     #expect(try StateDatabase.open(directory: scratch.path).recovered.images == [image("a")])
-    var now = try Connection(scratch.database, .existing)
+    var now = try SQLiteConnection(scratch.database, .existing)
     #expect(try now.number("PRAGMA user_version") == Schema.version)
   }
 }

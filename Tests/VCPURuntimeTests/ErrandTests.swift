@@ -49,26 +49,19 @@ import Testing
   @Test func theAnswerToOneRequestIsNotTakenForTheNext() throws {
     let running = try RunningVCPU(guest: "spin")
     defer { running.close() }
-    let entered = DispatchSemaphore(value: 0)
-    let release = DispatchSemaphore(value: 0)
-    defer { for _ in 0..<400 { release.signal() } }
-    func held() throws -> KickTicket {
-      try running.vcpu.request { _ in
-        entered.signal()
-        release.wait()
-      }
-    }
+    let errands = HeldErrands()
+    defer { errands.letGo(400) }
     for _ in 0..<100 {
-      let first = try held()
-      try #require(entered.wait(timeout: .now() + 30) == .success)
-      let second = try held()
+      let first = try errands.request(of: running.vcpu)
+      try errands.waitForEntry()
+      let second = try errands.request(of: running.vcpu)
       #expect(throws: KickError.self) { try running.vcpu.wait(for: first, untilNS: 0) }
-      release.signal()
+      errands.letGo()
       _ = try running.vcpu.wait(for: first, untilNS: soon, resends: false)
-      try #require(entered.wait(timeout: .now() + 30) == .success)
+      try errands.waitForEntry()
       #expect(throws: KickError.self) { try running.vcpu.wait(for: second, untilNS: 0) }
       #expect(running.vcpu.control.served.generation == first.generation)
-      release.signal()
+      errands.letGo()
       _ = try running.vcpu.wait(for: second, untilNS: soon, resends: false)
     }
   }

@@ -7,23 +7,12 @@ import GuestMemory
 import KVM
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import VCPURuntime
 
-/// The host's KVM, or the reason why tests on it are skipped.
-enum RealKVM {
-  static let system: Result<KVMSystem, KVMUnavailable> = {
-    do throws(KVMUnavailable) {
-      return .success(try KVMSystem())
-    } catch {
-      FileHandle.standardError.write(Data("SKIPPED: tests with real vCPUs: \(error)\n".utf8))
-      return .failure(error)
-    }
-  }()
-
-  static var isAvailable: Bool { if case .success = system { true } else { false } }
-}
+typealias RealKVM = TestSupport.RealKVM
 
 /// Half a minute from now: for waits that end much sooner unless something is broken.
 var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
@@ -201,4 +190,50 @@ func startThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Di
     }
   }
   return group
+}
+
+/// A vCPU whose thread stands in its exit handler until it is released.
+final class HeldVCPU: Sendable {
+  let running: RunningVCPU
+  /// The vCPU's own thread.
+  let thread: pthread_t
+  private let release = DispatchSemaphore(value: 0)
+
+  init() throws {
+    let entered = DispatchSemaphore(value: 0)
+    let isFirst = Atomic(true)
+    let handle = Atomic<UInt>(0)
+    let handler = Recorder { [release] _, _ in
+      if isFirst.exchange(false, ordering: .relaxed) {
+        handle.store(UInt(pthread_self()), ordering: .releasing)
+        entered.signal()
+        release.wait()
+      }
+      return .resume
+    }
+    running = try RunningVCPU(guest: "pio", handler: handler)
+    _ = try running.vcpu.request(goal: .run)
+    entered.wait()
+    thread = pthread_t(handle.load(ordering: .acquiring))
+  }
+
+  func letGo() { release.signal() }
+}
+
+/// Errands in which a vCPU's thread stands until it is released.
+final class HeldErrands: Sendable {
+  private let entered = DispatchSemaphore(value: 0)
+  private let release = DispatchSemaphore(value: 0)
+
+  func request(of vcpu: VCPU) throws -> KickTicket {
+    try vcpu.request { [entered, release] _ in
+      entered.signal()
+      release.wait()
+    }
+  }
+
+  /// Returns when the thread has begun the next errand.
+  func waitForEntry() throws { try #require(entered.wait(timeout: .now() + 30) == .success) }
+
+  func letGo(_ count: Int = 1) { for _ in 0..<count { release.signal() } }
 }

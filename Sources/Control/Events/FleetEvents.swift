@@ -41,11 +41,6 @@ extension StopDocument {
   /// nil unless the state is `stopped`.
   public init?(_ state: MachineState) {
     guard case .stopped(let stop) = state else { return nil }
-    switch stop {
-    case .exited(let code): self.init(reason: stop.reason, exitCode: Int(code), detail: nil)
-    case .crashed(let detail): self.init(reason: stop.reason, exitCode: nil, detail: detail)
-    case .halted, .poweredOff, .reset, .killed, .deadline:
-      self.init(reason: stop.reason, exitCode: nil, detail: nil)
-    }
+    self.init(reason: stop.reason, exitCode: stop.exitCode.map { Int($0) }, detail: stop.crash)
   }
 }

@@ -28,7 +28,7 @@ struct EventsCommand: ServerCommand {
   var since: String?
 
   func run(_ client: VMPoolClient) throws {
-    var position = EventPosition(lastEventID: since)
+    var position = EventCursor(lastEventID: since)
     var hasBegunOnce = false
     var backoff = Backoff()
     let vm = try vm.map { try client.vmReference($0).id }

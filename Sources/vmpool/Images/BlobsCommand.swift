@@ -14,9 +14,7 @@ struct BlobsCommand: ParsableCommand {
     static let noun = "blobs"
 
     @OptionGroup var server: ServerOptions
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var quiet: QuietOptions
-    @OptionGroup var watching: WatchOptions
+    @OptionGroup var list: ListOptions
 
     func items(_ client: VMPoolClient) throws -> [BlobDocument] { try client.blobs() }
 

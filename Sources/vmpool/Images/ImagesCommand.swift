@@ -14,9 +14,7 @@ struct ImagesCommand: ParsableCommand {
     static let noun = "images"
 
     @OptionGroup var server: ServerOptions
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var quiet: QuietOptions
-    @OptionGroup var watching: WatchOptions
+    @OptionGroup var list: ListOptions
 
     func items(_ client: VMPoolClient) throws -> [ImageDocument] { try client.images() }
 

@@ -14,9 +14,7 @@ struct LeasesCommand: ParsableCommand {
     static let noun = "leases"
 
     @OptionGroup var server: ServerOptions
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var quiet: QuietOptions
-    @OptionGroup var watching: WatchOptions
+    @OptionGroup var list: ListOptions
 
     @Option(help: "Only leases of this pool's VMs.", completion: Completions.pools)
     var pool: String?

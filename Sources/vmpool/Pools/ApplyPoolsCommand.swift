@@ -97,7 +97,9 @@ extension PoolsCommand {
       switch step.action {
       case .keep, .refuse: break
       case .create, .change:
-        if let settings = step.settings { _ = try client.putPool(step.name, settings.document, if: step.condition) }
+        if let settings = step.settings {
+          _ = try client.putPool(step.name, declaration: settings.document, if: step.condition)
+        }
       case .delete: if let rest = try client.deletePool(step.name, if: step.condition) { reportLeases(of: rest) }
       }
     }

@@ -34,7 +34,7 @@ extension PoolsCommand {
         return StandardError.complain("\(name) was not changed")
       }
       let condition = tag.map { VMPoolClient.PoolCondition.unchanged(since: $0) } ?? .none
-      _ = try client.putPool(name, PoolSettings(declaration).document, if: condition)
+      _ = try client.putPool(name, declaration: PoolSettings(declaration).document, if: condition)
       StandardError.complain("\(name) was changed")
     }
 

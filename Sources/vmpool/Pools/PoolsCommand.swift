@@ -16,9 +16,7 @@ struct PoolsCommand: ParsableCommand {
     static let noun = "pools"
 
     @OptionGroup var server: ServerOptions
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var quiet: QuietOptions
-    @OptionGroup var watching: WatchOptions
+    @OptionGroup var list: ListOptions
 
     func items(_ client: VMPoolClient) throws -> [PoolDocument] { try client.pools() }
 

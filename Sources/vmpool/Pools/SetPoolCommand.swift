@@ -43,7 +43,7 @@ extension PoolsCommand {
     var mentioned: [Mention] { image.map { [.image($0)] } ?? [] }
 
     func run(_ client: VMPoolClient) throws {
-      try output.show(client.putPool(name, declaration()), quiet: false, table)
+      try output.show(client.putPool(name, declaration: declaration()), quiet: false, table)
     }
 
     private func declaration() throws -> DeclarePoolDocument {
@@ -81,7 +81,7 @@ extension PoolsCommand {
     var mentioned: [Mention] { [.pool(name)] + (image.map { [.image($0)] } ?? []) }
 
     func run(_ client: VMPoolClient) throws {
-      try output.show(client.patchPool(name, changes), quiet: false, table)
+      try output.show(client.patchPool(name, changes: changes), quiet: false, table)
     }
 
     var changes: PoolChanges {

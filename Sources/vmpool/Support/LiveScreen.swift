@@ -10,8 +10,8 @@ struct LiveScreen {
 
   /// Shows what `frame` returns, again and again. `q` on a terminal ends it; a signal throws exit status 128 + number.
   ///
-  /// `frame` gets the terminal's width in characters; nil where stdout is no terminal, and then a text that
-  /// is the same as the last is not printed again.
+  /// `frame` gets the terminal's width in characters; nil where stdout is no terminal. There it does not print the same text
+  /// twice in a row.
   func run(_ frame: (_ width: Int?) throws -> String) throws {
     try withKeys {
       let isTerminal = StandardOutput.isTerminal

@@ -56,6 +56,13 @@ struct WatchOptions: ParsableArguments {
   }
 }
 
+/// What every list takes.
+struct ListOptions: ParsableArguments {
+  @OptionGroup var output: OutputOptions
+  @OptionGroup var quiet: QuietOptions
+  @OptionGroup var watching: WatchOptions
+}
+
 /// A document that has a name or an id, which `-q` prints.
 protocol Identified: Codable, Sendable {
   var identity: String { get }

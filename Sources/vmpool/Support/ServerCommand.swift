@@ -116,20 +116,21 @@ protocol ListCommand: DocumentCommand {
 
   /// The name of what it lists, for `no VMs`.
   static var noun: String { get }
-  var quiet: QuietOptions { get }
-  var watching: WatchOptions { get }
+  var list: ListOptions { get }
 
   func items(_ client: VMPoolClient) throws -> [Item]
   func table(_ items: [Item]) -> Table
 }
 
 extension ListCommand {
+  var output: OutputOptions { list.output }
+
   func run(_ client: VMPoolClient) throws {
-    guard watching.watch else {
-      return try output.show(list: items(client), of: Self.noun, quiet: quiet.quiet, table)
+    guard list.watching.watch else {
+      return try output.show(list: items(client), of: Self.noun, quiet: list.quiet.quiet, table)
     }
-    try LiveScreen(interval: watching.interval).run { width in
-      try output.text(list: items(client), of: Self.noun, quiet: quiet.quiet, width: width, table)
+    try LiveScreen(interval: list.watching.interval).run { width in
+      try output.text(list: items(client), of: Self.noun, quiet: list.quiet.quiet, width: width, table)
     }
   }
 }

@@ -22,9 +22,7 @@ struct VMsCommand: ParsableCommand {
     static let noun = "VMs"
 
     @OptionGroup var server: ServerOptions
-    @OptionGroup var output: OutputOptions
-    @OptionGroup var quiet: QuietOptions
-    @OptionGroup var watching: WatchOptions
+    @OptionGroup var list: ListOptions
 
     @Flag(name: .shortAndLong, help: "List VMs in every state: the default.")
     var all = false

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -8,7 +9,7 @@ private let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 extension HTTPServerTests {
   @Suite struct Listening {
     @Test func unixSocket() throws {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/s"
       let server = try TestServer([.unix(path: path)])
       #expect(server.server.boundAddresses == [.unix(path: path)])
@@ -44,7 +45,7 @@ extension HTTPServerTests {
     }
 
     @Test func staleUnixSocketsAreReplacedLiveOnesAreNot() throws {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/s"
       let stale = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
       #expect(unsafe withUnixAddress(path, { unsafe bind(stale, $0, $1) }) == 0)
@@ -55,7 +56,7 @@ extension HTTPServerTests {
     }
 
     @Test func otherFilesAreLeftAlone() throws {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/file"
       close(unsafe creat(path, 0o600))
       #expect(throws: HTTPServerError.notASocket(path: path)) { try TestServer([.unix(path: path)]) }
@@ -63,7 +64,7 @@ extension HTTPServerTests {
     }
 
     @Test func aSuccessorsSocketIsNotRemoved() throws {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let (path, other) = (directory.path + "/s", directory.path + "/t")
       let server = try TestServer([.unix(path: path)])
       // The successor's file exists before the old one goes, so that it cannot get its inode.
@@ -104,7 +105,7 @@ extension HTTPServerTests {
     @Test func addressInUseNamesTheAddressAndReleasesTheRest() throws {
       let first = try TestServer()
       let taken = first.server.boundAddresses[0]
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/s"
       let error = #expect(throws: HTTPServerError.addressInUse(taken)) {
         try TestServer([.unix(path: path), taken])
@@ -121,7 +122,7 @@ extension HTTPServerTests {
     }
 
     @Test func inheritedListenerSurvivesStop() throws {
-      let directory = try TemporaryDirectory()
+      let directory = try ScratchDirectory()
       let path = directory.path + "/s"
       let own = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
       defer { close(own) }

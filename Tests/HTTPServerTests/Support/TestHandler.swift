@@ -1,6 +1,7 @@
 import Glibc
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -283,28 +284,6 @@ final class TestServer {
 
 /// All suites that open sockets, one test at a time.
 @Suite(.serialized) enum HTTPServerTests {}
-
-/// A directory of the test's own, removed with this value.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    var template = Array("/tmp/http-server-tests-XXXXXX".utf8CString)
-    guard
-      let made = unsafe template.withUnsafeMutableBufferPointer({ buffer in
-        unsafe buffer.baseAddress.flatMap { unsafe mkdtemp($0) }
-      })
-    else {
-      throw RawClient.Failure(description: "mkdtemp failed: errno \(errno)")
-    }
-    path = unsafe String(cString: made)
-  }
-
-  deinit {
-    for name in ["s", "t", "file"] { unsafe unlink("\(path)/\(name)") }
-    unsafe rmdir(path)
-  }
-}
 
 /// A short file's text.
 func contents(of path: String) throws -> String {

@@ -1,7 +1,7 @@
 import Foundation
 import GuestImages
 import LinuxSupport
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import MachineRuntime

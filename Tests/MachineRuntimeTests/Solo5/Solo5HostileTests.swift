@@ -1,5 +1,5 @@
 import GuestImages
-import TestRandomness
+import TestSupport
 import Testing
 
 @testable import MachineRuntime

@@ -4,6 +4,7 @@ import Control
 import Digests
 import Foundation
 import StateStore
+import TestSupport
 import Testing
 
 @testable import ManagementAPI
@@ -70,7 +71,7 @@ struct ImagePoolTests {
   // MARK: Restarts
 
   /// What a server leaves behind that had an image `tool` with a pool `build`.
-  private func life(_ directory: TemporaryDirectory) throws -> (image: StoredImage, document: ImageDocument) {
+  private func life(_ directory: ScratchDirectory) throws -> (image: StoredImage, document: ImageDocument) {
     let harness = Harness(factory: StubFactory(), blobs: directory.path + "/blobs")
     #expect(harness.send("PUT", "/v1/images/tool?\(flat)", bytes: bytes(1)).status == 201)
     let entry = try #require(harness.images.entry("tool"))
@@ -83,7 +84,7 @@ struct ImagePoolTests {
   }
 
   @Test func imagesComeBackBeforePools() throws {
-    let directory = try TemporaryDirectory()
+    let directory = try ScratchDirectory()
     let (stored, document) = try life(directory)
     let harness = Harness(factory: StubFactory(), blobs: directory.path + "/blobs")
     #expect(try harness.images.recover(stored) == nil)
@@ -94,7 +95,7 @@ struct ImagePoolTests {
 
   @Test(arguments: ["missing", "damaged"]) func anImageWithoutItsBytesIsUnusableUntilTheyComeAgain(what: String) throws
   {
-    let directory = try TemporaryDirectory()
+    let directory = try ScratchDirectory()
     let (stored, document) = try life(directory)
     let path = directory.path + "/blobs/" + String(document.digest.dropFirst("sha256:".count))
     if what == "missing" {
@@ -122,16 +123,4 @@ struct ImagePoolTests {
     let mended = try harness.wait(forReady: 1, in: "build")
     #expect(mended.status.refill.state == "ok")
   }
-}
-
-/// A directory of the test's own, removed with this value.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    path = NSTemporaryDirectory() + "vmpool-api-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
 }

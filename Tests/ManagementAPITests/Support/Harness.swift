@@ -13,6 +13,7 @@ import Metrics
 import PoolManager
 import StateStore
 import Synchronization
+import TestSupport
 import Testing
 import VCPURuntime
 
@@ -282,16 +283,4 @@ struct Reply {
   }
 }
 
-/// The host's KVM, or the reason why tests are skipped.
-enum RealKVM {
-  static let system: Result<KVMSystem, KVMUnavailable> = {
-    do throws(KVMUnavailable) {
-      return .success(try KVMSystem())
-    } catch {
-      FileHandle.standardError.write(Data("SKIPPED: API tests with real VMs: \(error)\n".utf8))
-      return .failure(error)
-    }
-  }()
-
-  static var isAvailable: Bool { if case .success = system { true } else { false } }
-}
+typealias RealKVM = TestSupport.RealKVM

@@ -8,34 +8,6 @@ import Testing
 
 /// Steps N1 to N3: closures that are called when vCPUs have answered.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct AnswerNoticeTests {
-  /// A vCPU whose thread stands in its exit handler until it is released.
-  private final class HeldVCPU: Sendable {
-    let running: RunningVCPU
-    /// The vCPU's own thread.
-    let thread: pthread_t
-    private let release = DispatchSemaphore(value: 0)
-
-    init() throws {
-      let entered = DispatchSemaphore(value: 0)
-      let isFirst = Atomic(true)
-      let handle = Atomic<UInt>(0)
-      let handler = Recorder { [release] _, _ in
-        if isFirst.exchange(false, ordering: .relaxed) {
-          handle.store(UInt(pthread_self()), ordering: .releasing)
-          entered.signal()
-          release.wait()
-        }
-        return .resume
-      }
-      running = try RunningVCPU(guest: "pio", handler: handler)
-      _ = try running.vcpu.request(goal: .run)
-      entered.wait()
-      thread = pthread_t(handle.load(ordering: .acquiring))
-    }
-
-    func letGo() { release.signal() }
-  }
-
   private static func threads() throws -> Int {
     try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count
   }
@@ -122,27 +94,20 @@ import Testing
   @Test func theNotifierGoesOnWaitingAfterAnEarlierAnswer() throws {
     let running = try RunningVCPU(guest: "spin")
     defer { running.close() }
-    let entered = DispatchSemaphore(value: 0)
-    let release = DispatchSemaphore(value: 0)
-    defer { for _ in 0..<4 { release.signal() } }
-    func held() throws -> KickTicket {
-      try running.vcpu.request { _ in
-        entered.signal()
-        release.wait()
-      }
-    }
+    let errands = HeldErrands()
+    defer { errands.letGo(4) }
     for _ in 0..<20 {
-      let first = try held()
-      try #require(entered.wait(timeout: .now() + 30) == .success)
-      let second = try held()
+      let first = try errands.request(of: running.vcpu)
+      try errands.waitForEntry()
+      let second = try errands.request(of: running.vcpu)
       let isCalled = DispatchSemaphore(value: 0)
       let notice = AnswerNotice(whenAnswered: [(running.vcpu, second)], resends: false) { isCalled.signal() }
-      release.signal()
+      errands.letGo()
       _ = try running.vcpu.wait(for: first, untilNS: soon, resends: false)
-      try #require(entered.wait(timeout: .now() + 30) == .success)
+      try errands.waitForEntry()
       try waitUntil("the notifier waits again") { running.vcpu.control.served.wantsNotice }
       #expect(isCalled.wait(timeout: .now()) == .timedOut)
-      release.signal()
+      errands.letGo()
       try #require(isCalled.wait(timeout: .now() + 30) == .success)
       #expect(!notice.cancel())
     }

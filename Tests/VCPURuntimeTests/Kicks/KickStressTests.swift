@@ -17,20 +17,20 @@ import ThreadSanitizerSupport
     let stress = try KickStress(mechanism)
     defer { stress.close() }
     let began = MonotonicClock.now()
-    var told = began
+    var reported = began
     var done = 0
     while done < Self.kicks {
       let round = min(10_000, Self.kicks - done)
       guard try stress.round(kicks: round) else { return }
       done += round
-      if MonotonicClock.now() - told > 5_000_000_000 {
-        told = MonotonicClock.now()
-        tell("\(done) of \(Self.kicks), \(Int(Double(done) / Double(told - began) * 1e9)) a second")
+      if MonotonicClock.now() - reported > 5_000_000_000 {
+        reported = MonotonicClock.now()
+        report("\(done) of \(Self.kicks), \(Int(Double(done) / Double(reported - began) * 1e9)) a second")
       }
     }
-    tell("\(stress.summary); \((MonotonicClock.now() - began) / 1_000_000) ms")
+    report("\(stress.summary); \((MonotonicClock.now() - began) / 1_000_000) ms")
 
-    func tell(_ line: String) {
+    func report(_ line: String) {
       FileHandle.standardError.write(Data("stress \(mechanism.rawValue): \(line)\n".utf8))
     }
   }

@@ -53,27 +53,16 @@ import Testing
   /// Pitfall 3: acknowledged by generation: a late answer does not acknowledge the next kick. A vCPU held up in user
   /// space gives a typed error at the deadline, the signal is sent again meanwhile, and the phase is told as host.
   @Test func aKickThatIsNotAnsweredTimesOutAndItsLateAnswerIsNotTakenForTheNext() throws {
-    let entered = DispatchSemaphore(value: 0)
-    let release = DispatchSemaphore(value: 0)
-    let isFirst = Atomic<Bool>(true)
-    let handler = Recorder { _, _ in
-      if isFirst.exchange(false, ordering: .relaxed) {
-        entered.signal()
-        release.wait()
-      }
-      return .resume
-    }
-    let running = try RunningVCPU(guest: "pio", handler: handler)
+    let held = try HeldVCPU()
+    let running = held.running
     defer { running.close() }
-    _ = try running.vcpu.request(goal: .run)
-    entered.wait()
     let late = try running.vcpu.request()
     #expect(throws: KickError.self) {
       try running.vcpu.wait(for: late, untilNS: MonotonicClock.now() + 50_000_000)
     }
     let next = try running.vcpu.request()
     #expect(next.coalesced)
-    release.signal()
+    held.letGo()
     let answered = try running.vcpu.wait(for: next, untilNS: soon)
     #expect(answered.generation == next.generation)
     #expect(answered.phase == .host)

@@ -4,12 +4,13 @@ import Glibc
 ///
 /// SAFETY (`@unchecked Sendable`): `isGiven` is used under the mutex only; mutex and condition have addresses of their
 /// own from init to deinit and are made for many threads.
-@safe final class WakeSignal: @unchecked Sendable {
+@safe public final class WakeSignal: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private var isGiven = false
 
-  init() {
+  /// No sign has been given.
+  public init() {
     unsafe mutex = .allocate(capacity: 1)
     unsafe condition = .allocate(capacity: 1)
     var attributes = pthread_condattr_t()
@@ -28,7 +29,7 @@ import Glibc
   }
 
   /// Wakes the waiter, now or at its next wait.
-  func give() {
+  public func give() {
     unsafe pthread_mutex_lock(mutex)
     isGiven = true
     unsafe pthread_cond_signal(condition)
@@ -36,7 +37,7 @@ import Glibc
   }
 
   /// Returns after a sign or at `end`, in CLOCK_MONOTONIC nanoseconds.
-  func wait(until end: UInt64) {
+  public func wait(until end: UInt64) {
     var time = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
     unsafe pthread_mutex_lock(mutex)
     while !isGiven, unsafe pthread_cond_timedwait(condition, mutex, &time) == 0 {}

@@ -15,7 +15,7 @@ enum Value {
 /// A connection to one database, with its prepared statements.
 // Sendable: SQLite's connections may go from thread to thread as long as one at a time uses them, and all that is done
 // with one needs exclusive access to this value.
-@safe struct Connection: ~Copyable, @unchecked Sendable {
+@safe struct SQLiteConnection: ~Copyable, @unchecked Sendable {
   enum Mode {
     case existing
     case create
@@ -147,7 +147,7 @@ enum Value {
 
   /// Runs `body` in a transaction, which is rolled back when it throws.
   mutating func transaction<T>(
-    _ body: (inout Connection) throws(StateStoreError) -> T
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try run("BEGIN IMMEDIATE")
     let contents = contents
