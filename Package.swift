@@ -126,6 +126,8 @@ let package = Package(
     module("TestRandomness", [], path: "Tests/TestRandomness"),
     module("TestSupport", ["KVM", "LinuxSupport"], path: "Tests/Support"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
+    tests("GuestMemoryTests", ["GuestMemory"]),
+    tests("KVMTests", ["TestSupport", "KVM"]),
     tests("LinuxSupportTests", ["TestRandomness", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestRandomness", "JSONCodec"]),
     tests("APIModelTests", ["APIModel"]),

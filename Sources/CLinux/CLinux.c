@@ -1,4 +1,5 @@
 #include "CLinux.h"
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <malloc.h>
@@ -33,9 +34,19 @@ int clinux_timer_set(int timer, uint64_t at_ns) {
   return timerfd_settime(timer, TFD_TIMER_ABSTIME, &t, NULL) < 0 ? -errno : 0;
 }
 
-int clinux_memfd(const char *name) {
-  int fd = memfd_create(name, MFD_CLOEXEC);
+int clinux_memfd(const char *name, uint64_t size) {
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
   return fd < 0 ? -errno : fd;
+}
+
+int clinux_seal(int file) {
+  int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  return fcntl(file, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
 void clinux_keep_memory(void) {

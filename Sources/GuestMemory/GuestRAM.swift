@@ -22,7 +22,9 @@ public final class GuestRAM: Sendable {
   /// Where the memory is, by ascending address: one range, or two when there is memory behind the hole.
   public let ranges: [Range]
   private let mapping: PrivateMapping
-  private let written: WrittenPages
+  let written: WrittenPages
+  /// What it was at first; nil where it was zero.
+  let template: TemplateMemory?
 
   /// Maps `size` bytes, a multiple of 4096. They are zero, and pages cost the host nothing until they are touched.
   public init(size: UInt64) throws(MappingError) {
@@ -30,6 +32,16 @@ public final class GuestRAM: Sendable {
     ranges = Self.ranges(size: size)
     mapping = try PrivateMapping(size: Int(size))
     written = WrittenPages(bytes: size)
+    template = nil
+  }
+
+  /// Maps a copy of `template`. Pages cost the host nothing until they are written.
+  public init(cloning template: TemplateMemory) throws(MappingError) {
+    size = template.size
+    ranges = Self.ranges(size: size)
+    mapping = try PrivateMapping(size: Int(size), of: template.descriptor)
+    written = WrittenPages(bytes: size)
+    self.template = template
   }
 
   /// How `size` bytes of memory are distributed.
@@ -52,6 +64,13 @@ public final class GuestRAM: Sendable {
   ) throws(Failure) {
     // Safe: ranges are inside the mapping.
     for range in ranges { unsafe try body(range, mapping.hostAddress.advanced(by: Int(range.offset))) }
+  }
+
+  /// Calls `body` with the address of the mapping's first byte, which is valid within the call.
+  // Safe: the caller stays inside of `size` bytes, and calls it before `unmap`.
+  @unsafe func withMapping<Result>(_ body: (UnsafeMutableRawPointer) -> Result) -> Result {
+    precondition(mapping.size > 0, "memory that is unmapped already")
+    return unsafe body(mapping.hostAddress)
   }
 
   /// The pages that the server wrote since `forgetWrites`, ascending, counted in 4 KiB from the beginning of memory without

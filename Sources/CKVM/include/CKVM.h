@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "state.h"
 
 #pragma clang assume_nonnull begin
 
