@@ -4,11 +4,15 @@ import VCPURuntime
 ///
 ///              start            pause
 ///     ready ─────────▶ running ◀─────▶ paused
-///       │                 │    resume     │
-///       └────── stop, or the guest by itself ─────▶ stopping ──last vCPU parked──▶ stopped
+///      ▲│                 │    resume     │
+///      │└────── stop, or the guest by itself ─────▶ stopping ──last vCPU parked──▶ stopped
+///      └──────────────────────────────────── reset ───────────────────────────────────┘
 ///
-/// `stopping` shows as `running` or whatever it was until the last vCPU is parked for good: only then is nothing
-/// written any more.
+/// `stopping` shows as `ready`, `running` or `paused`, which it was, until the last vCPU is parked for good: only then is
+/// nothing written any more.
+///
+/// From one `ready` to the next is a run. Runs are numbered: a deadline or a vCPU's end that names an earlier run has come
+/// too late, and does nothing.
 struct Lifecycle: Sendable {
   enum Phase: Sendable, Equatable {
     case ready
@@ -28,8 +32,12 @@ struct Lifecycle: Sendable {
     case pause
     case resume
     case stop(MachineStop)
-    case vcpuFinished(VCPUStop)
-    case vcpuParkedForGood
+    case deadline(run: UInt64)
+    case vcpuFinished(VCPUStop, run: UInt64)
+    case vcpuParkedForGood(run: UInt64)
+    case reset
+    /// A stop after which there is no reset: the VM is about to be taken apart.
+    case destroy
   }
 
   enum Action: Sendable, Equatable {
@@ -44,9 +52,12 @@ struct Lifecycle: Sendable {
   }
 
   private(set) var phase = Phase.ready
+  /// The number of this run: how often the VM was reset. Its vCPUs count along.
+  private(set) var run: UInt64 = 0
   private let vcpus: Int
   private var halted = 0
   private var parkedForGood = 0
+  private var isDestroyed = false
 
   init(vcpus: Int) { self.vcpus = vcpus }
 
@@ -71,11 +82,23 @@ struct Lifecycle: Sendable {
     case (.pause, .paused): return .none
     case (.resume, .paused): return enter(.running, .run)
     case (.resume, .running): return .none
-    case (.start, _), (.pause, _), (.resume, _): return .refuse
+    case (.reset, .stopped) where !isDestroyed: return beginRun()
+    case (.reset, .ready): return .none
+    case (.start, _), (.pause, _), (.resume, _), (.reset, _): return .refuse
     case (.stop(let stop), _): return beginStop(stop)
-    case (.vcpuFinished(let stop), _): return finish(stop)
-    case (.vcpuParkedForGood, _): return park()
+    case (.destroy, _):
+      isDestroyed = true
+      return beginStop(.killed)
+    case (.deadline(let number), _): return number == run ? beginStop(.deadline) : .none
+    case (.vcpuFinished(let stop, let number), _): return number == run ? finish(stop) : .none
+    case (.vcpuParkedForGood(let number), _): return number == run ? park() : .none
     }
+  }
+
+  private mutating func beginRun() -> Action {
+    run += 1
+    (halted, parkedForGood) = (0, 0)
+    return enter(.ready, .ready)
   }
 
   private mutating func enter(_ next: Phase, _ goal: VCPUGoal) -> Action {

@@ -47,8 +47,8 @@ public final class Machine: Sendable {
   public let configuration: MachineConfiguration
   /// Both directions of its console.
   public let console = Console()
-  private let core: MachineCore
-  private let deadline = DeadlineTimer()
+  /// For tests, which send it events that come too late.
+  let core: MachineCore
   /// Closed before the memory that it maps is unmapped. A leaf lock.
   private let vm: Mutex<VMDescriptor?>
   private let arguments: ArgumentPlaces
@@ -203,10 +203,10 @@ public final class Machine: Sendable {
   }
 
   private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> PendingRequests {
-    let requests = try request(.start, "start", wakes: wakes)
-    // A start that is not acknowledged in time is a start all the same. Only the first counts.
+    let (requests, run) = try publish(.start, "start", wakes: wakes)
+    // A start that is not acknowledged in time is a start all the same. Only the first of a run counts.
     if let limit = limitNS ?? configuration.deadlineNS {
-      deadline.arm(afterNS: limit) { [weak core] in _ = core?.on(.stop(.deadline)) }
+      run.deadline.arm(afterNS: limit) { [weak core, number = run.number] in _ = core?.on(.deadline(run: number)) }
     }
     return requests
   }
@@ -240,21 +240,30 @@ public final class Machine: Sendable {
     try request(.stop(reason), "stop")
   }
 
+  /// `stopped` → `ready`, for another run of the same vCPUs. Before it, the caller has put back what the guest changed.
+  func requestReset() throws(MachineControlError) -> PendingRequests { try request(.reset, "reset") }
+
   private func request(
-    _ event: Lifecycle.Event, _ operation: String, wakes: Bool = true
+    _ event: Lifecycle.Event, _ operation: String
   ) throws(MachineControlError) -> PendingRequests {
+    try publish(event, operation, wakes: true).0
+  }
+
+  private func publish(
+    _ event: Lifecycle.Event, _ operation: String, wakes: Bool
+  ) throws(MachineControlError) -> (PendingRequests, MachineCore.Run) {
     switch core.on(event, wakes: wakes) {
     case .refused(let state, let isStopping):
       throw .invalidState(operation: operation, state, isStopping: isStopping)
-    case .pending(let requests): return requests
+    case .pending(let requests, let run): return (requests, run)
     }
   }
 
   /// Stops the VM, joins its threads, closes its descriptors and frees its memory. By its owner, once; after it has
   /// returned nothing of the VM is left but its console and its counts.
   public func destroy() {
-    core.on(.stop(.killed))
-    deadline.cancel()
+    core.on(.destroy)
+    core.run.deadline.cancel()
     let vcpus = core.vcpus
     for vcpu in vcpus { vcpu.join() }
     core.release()

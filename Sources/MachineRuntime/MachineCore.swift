@@ -10,8 +10,15 @@ import VCPURuntime
 ///
 /// The vCPUs hold this object and it holds them; `release` breaks the circle once they are joined.
 final class MachineCore: ExitHandler {
+  /// A run of the guest, which ends when its deadline passes.
+  struct Run: Sendable {
+    let number: UInt64
+    let deadline = DeadlineTimer()
+  }
+
   private struct Guarded {
     var lifecycle: Lifecycle
+    var run = Run(number: 0)
     var vcpus: [VCPU] = []
     var finalCounts = VCPUCounts()
     /// States to be announced, the oldest first, and whether a thread is announcing them.
@@ -41,6 +48,7 @@ final class MachineCore: ExitHandler {
   }
 
   var state: MachineState { guarded.withLock { $0.lifecycle.state } }
+  var run: Run { guarded.withLock { $0.run } }
   var vcpus: [VCPU] { guarded.withLock { $0.vcpus } }
 
   func add(_ vcpu: VCPU) { guarded.withLock { $0.vcpus.append(vcpu) } }
@@ -99,9 +107,9 @@ final class MachineCore: ExitHandler {
     }
   }
 
-  /// What a control event did: requests to wait for, or a refusal with the state it found.
+  /// What a control event did: requests to wait for, and the run that they are of; or a refusal with the state it found.
   enum Outcome {
-    case pending(PendingRequests)
+    case pending(PendingRequests, Run)
     case refused(MachineState, isStopping: Bool)
   }
 
@@ -110,10 +118,14 @@ final class MachineCore: ExitHandler {
   ///
   /// An event that finds the VM as it ought to be publishes nothing. Its outcome is the requests that made the VM so: a
   /// caller that pauses a VM while another one is pausing it waits until it is paused.
+  ///
+  /// Before a `reset` its caller puts memory, devices and registers back, these by errands: the vCPUs' threads stand parked,
+  /// and are the same in the next run.
   @discardableResult
   func on(_ event: Lifecycle.Event, wakes: Bool = true) -> Outcome {
-    let (outcome, announces) = guarded.withLock { guarded -> (Outcome, Bool) in
+    let (outcome, announces, earlierRun) = guarded.withLock { guarded -> (Outcome, Bool, Run) in
       let before = guarded.lifecycle.state
+      let run = guarded.run
       let action = guarded.lifecycle.on(event)
       let after = guarded.lifecycle.state
       var announces = false
@@ -123,13 +135,19 @@ final class MachineCore: ExitHandler {
         guarded.isAnnouncing = true
       }
       switch action {
-      case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), announces)
-      case .announceStop, .none: return (.pending(guarded.goal), announces)
+      case .refuse: return (.refused(after, isStopping: guarded.lifecycle.isStopping), announces, run)
+      case .announceStop, .none: return (.pending(guarded.goal, run), announces, run)
       case .setGoal(let goal):
+        if guarded.lifecycle.run != run.number {
+          guarded.run = Run(number: guarded.lifecycle.run)
+          fault.withLock { $0 = nil }
+        }
         guarded.goal = Self.publish(goal, to: guarded.vcpus, wakes: wakes)
-        return (.pending(guarded.goal), announces)
+        return (.pending(guarded.goal, guarded.run), announces, run)
       }
     }
+    // Its timer takes a lock when it goes.
+    withExtendedLifetime(earlierRun) {}
     if announces { announce() }
     return outcome
   }
@@ -216,7 +234,7 @@ final class MachineCore: ExitHandler {
 
   func guestMemory(at address: UInt64, count: Int) -> [UInt8] { guest.bytes(at: address, upTo: count) }
 
-  func vcpuFinished(index: Int, _ stop: VCPUStop) { on(.vcpuFinished(stop)) }
+  func vcpuFinished(index: Int, run: UInt64, _ stop: VCPUStop) { on(.vcpuFinished(stop, run: run)) }
 
-  func vcpuParkedForGood(index: Int) { on(.vcpuParkedForGood) }
+  func vcpuParkedForGood(index: Int, run: UInt64) { on(.vcpuParkedForGood(run: run)) }
 }

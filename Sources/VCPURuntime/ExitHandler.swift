@@ -54,11 +54,11 @@ public protocol ExitHandler: AnyObject, Sendable {
   func failure() -> String
   /// A copy of up to `count` bytes of the guest's memory at a guest-physical address, as far as there is memory.
   func guestMemory(at address: UInt64, count: Int) -> [UInt8]
-  /// The vCPU has left the guest for good, by itself. Not called for a goal.
-  func vcpuFinished(index: Int, _ stop: VCPUStop)
+  /// The vCPU has left the guest of this run for good, by itself. Not called for a goal. Runs are counted from 0, by resets.
+  func vcpuFinished(index: Int, run: UInt64, _ stop: VCPUStop)
   /// The vCPU has reached the goal `stop`, or `end` without a stop before: it will not touch guest memory or devices
-  /// any more. Called once, before the request is acknowledged.
-  func vcpuParkedForGood(index: Int)
+  /// any more in this run. Called once a run, before the request is acknowledged.
+  func vcpuParkedForGood(index: Int, run: UInt64)
 }
 
 extension ExitHandler {

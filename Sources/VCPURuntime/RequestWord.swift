@@ -1,4 +1,4 @@
-/// What a vCPU has been asked to be. A vCPU never goes back from `stop`, nor from `end`.
+/// What a vCPU has been asked to be. From `stop` it goes back to `ready` alone, for another run; from `end` it never goes back.
 public enum VCPUGoal: UInt64, Sendable, Comparable {
   /// Not started.
   case ready = 0
@@ -22,7 +22,7 @@ public enum VCPUGoal: UInt64, Sendable, Comparable {
 /// order those, two read-modify-writes of one word do.
 ///
 ///     63 … 16      15 … 8    7     6 … 4   3 2   1        0
-///     generation   reasons   0     goal    0     parked   outstanding
+///     generation   reasons   run   goal    0     parked   outstanding
 ///
 /// The low half is the futex word on which a parked vCPU sleeps: every request changes it.
 struct RequestWord: Equatable, Sendable {
@@ -45,6 +45,9 @@ struct RequestWord: Equatable, Sendable {
   static let outstandingBit: UInt64 = 1
   /// The thread sleeps on the word, or is about to.
   static let parkedBit: UInt64 = 2
+  /// Whether the run's number is odd. A reset changes it, and is refused until the thread has served the stop of the run
+  /// before: so a thread never misses two changes.
+  static let runBit: UInt64 = 0x80
   /// What the thread takes away when it serves.
   static let takenBits: UInt64 = outstandingBit | parkedBit | 0xFF00
 
@@ -55,6 +58,7 @@ struct RequestWord: Equatable, Sendable {
   var isParked: Bool { bits & Self.parkedBit != 0 }
   var reasons: Reasons { Reasons(rawValue: bits >> 8 & 0xFF) }
   var isPending: Bool { bits & 0xFF00 != 0 }
+  var isInOddRun: Bool { bits & Self.runBit != 0 }
   var goal: VCPUGoal { VCPUGoal(rawValue: bits >> 4 & 7) ?? .end }
   var generation: UInt64 { bits >> 16 }
   var futexValue: UInt32 { UInt32(truncatingIfNeeded: bits) }
@@ -73,7 +77,9 @@ struct RequestWord: Equatable, Sendable {
   func requesting(_ reasons: Reasons, goal newGoal: VCPUGoal?) -> (word: RequestWord, delivery: Delivery)? {
     guard goal != .end else { return nil }
     var next = (generation &+ 1) << 16 | (self.reasons.union(reasons).rawValue << 8) | (bits & 0xFF)
-    if let newGoal, newGoal > goal || goal < .stop {
+    let isReset = goal == .stop && newGoal == .ready
+    if isReset { next ^= Self.runBit }
+    if let newGoal, newGoal > goal || goal < .stop || isReset {
       next = next & ~0x70 | newGoal.rawValue << 4
     }
     if isParked { return (RequestWord(bits: next), isPending ? .shared : .wake) }

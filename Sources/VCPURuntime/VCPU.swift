@@ -31,7 +31,7 @@ public enum VCPUState: UInt8, Sendable {
   case paused
   /// Left the guest by itself: HLT, an exit or a crash.
   case halted
-  /// Parked for good.
+  /// Parked for good, unless it is reset.
   case stopped
 }
 
@@ -135,8 +135,9 @@ public enum VCPUState: UInt8, Sendable {
   /// may sleep for up to five milliseconds before it is published. Throws `ended`, and nothing else: where the signal cannot
   /// be sent, the request stands, and the signal is sent again until it is answered.
   ///
-  /// `goal` sets what the vCPU is to be; it is ignored once the vCPU is to stop, unless it is `end`. Where `wakes` is false
-  /// a parked vCPU sleeps on until `wake` is called: soon, since all requests that come meanwhile wait for that, too.
+  /// `goal` sets what the vCPU is to be. Once that is `stop`, only `ready` and `end` have an effect: `ready` begins another
+  /// run, and may be requested when the handler knows that the vCPU is parked for good. Where `wakes` is false a parked vCPU
+  /// sleeps on until `wake` is called: soon, since all requests that come meanwhile wait for that, too.
   public func request(goal: VCPUGoal? = nil, wakes: Bool = true) throws(KickError) -> KickTicket {
     let now = MonotonicClock.now()
     if goal == nil { leaveTheGuestSomeTime(since: now) }

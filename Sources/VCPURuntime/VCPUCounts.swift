@@ -87,7 +87,7 @@ extension VCPU {
   /// Adds what it counted to a sum: cheap, for there may be thousands of them and most have nothing to tell.
   public func addCounts(to sum: inout VCPUCounts) {
     addKicks(to: &sum)
-    guard state != .ready else { return }
+    guard control.served.generation > 0 else { return }
     sum.addReasons { number in control.exits(number) }
     // The part before the whole, so that it is not ahead.
     sum.entryExits += control.entryExits

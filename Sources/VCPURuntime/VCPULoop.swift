@@ -23,6 +23,8 @@ extension VCPU {
   private struct Progress {
     /// The last generation that was served.
     var served: UInt64 = 0
+    /// The guest's run: how often it was reset.
+    var run: UInt64 = 0
     /// The guest has ended and is not entered again. Its owner knows.
     var isFinished = false
     /// The owner knows that the vCPU is parked for good.
@@ -35,6 +37,12 @@ extension VCPU {
     var accessIsOpen = false
     /// The guest sleeps until this time; 0: it does not.
     var wakeNS: UInt64 = 0
+
+    /// Begins the next run if `word` is of that one. What is known of the guest's last run says nothing of the next.
+    mutating func follow(_ word: RequestWord) {
+      guard word.isInOddRun != (run % 2 == 1) else { return }
+      self = Progress(served: served, run: run + 1, hasRun: hasRun)
+    }
   }
 
   /// What the thread does next.
@@ -89,6 +97,7 @@ extension VCPU {
     if let stop = departure.stop { finish(stop, &progress) }
     let word = take()
     if word.isPending {
+      progress.follow(word)
       if word.goal >= .pause { complete(&progress) }
       act(word, &progress)
       publish(first: progress.served + 1, last: word.generation, departure)
@@ -105,7 +114,7 @@ extension VCPU {
     guard !progress.isFinished else { return }
     progress.isFinished = true
     stateCode.store(VCPUState.halted.rawValue, ordering: .relaxed)
-    handler.vcpuFinished(index: index, stop)
+    handler.vcpuFinished(index: index, run: progress.run, stop)
   }
 
   /// Steps T1 and T2: takes the flag away, **then** the requests. The other way round, a kick that came between the two
@@ -132,7 +141,7 @@ extension VCPU {
     if word.reasons.contains(.errand) { runErrands(isParked: word.goal != .run || progress.isFinished) }
     if word.goal >= .stop, !progress.isParkedForGood {
       progress.isParkedForGood = true
-      handler.vcpuParkedForGood(index: index)
+      handler.vcpuParkedForGood(index: index, run: progress.run)
     }
     let state: VCPUState =
       switch word.goal {

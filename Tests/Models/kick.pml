@@ -22,6 +22,7 @@
  *   quiet     From the answer to a pause until the next goal, the guest does not run and no port or memory access is
  *             unfinished. Completing an access does not run the guest either.
  *   work      A kick cancels the piece of work that it was aimed at, or none.
+ *   runs      Each stop is told to the owner, once, before it is answered: in the run that it was meant for.
  *   joined    The thread ends when its owner wants it to, and is not signalled once it has been joined.
  *
  * WHY INTERLEAVING IS ENOUGH (x86-TSO; C11 with the orders that the code uses)
@@ -50,6 +51,8 @@
  *   SIGNAL_FAILS  Two signals cannot be sent when they are due; the notifier sends them later.
  *   T0         The thread unblocks the signal after its first KVM_RUN. With OWNER.
  *   STOPS      The owner may stop the vCPU before it joins. With OWNER.
+ *   RESETS     The owner stops the vCPU, resets it, starts and stops it again. It waits for each answer but the last, or
+ *              not. With OWNER.
  *   ENDLESS    The guest leaves by itself as often as it likes, or stays for ever.
  *   NO_STUB_CHECK, TAKE_SWAPPED  The stub does not look at the word; the thread takes the requests before it clears
  *              the flag. Each alone is harmless for IMMEDIATE_EXIT and SIGNAL_MASK: two defences, either suffices.
@@ -90,6 +93,9 @@
  *                        registers have it.
  *   CANCEL_WITHOUT_NUMBER     A kick aimed at the first piece of work is served after the guest went on to the second,
  *                        and cancels that.
+ *   RESET_WITHOUT_NUMBER With RESETS: the thread begins a run when it takes the goal `ready`. It takes that goal, the one
+ *                        to run and the one to stop as one batch, in which it finds the last: it has stopped for good
+ *                        already, and tells the owner nothing.
  *   CANCEL_BY_EINTR      The same, the thread taking -EINTR for the order to cancel.
  */
 
@@ -146,6 +152,7 @@
 
 /* The request word. `pending`: its reasons are not 0. */
 byte gen;
+bit run_bit; /* whether the run's number is odd */
 bit pending;
 bit outstanding;
 #ifdef OWNER
@@ -206,6 +213,7 @@ byte acted;   /* the last generation that was taken and acted upon */
 byte covered; /* every generation up to this one was published before the thread was last out of the guest */
 bit quiet;    /* the owner has been told that the vCPU is paused and has not asked for anything else */
 bit joined;
+byte stops;   /* how often the owner has been told that the vCPU is parked for good */
 #ifdef WORK
 byte work = 1;
 byte wanted; /* a bit for each piece of work that somebody wanted to cancel */
@@ -229,7 +237,10 @@ inline request(new_goal, aim) {
     :: goal == END -> mine = 0; how = SHARED
     :: else ->
        gen++; mine = gen;
-       if :: new_goal != NONE && (new_goal > goal || goal < STOP) -> goal = new_goal :: else fi;
+       if
+       :: new_goal == READY && goal == STOP -> run_bit = 1 - run_bit; goal = READY
+       :: else -> if :: new_goal != NONE && (new_goal > goal || goal < STOP) -> goal = new_goal :: else fi
+       fi;
        if
        :: parked -> how = (pending -> SHARED : WAKE)
        :: else -> how = (outstanding -> SHARED : SIGNAL); outstanding = 1
@@ -438,6 +449,16 @@ proctype Owner() {
   :: skip
   fi;
 #endif
+#ifdef RESETS
+  request(STOP, 0); deliver(); wait_for_answer(OWNER_ID);
+  d_step { assert(stops == 1 && where != GUEST) };
+  request(READY, 0); deliver();
+  if :: wait_for_answer(OWNER_ID) :: skip fi;
+  request(RUN, 0); deliver();
+  if :: wait_for_answer(OWNER_ID) :: skip fi;
+  request(STOP, 0); deliver(); wait_for_answer(OWNER_ID);
+  d_step { assert(stops == 2 && where != GUEST && (finished || !unfinished)) };
+#endif
   left = 0;
   if :: patient = 1 :: skip fi; /* the choice stands, or an impatient owner would rescue kicks that were lost */
   !patient || done == KICKERS;
@@ -506,7 +527,7 @@ inline fetch() {
   d_step { taken = published; serving = (taken > acted); goal_taken = RUN }
 #else
   d_step {
-    serving = pending; taken = gen; goal_taken = goal;
+    serving = pending; taken = gen; goal_taken = goal; run_taken = run_bit;
     pending = 0; outstanding = 0; parked = 0;
 #ifdef WORK
     aimed = cancel;
@@ -582,7 +603,7 @@ inline park(timed) {
 
 proctype VCPU() {
   byte taken, goal_taken, expected, exits = EXITS, idles = 1;
-  bit serving, interrupted, completing, more, open, had_waiters, had_notice;
+  bit serving, interrupted, completing, more, open, had_waiters, had_notice, own_run, run_taken, parked_for_good;
 #ifdef WORK
   byte aimed;
 #endif
@@ -599,6 +620,19 @@ serve:
   if
   :: serving ->
      serving = 0;
+     /* Another run [Progress.follow]: the reset has put the registers back. */
+     d_step {
+       if
+#ifdef RESET_WITHOUT_NUMBER
+       :: goal_taken == READY ->
+#else
+       :: run_taken != own_run ->
+#endif
+          own_run = run_taken; finished = 0; unfinished = 0; open = 0; parked_for_good = 0
+       :: else
+       fi;
+       run_taken = 0
+     };
 #ifndef PAUSE_WITHOUT_COMPLETION
      /* Step T3: complete the access [completeAccess], by KVM_RUN with the flag set or the signal pending. */
      if
@@ -624,6 +658,10 @@ serve:
      :: else
      fi;
 #endif
+     /* Step T4: the owner is told, once a run [act]. */
+     d_step {
+       if :: goal_taken >= STOP && !parked_for_good -> parked_for_good = 1; stops++ :: else fi
+     };
 #ifdef WORK
      /* Work carries its number; what is asked for something earlier comes too late. */
 #if defined(CANCEL_WITHOUT_NUMBER)

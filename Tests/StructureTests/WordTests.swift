@@ -34,7 +34,6 @@ struct WordTests {
     "Sources/LinuxSupport/Clock.swift": 1,
     "Sources/LinuxSupport/EventCounter.swift": 1,
     "Sources/LinuxSupport/ProcessMemory.swift": 1,
-    "Sources/MachineRuntime/Lifecycle.swift": 1,
     "Sources/MachineRuntime/Machine.swift": 1,
     "Sources/MachineRuntime/MachineErrors.swift": 1,
     "Sources/ManagementAPI/APIHandler.swift": 2,

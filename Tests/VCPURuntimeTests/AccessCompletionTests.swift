@@ -96,8 +96,8 @@ import Testing
       }
     }
 
-    func vcpuFinished(index: Int, _ stop: VCPUStop) { ended.withLock { $0.append(stop) } }
-    func vcpuParkedForGood(index: Int) {}
+    func vcpuFinished(index: Int, run: UInt64, _ stop: VCPUStop) { ended.withLock { $0.append(stop) } }
+    func vcpuParkedForGood(index: Int, run: UInt64) {}
   }
 
   /// Pitfall 9: after -EINTR, `exit_reason` may still hold the exit before; who reads it first serves that exit twice.

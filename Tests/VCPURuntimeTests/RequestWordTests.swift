@@ -53,6 +53,16 @@ struct RequestWordTests {
     #expect(word(goal: .end).requesting(.kick, goal: nil) == nil)
   }
 
+  @Test func stopIsReplacedByReadyForAnotherRun() throws {
+    #expect(try #require(word(goal: .pause).requesting(.goal, goal: .ready)).word.isInOddRun == false)
+    let first = try #require(word(goal: .stop, parked: true).requesting(.goal, goal: .ready))
+    #expect(first.word.goal == .ready && first.word.isInOddRun && first.delivery == .wake)
+    let stopped = try #require(first.word.requesting(.goal, goal: .stop)).word
+    #expect(stopped.isInOddRun && RequestWord(bits: stopped.bits & ~RequestWord.takenBits).isInOddRun)
+    let second = try #require(stopped.requesting(.goal, goal: .ready)).word
+    #expect(second.goal == .ready && !second.isInOddRun)
+  }
+
   @Test func takingClearsMarksAndReasonsAndKeepsGoalAndGeneration() {
     let full = word(generation: 99, reasons: [.kick, .goal, .input], goal: .pause, parked: true, outstanding: true)
     let taken = RequestWord(bits: full.bits & ~RequestWord.takenBits)

@@ -49,7 +49,7 @@ final class Recorder: ExitHandler {
   /// Called for every port write, on the vCPU's thread.
   let onPortWrite: @Sendable (UInt16, UInt32) -> ExitAction
   private let finished = Mutex<[VCPUStop]>([])
-  private let parkedCount = Atomic<Int>(0)
+  private let parked = Mutex<[UInt64]>([])
   private let readCount = Atomic<Int>(0)
 
   init(onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }) {
@@ -57,7 +57,8 @@ final class Recorder: ExitHandler {
   }
 
   var stops: [VCPUStop] { finished.withLock { $0 } }
-  var parkedForGood: Int { parkedCount.load(ordering: .relaxed) }
+  /// The runs in which the vCPU was parked for good.
+  var parkedRuns: [UInt64] { parked.withLock { $0 } }
   var portReads: Int { readCount.load(ordering: .relaxed) }
 
   func portRead(_ port: UInt16, size: UInt8) -> (value: UInt32, action: ExitAction) {
@@ -67,8 +68,8 @@ final class Recorder: ExitHandler {
   func portWrite(_ port: UInt16, size: UInt8, value: UInt32) -> ExitAction { onPortWrite(port, value) }
   func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, .resume) }
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction { .resume }
-  func vcpuFinished(index: Int, _ stop: VCPUStop) { finished.withLock { $0.append(stop) } }
-  func vcpuParkedForGood(index: Int) { parkedCount.add(1, ordering: .relaxed) }
+  func vcpuFinished(index: Int, run: UInt64, _ stop: VCPUStop) { finished.withLock { $0.append(stop) } }
+  func vcpuParkedForGood(index: Int, run: UInt64) { parked.withLock { $0.append(run) } }
 }
 
 /// One vCPU with memory and a guest, taken apart by `close`.
