@@ -157,7 +157,7 @@ let package = Package(
     tests(
       "MachineRuntimeTests",
       [
-        "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
+        "TestSupport", "TestRandomness", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
         "GuestMemory", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),

@@ -15,13 +15,18 @@ public final class GuestRAM: Sendable {
     public let size: UInt64
     /// Where its bytes begin in the mapping.
     let offset: UInt64
+
+    /// The number of its first page, counted from the beginning of memory without the hole.
+    public var firstPage: Int { Int(offset / WrittenPages.pageBytes) }
   }
 
   /// Bytes of memory, without the hole.
   public let size: UInt64
   /// Where the memory is, by ascending address: one range, or two when there is memory behind the hole.
   public let ranges: [Range]
-  private let mapping: PrivateMapping
+  /// Pages of 4 KiB.
+  public var pageCount: Int { Int(size / WrittenPages.pageBytes) }
+  let mapping: PrivateMapping
   let written: WrittenPages
   /// What it was at first; nil where it was zero.
   let template: TemplateMemory?
@@ -64,13 +69,6 @@ public final class GuestRAM: Sendable {
   ) throws(Failure) {
     // Safe: ranges are inside the mapping.
     for range in ranges { unsafe try body(range, mapping.hostAddress.advanced(by: Int(range.offset))) }
-  }
-
-  /// Calls `body` with the address of the mapping's first byte, which is valid within the call.
-  // Safe: the caller stays inside of `size` bytes, and calls it before `unmap`.
-  @unsafe func withMapping<Result>(_ body: (UnsafeMutableRawPointer) -> Result) -> Result {
-    precondition(mapping.size > 0, "memory that is unmapped already")
-    return unsafe body(mapping.hostAddress)
   }
 
   /// The pages that the server wrote since `forgetWrites`, ascending, counted in 4 KiB from the beginning of memory without

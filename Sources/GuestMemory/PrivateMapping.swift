@@ -21,6 +21,8 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
 ///
 /// The mapping checks no thread: its owner does. Every access is checked against its size, and fails after `unmap`.
 @safe final class PrivateMapping: @unchecked Sendable {
+  /// Bytes of a page.
+  static let pageBytes = 4096
   // Safe to share: accesses are bounded copies, and `unmap` is called when no thread accesses it any more.
   private let base: UnsafeMutableRawPointer
   /// Bytes; 0 once it is unmapped.

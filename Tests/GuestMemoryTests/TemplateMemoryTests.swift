@@ -12,7 +12,7 @@ import Testing
     defer { memory.unmap() }
     try memory.write([1, 2, 3], at: 0)
     try memory.write([9], at: 3 * 4096 - 1)
-    return try TemplateMemory(copying: memory)
+    return try memory.frozen()
   }
 
   @Test func aTemplateKeepsWhatIsNotZero() throws {

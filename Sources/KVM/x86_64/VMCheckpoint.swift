@@ -55,10 +55,14 @@ extension VMDescriptor {
     }
   }
 
-  /// Reads, and clears, which pages of slot `slot` the guest wrote since the last call (KVM_GET_DIRTY_LOG): a bit each, which
-  /// are added to `pages`. The slot's writes are logged.
-  public borrowing func takeDirtyLog(slot: UInt32, into pages: inout [UInt64]) throws(KVMError) {
-    // Safe: the caller has a bit for each page of the slot, rounded up to whole words.
-    try request("KVM_GET_DIRTY_LOG", unsafe ckvm_dirty_log(rawValue, slot, &pages))
+  /// Reads, and clears, which pages of slot `slot` the guest wrote since the last call (KVM_GET_DIRTY_LOG): a bit each, from
+  /// bit `firstPage` of `log` on, a multiple of 64. The slot's writes are logged.
+  public borrowing func takeDirtyLog(slot: UInt32, firstPage: Int, into log: inout [UInt64]) throws(KVMError) {
+    precondition(firstPage % 64 == 0 && firstPage / 64 < log.count, "a log without room for its slot")
+    // Safe: the caller's log has a bit for each page of the slot, rounded up to whole words.
+    let result = unsafe log.withUnsafeMutableBufferPointer { words in
+      unsafe words.baseAddress.map { unsafe ckvm_dirty_log(rawValue, slot, $0.advanced(by: firstPage / 64)) } ?? 0
+    }
+    try request("KVM_GET_DIRTY_LOG", result)
   }
 }
