@@ -133,6 +133,8 @@ let package = Package(
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
     module("TestSupport", ["KVM", "LinuxSupport", systemPackage], path: "Tests/Support"),
     .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
+    tests("GuestMemoryTests", ["GuestMemory"]),
+    tests("KVMTests", ["TestSupport", "KVM"]),
     tests("LinuxSupportTests", ["TestSupport", "LinuxSupport", systemPackage]),
     tests("JSONCodecTests", ["TestSupport", "JSONCodec"]),
     tests("APIModelTests", ["APIModel", "JSONCodec"]),

@@ -1,4 +1,5 @@
 #include "CLinux.h"
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <malloc.h>
@@ -33,8 +34,13 @@ int clinux_timer_set(int timer, uint64_t at_ns) {
   return timerfd_settime(timer, TFD_TIMER_ABSTIME, &t, NULL) < 0 ? -errno : 0;
 }
 
-int clinux_memfd(const char *name) {
-  int fd = memfd_create(name, MFD_CLOEXEC);
+int clinux_memfd(const char *name, uint64_t size) {
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
   return fd < 0 ? -errno : fd;
 }
 
@@ -48,6 +54,11 @@ struct clinux_utc clinux_utc(int64_t seconds) {
   struct tm t = {0};
   gmtime_r(&time, &t);
   return (struct clinux_utc){t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec};
+}
+
+int clinux_seal(int file) {
+  int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  return fcntl(file, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
 void clinux_keep_memory(void) {

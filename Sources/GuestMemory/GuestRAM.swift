@@ -15,14 +15,21 @@ public final class GuestRAM: Sendable {
     public let size: UInt64
     /// Where its bytes begin in the mapping.
     let offset: UInt64
+
+    /// The number of its first page, counted from the beginning of memory without the hole.
+    public var firstPage: Int { Int(offset / WrittenPages.pageBytes) }
   }
 
   /// Bytes of memory, without the hole.
   public let size: UInt64
   /// Where the memory is, by ascending address: one range, or two when there is memory behind the hole.
   public let ranges: [Range]
-  private let mapping: PrivateMapping
-  private let written: WrittenPages
+  /// Pages of 4 KiB.
+  public var pageCount: Int { Int(size / WrittenPages.pageBytes) }
+  let mapping: PrivateMapping
+  let written: WrittenPages
+  /// What it was at first; nil where it was zero.
+  let template: TemplateMemory?
 
   /// Maps `size` bytes, a multiple of 4096. They are zero, and pages cost the host nothing until they are touched.
   public init(size: UInt64) throws(MappingError) {
@@ -30,6 +37,16 @@ public final class GuestRAM: Sendable {
     ranges = Self.ranges(size: size)
     mapping = try PrivateMapping(size: Int(size))
     written = WrittenPages(bytes: size)
+    template = nil
+  }
+
+  /// Maps a copy of `template`. Pages cost the host nothing until they are written.
+  public init(cloning template: TemplateMemory) throws(MappingError) {
+    size = template.size
+    ranges = Self.ranges(size: size)
+    mapping = try PrivateMapping(size: Int(size), of: template.descriptor)
+    written = WrittenPages(bytes: size)
+    self.template = template
   }
 
   /// How `size` bytes of memory are distributed.

@@ -33,6 +33,8 @@ public final class OverlayMemory: Sendable {
 
   private let size: Size
   private let mapping: PrivateMapping
+  /// What was written at first, and in how many slots: nothing, but for a clone.
+  private let first: (contents: TemplateMemory, slotsUsed: UInt64)?
   /// Guards the index and the slots, and counts the slots in use. A leaf lock.
   private let slotsUsed = Mutex<UInt64>(0)
 
@@ -40,16 +42,38 @@ public final class OverlayMemory: Sendable {
   public init(_ size: Size) throws(MappingError) {
     self.size = size
     mapping = try PrivateMapping(size: Int(size.bytes))
+    first = nil
+  }
+
+  /// What a guest has written, frozen.
+  public struct Template: Sendable {
+    let size: Size
+    let contents: TemplateMemory
+    let slotsUsed: UInt64
+  }
+
+  /// Freezes a copy of what was written. The VM stands still.
+  public func frozen() throws(MappingError) -> Template {
+    let used = slotsUsed.withLock { $0 }
+    return Template(size: size, contents: try TemplateMemory(copying: mapping), slotsUsed: used)
+  }
+
+  /// Maps a copy of `template`.
+  public init(cloning template: Template) throws(MappingError) {
+    size = template.size
+    mapping = try PrivateMapping(size: Int(size.bytes), of: template.contents.descriptor)
+    first = (template.contents, template.slotsUsed)
+    slotsUsed.withLock { $0 = template.slotsUsed }
   }
 
   /// Gives the memory back to the host. By the owner, once no vCPU thread is left.
   public func unmap() { mapping.unmap() }
 
-  /// Forgets all that was written.
+  /// Forgets all that was written, but for what a clone began with.
   public func discard() {
     slotsUsed.withLock { used in
       mapping.discard()
-      used = 0
+      used = first?.slotsUsed ?? 0
     }
   }
 

@@ -15,21 +15,26 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   }
 }
 
-/// Anonymous memory outside of the heap, all zero at first. The kernel takes it back as a whole when it is unmapped. So no
-/// allocator keeps what a guest made the server keep.
+/// Memory outside of the heap: anonymous and all zero at first, or a file's contents, copied page by page when they are
+/// written. The kernel takes it back as a whole when it is unmapped. So no allocator keeps what a guest made the server
+/// keep.
 ///
 /// The mapping checks no thread: its owner does. Every access is checked against its size, and fails after `unmap`.
 @safe final class PrivateMapping: @unchecked Sendable {
+  /// Bytes of a page.
+  static let pageBytes = 4096
   // Safe to share: accesses are bounded copies, and `unmap` is called when no thread accesses it any more.
   private let base: UnsafeMutableRawPointer
   /// Bytes; 0 once it is unmapped.
   private(set) var size: Int
 
-  /// Maps `size` bytes, a multiple of 4096 above 0. Pages cost nothing until they are touched.
-  init(size: Int) throws(MappingError) {
+  /// Maps `size` bytes, a multiple of 4096 above 0, of `file`, which may be closed afterwards, or of nothing (nil). Pages
+  /// cost nothing until they are written.
+  init(size: Int, of file: Int32? = nil) throws(MappingError) {
+    let kind = file == nil ? MAP_ANONYMOUS : 0
     // Safe: a fresh private mapping of the kernel's choosing, owned by this object.
     let mapped = unsafe mmap(
-      nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+      nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | kind | MAP_NORESERVE, file ?? -1, 0)
     guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
       throw MappingError(bytes: UInt64(size), errno: Errno(rawValue: Glibc.errno))
     }
@@ -48,7 +53,7 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
     size = 0
   }
 
-  /// Gives all pages back: they are zero again.
+  /// Gives all pages back: they are as at first.
   func discard() {
     // Safe: the mapping is this object's, and private.
     if size > 0 { _ = unsafe madvise(base, size, MADV_DONTNEED) }

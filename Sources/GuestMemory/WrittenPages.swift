@@ -53,6 +53,19 @@ import Synchronization
     return pages
   }
 
+  /// Calls `body` with each page that is marked here or whose bit is set in `others`, ascending; then marks none. `others`
+  /// has a bit for each page.
+  func takeAll(with others: [UInt64], _ body: (Int) -> Void) {
+    for index in 0..<wordCount {
+      // Safe: the index is in range.
+      var bits = unsafe words[index].exchange(0, ordering: .relaxed) | (index < others.count ? others[index] : 0)
+      while bits != 0 {
+        body(index * 64 + bits.trailingZeroBitCount)
+        bits &= bits - 1
+      }
+    }
+  }
+
   /// Marks none.
   func clear() {
     for index in 0..<wordCount {

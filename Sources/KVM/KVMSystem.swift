@@ -1,6 +1,7 @@
 import CKVM
 import Glibc
 import LinuxSupport
+import Synchronization
 import SystemPackage
 
 /// The host's KVM: an open `/dev/kvm` and what it says of itself. Usable from any thread.
@@ -16,6 +17,8 @@ public final class KVMSystem: Sendable {
   let supportedCPUID: CPUIDTable
   /// Where the binary statistics of vCPUs stand in their descriptor; the same for every vCPU of a kernel.
   let statistics = StatisticsSchemaCache()
+  /// What checkpoints of VMs with and without interrupt controllers have; found out when one is first taken. A leaf lock.
+  let plans = Mutex<[Bool: CheckpointPlan]>([:])
 
   /// Capabilities without which no VM can be run.
   private static let needed: [Capability] = [.userMemory, .extCPUID]
@@ -49,6 +52,9 @@ public final class KVMSystem: Sendable {
       throw .failed(path: path, error.errno)
     }
   }
+
+  /// The device's descriptor.
+  var rawValue: Int32 { descriptor.rawValue }
 
   /// Whether the kernel polls `kvm_run.immediate_exit`: without it, vCPUs are kicked by the signal mask.
   public var hasImmediateExit: Bool { capabilities[.immediateExit] != 0 }

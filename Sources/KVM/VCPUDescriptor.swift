@@ -9,13 +9,12 @@ import SystemPackage
 public struct VCPUDescriptor: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
   /// The size of its shared `kvm_run` area in bytes.
-  public let runSize: Int
-  private let statistics: StatisticsSchemaCache
+  public var runSize: Int { system.runSize }
+  let system: KVMSystem
 
-  init(descriptor: consuming OwnedDescriptor, runSize: Int, statistics: StatisticsSchemaCache) {
+  init(descriptor: consuming OwnedDescriptor, system: KVMSystem) {
     self.descriptor = descriptor
-    self.runSize = runSize
-    self.statistics = statistics
+    self.system = system
   }
 
   /// The descriptor's number, for KVM_RUN; valid while this value lives.
@@ -24,6 +23,6 @@ public struct VCPUDescriptor: ~Copyable, Sendable {
   /// Opens the vCPU's binary statistics (KVM_GET_STATS_FD), which can be read while it runs.
   public borrowing func openStatistics() throws(KVMError) -> KernelStatistics {
     let descriptor = OwnedDescriptor(owning: try request("KVM_GET_STATS_FD", ckvm_stats_fd(rawValue)))
-    return KernelStatistics(schema: try statistics.schema(of: descriptor.rawValue), descriptor: descriptor)
+    return KernelStatistics(schema: try system.statistics.schema(of: descriptor.rawValue), descriptor: descriptor)
   }
 }

@@ -13,14 +13,19 @@ public struct VMDescriptor: ~Copyable, Sendable {
     self.system = system
   }
 
+  /// The descriptor's number; valid while this value lives.
+  var rawValue: Int32 { descriptor.rawValue }
+
   /// Makes `[host, host + size)` the guest-physical range that begins at `guestAddress` (KVM_SET_USER_MEMORY_REGION).
   ///
   /// All three are multiples of 4096. The host range must stay mapped as long as the VM exists.
+  /// Where `logsWrites`, `takeDirtyLog` returns the pages that the guest wrote.
   @unsafe public borrowing func map(
-    slot: UInt32, guestAddress: UInt64, host: UnsafeMutableRawPointer, size: UInt64
+    slot: UInt32, guestAddress: UInt64, host: UnsafeMutableRawPointer, size: UInt64, logsWrites: Bool = false
   ) throws(KVMError) {
+    let flags = logsWrites ? UInt32(KVM_MEM_LOG_DIRTY_PAGES) : 0
     // Safe: the caller keeps the range mapped.
-    let result = unsafe ckvm_set_memory(descriptor.rawValue, slot, 0, guestAddress, size, host)
+    let result = unsafe ckvm_set_memory(rawValue, slot, flags, guestAddress, size, host)
     try request("KVM_SET_USER_MEMORY_REGION", result)
   }
 
@@ -61,6 +66,6 @@ public struct VMDescriptor: ~Copyable, Sendable {
     // Safe: the shim reads `table.count` entries during the call.
     let answer = unsafe ckvm_set_cpuid(vcpu.rawValue, table, UInt32(table.count))
     try request("KVM_SET_CPUID2", answer)
-    return VCPUDescriptor(descriptor: vcpu, runSize: system.runSize, statistics: system.statistics)
+    return VCPUDescriptor(descriptor: vcpu, system: system)
   }
 }

@@ -23,12 +23,13 @@ extension GuestRAM {
     } catch { throw .image(.unreadable(error)) }
   }
 
-  /// Makes it the memory of `vm`, which must be closed before `unmap`: a slot for each range.
-  func map(into vm: borrowing VMDescriptor) throws(KVMError) {
+  /// Makes it the memory of `vm`, which must be closed before `unmap`: a slot for each range. Where `logsWrites`, KVM keeps
+  /// which pages the guest writes.
+  func map(into vm: borrowing VMDescriptor, logsWrites: Bool) throws(KVMError) {
     var slot: UInt32 = 0
     // Safe: the memory is unmapped after the VM's descriptor and all its vCPUs' are closed.
     try unsafe withHostRanges { range, host throws(KVMError) in
-      unsafe try vm.map(slot: slot, guestAddress: range.address, host: host, size: range.size)
+      unsafe try vm.map(slot: slot, guestAddress: range.address, host: host, size: range.size, logsWrites: logsWrites)
       slot += 1
     }
   }

@@ -71,6 +71,9 @@ struct Lifecycle: Sendable {
     }
   }
 
+  /// Whether a vCPU has halted for good, while others go on.
+  var hasHaltedVCPU: Bool { halted > 0 }
+
   /// Whether it is on its way to `stopped`.
   var isStopping: Bool { if case .stopping = phase { true } else { false } }
 

@@ -26,6 +26,8 @@ final class MachineCore: ExitHandler {
     var isAnnouncing = false
     /// The requests that set the last goal: an event that changes nothing waits for these.
     var goal = PendingRequests.none
+    /// How many goals were set.
+    var goals: UInt64 = 0
   }
 
   let devices: MachineDevices
@@ -86,6 +88,25 @@ final class MachineCore: ExitHandler {
     }
   }
 
+  /// What a VM that stands still does not change: while it is the same, the guest has not run.
+  struct Standstill: Equatable {
+    let state: MachineState
+    let run: UInt64
+    let goals: UInt64
+  }
+
+  /// That the VM is ready or paused, for `operation`; refuses all other states.
+  func standingStill(for operation: String) throws(MachineTemplateError) -> Standstill {
+    try guarded.withLock { guarded throws(MachineTemplateError) in
+      let state = guarded.lifecycle.state
+      guard state == .ready || state == .paused, !guarded.lifecycle.isStopping else {
+        throw .control(.invalidState(operation: operation, state, isStopping: guarded.lifecycle.isStopping))
+      }
+      guard !guarded.lifecycle.hasHaltedVCPU else { throw .vcpuHasHalted }
+      return Standstill(state: state, run: guarded.lifecycle.run, goals: guarded.goals)
+    }
+  }
+
   /// What became of asking for registers.
   enum RegistersOutcome {
     case pending(RequestedRegisters)
@@ -142,6 +163,7 @@ final class MachineCore: ExitHandler {
           guarded.run = Run(number: guarded.lifecycle.run)
           ended.withLock { $0 = nil }
         }
+        guarded.goals += 1
         guarded.goal = Self.publish(goal, to: guarded.vcpus, wakes: wakes)
         return (.pending(guarded.goal, guarded.run), announces, run)
       }

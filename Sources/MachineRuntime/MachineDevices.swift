@@ -25,11 +25,12 @@ struct MachineDevices: Sendable {
   let overlay: OverlayMemory?
 
   /// The devices of `platform` and `additional` ones. Guests' writes to block devices are kept in memory of their own, of a
-  /// size that `Footprint` counts.
+  /// size that `Footprint` counts; those of a clone begin with those of `template`.
   init(
-    _ platform: Platform, additional: [DeviceAttachment] = [], console: Console, memory: GuestRAM, vcpus: Int
+    _ platform: Platform, additional: [DeviceAttachment] = [], console: Console, memory: GuestRAM, vcpus: Int,
+    overlay template: OverlayMemory.Template? = nil
   ) throws(MachineCreationError) {
-    (attachments, overlay) = try Self.attachments(platform, memoryBytes: memory.size, additional)
+    (attachments, overlay) = try Self.attachments(platform, memoryBytes: memory.size, additional, template)
     var attached: [Attached] = []
     for attachment in attachments {
       let interrupt = try attachment.interrupt.map { _ throws(MachineCreationError) in try Self.interrupt() }
@@ -47,7 +48,7 @@ struct MachineDevices: Sendable {
   }
 
   private static func attachments(
-    _ platform: Platform, memoryBytes: UInt64, _ additional: [DeviceAttachment]
+    _ platform: Platform, memoryBytes: UInt64, _ additional: [DeviceAttachment], _ template: OverlayMemory.Template?
   ) throws(MachineCreationError) -> ([DeviceAttachment], OverlayMemory?) {
     switch platform {
     case .minimal: return (.minimal + additional, nil)
@@ -57,7 +58,7 @@ struct MachineDevices: Sendable {
       guard size.chunks > 0 else { return ([Solo5Hypercalls.attachment(blocks: [:])] + additional, nil) }
       let overlay: OverlayMemory
       do throws(MappingError) {
-        overlay = try OverlayMemory(size)
+        overlay = if let template { try OverlayMemory(cloning: template) } else { try OverlayMemory(size) }
       } catch { throw .memory(error) }
       var blocks: [UInt64: BlockOverlay] = [:]
       var firstChunk: UInt64 = 0

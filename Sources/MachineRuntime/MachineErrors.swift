@@ -21,6 +21,8 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
   case interrupt(Errno)
   /// The devices contradict each other.
   case devices(BusError)
+  /// A device refuses the state that its template has for it.
+  case state(DeviceStateError)
 
   /// What happened.
   public var description: String {
@@ -33,6 +35,7 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
     case .interrupt(let errno):
       "no event counter for a device's interrupt: \(errno); raise the limit on files (ulimit -n, LimitNOFILE)"
     case .devices(let error): "\(error)"
+    case .state(let error): "\(error)"
     }
   }
 
@@ -41,7 +44,7 @@ public enum MachineCreationError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .memory, .vcpu, .interrupt: true
     case .kvm(let error): error.isExhaustion
-    case .image, .address, .devices: false
+    case .image, .address, .devices, .state: false
     }
   }
 }

@@ -48,6 +48,8 @@ public enum VCPUState: UInt8, Sendable {
   /// How it is kicked.
   public let mechanism: KickMechanism
   let handler: any ExitHandler
+  /// What the thread begins with.
+  let initialState: VCPULoopState
   /// Freed after the thread has been joined and the last kicker has let go of this object.
   let control: VCPUControl
   /// Holds the descriptor. The vCPU's thread takes this lock for errands, and `join` after that thread has ended: neither
@@ -86,20 +88,21 @@ public enum VCPUState: UInt8, Sendable {
 
   /// Takes over a vCPU whose registers are loaded, and starts its thread, parked.
   ///
-  /// The thread is called by `name` and the vCPU's number, as far as 15 bytes go.
+  /// The thread is called by `name` and the vCPU's number, as far as 15 bytes go. `state` is what another vCPU's thread kept
+  /// of the guest that goes on here.
   public convenience init(
     _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
-    handler: any ExitHandler
+    handler: any ExitHandler, state: VCPULoopState = VCPULoopState()
   ) throws(VCPUStartError) {
     unsafe try self.init(
-      descriptor, index: index, name: name, mechanism: mechanism, handler: handler, entry: nil)
+      descriptor, index: index, name: name, mechanism: mechanism, handler: handler, state: state, entry: nil)
   }
 
   /// The same through another way into the guest than the shipped one (nil): for tests that hold the thread in the
   /// entry window.
   @unsafe init(
     _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
-    handler: any ExitHandler, entry: UnsafePointer<ckvm_entry>?
+    handler: any ExitHandler, state: VCPULoopState = VCPULoopState(), entry: UnsafePointer<ckvm_entry>?
   ) throws(VCPUStartError) {
     Self.installHandlerOnce()
     // Safe: the descriptor outlives the mapping, which `join` undoes before it closes the descriptor.
@@ -110,6 +113,8 @@ public enum VCPUState: UInt8, Sendable {
     self.index = index
     self.mechanism = mechanism
     self.handler = handler
+    initialState = state
+    control.set(cr8: state.cr8)
     self.descriptor = Mutex(consume descriptor)
     do throws(Errno) {
       try AnswerNotifier.shared.start()

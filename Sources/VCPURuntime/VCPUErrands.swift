@@ -5,7 +5,18 @@ import Synchronization
 /// other thread can know that it has.
 struct Errand: Sendable {
   let number: UInt64
-  let body: @Sendable (borrowing VCPUDescriptor) -> Void
+  let body: @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
+}
+
+/// What a vCPU's thread keeps of its guest, beside what KVM keeps.
+public struct VCPULoopState: Sendable, Equatable {
+  /// How long the sleep that the guest asked for still lasts, in nanoseconds; 0: it does not sleep.
+  public var remainingSleepNS: UInt64 = 0
+  /// CR8 of a vCPU without a local APIC.
+  public var cr8: UInt64 = 0
+
+  /// A guest that does not sleep.
+  public init() {}
 }
 
 extension VCPU {
@@ -15,6 +26,12 @@ extension VCPU {
   /// `body` must be short and must not wait. Throws `ended`.
   public func request(
     errand body: @escaping @Sendable (borrowing VCPUDescriptor) -> Void
+  ) throws(KickError) -> KickTicket {
+    try publishErrand { (descriptor, _) in body(descriptor) }
+  }
+
+  private func publishErrand(
+    _ body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
   ) throws(KickError) -> KickTicket {
     let number = errands.withLock { errands in
       errands.last += 1
@@ -29,44 +46,56 @@ extension VCPU {
     }
   }
 
-  /// Asks for the registers of a parked vCPU. Does not wait. Throws `ended`.
-  public func requestRegisters() throws(KickError) -> RequestedRegisters {
-    let registers = RequestedRegisters.Place()
-    let ticket = try request { descriptor in
+  /// The same for work that has a result. A loop state that it sets is that of the next run.
+  public func request<Value>(
+    resultOf body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) throws(KVMError) -> Value
+  ) throws(KickError) -> ErrandResult<Value> {
+    let place = ErrandResult<Value>.Place()
+    let ticket = try publishErrand { (descriptor, loop) in
       do throws(KVMError) {
-        let read = (try descriptor.generalRegisters(), try descriptor.specialRegisters())
-        registers.result.withLock { $0 = .success(read) }
+        let value = try body(descriptor, &loop)
+        place.result.withLock { $0 = .success(value) }
       } catch {
-        registers.result.withLock { $0 = .failure(error) }
+        place.result.withLock { $0 = .failure(error) }
       }
     }
-    return RequestedRegisters(vcpu: self, ticket: ticket, place: registers)
+    return ErrandResult(vcpu: self, ticket: ticket, place: place)
   }
 
-  /// Part of step T4: does what waits to be done. By the vCPU's thread.
-  func runErrands(isParked: Bool) {
+  /// Asks for the registers of a parked vCPU. Does not wait. Throws `ended`.
+  public func requestRegisters() throws(KickError) -> RequestedRegisters {
+    try request(resultOf: { (descriptor, _) throws(KVMError) in
+      (try descriptor.generalRegisters(), try descriptor.specialRegisters())
+    })
+  }
+
+  /// Part of step T4: does what waits to be done. By the vCPU's thread, with what it keeps of its guest. Returns what it is to
+  /// begin the next run with, if that was set.
+  func runErrands(_ state: VCPULoopState, isParked: Bool) -> VCPULoopState? {
     let waiting = errands.withLock { errands in
       let waiting = errands.waiting
       errands.waiting = []
       return waiting
     }
-    guard isParked else { return }
+    guard isParked, !waiting.isEmpty else { return nil }
+    var changed = state
     withDescriptor { descriptor in
-      for errand in waiting { errand.body(descriptor) }
+      for errand in waiting { errand.body(descriptor, &changed) }
     }
+    return changed == state ? nil : changed
   }
 }
 
-/// Registers that have been asked for.
-public struct RequestedRegisters: Sendable {
-  /// Where the vCPU's thread puts them; a leaf lock.
+/// The result of an errand that has been asked for.
+public struct ErrandResult<Value: Sendable>: Sendable {
+  /// Where the vCPU's thread puts it; a leaf lock.
   final class Place: Sendable {
-    let result = Mutex<Result<(GeneralRegisters, SpecialRegisters), KVMError>?>(nil)
+    let result = Mutex<Result<Value, KVMError>?>(nil)
   }
 
-  /// Whose they are.
+  /// Whose errand it is.
   public let vcpu: VCPU
-  /// The request for them.
+  /// The request for it.
   public let ticket: KickTicket
   private let place: Place
 
@@ -76,8 +105,9 @@ public struct RequestedRegisters: Sendable {
     self.place = place
   }
 
-  /// The registers, once the request has been answered; nil if the vCPU was running then.
-  public func get() throws(KVMError) -> (GeneralRegisters, SpecialRegisters)? {
-    try place.result.withLock { $0 }?.get()
-  }
+  /// The result, once the request has been answered; nil if the vCPU was running then.
+  public func get() throws(KVMError) -> Value? { try place.result.withLock { $0 }?.get() }
 }
+
+/// Registers that have been asked for.
+public typealias RequestedRegisters = ErrandResult<(GeneralRegisters, SpecialRegisters)>

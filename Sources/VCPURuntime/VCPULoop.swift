@@ -37,11 +37,23 @@ extension VCPU {
     var accessIsOpen = false
     /// The guest sleeps until this time; 0: it does not.
     var wakeNS: UInt64 = 0
+    /// How long it sleeps from when it is entered next.
+    var remainingSleepNS: UInt64 = 0
+    /// What the next run begins with.
+    var restart = VCPULoopState()
+
+    init(_ state: VCPULoopState, hasRun: Bool = false, served: UInt64 = 0, run: UInt64 = 0) {
+      remainingSleepNS = state.remainingSleepNS
+      restart = state
+      self.hasRun = hasRun
+      self.served = served
+      self.run = run
+    }
 
     /// Begins the next run if `word` is of that one. What is known of the guest's last run says nothing of the next.
     mutating func follow(_ word: RequestWord) {
       guard word.isInOddRun != (run % 2 == 1) else { return }
-      self = Progress(served: served, run: run + 1, hasRun: hasRun)
+      self = Progress(restart, hasRun: hasRun, served: served, run: run + 1)
     }
   }
 
@@ -71,7 +83,7 @@ extension VCPU {
   }
 
   private func serveUntilEnd(_ first: Departure) {
-    var progress = Progress()
+    var progress = Progress(initialState)
     var departure = first
     var step = Step.serve
     while true {
@@ -138,7 +150,7 @@ extension VCPU {
   /// Step T4. The request stays unanswered until the owner knows all this.
   private func act(_ word: RequestWord, _ progress: inout Progress) {
     if word.goal == .pause, progress.hasRun { progress.wasPaused = true }
-    if word.reasons.contains(.errand) { runErrands(isParked: word.goal != .run || progress.isFinished) }
+    if word.reasons.contains(.errand) { doErrands(isParked: word.goal != .run || progress.isFinished, &progress) }
     if word.goal >= .stop, !progress.isParkedForGood {
       progress.isParkedForGood = true
       handler.vcpuParkedForGood(index: index, run: progress.run)
@@ -151,6 +163,16 @@ extension VCPU {
       case .stop, .end: .stopped
       }
     stateCode.store(state.rawValue, ordering: .relaxed)
+  }
+
+  private func doErrands(isParked: Bool, _ progress: inout Progress) {
+    var state = VCPULoopState()
+    state.cr8 = control.cr8
+    let now = MonotonicClock.now()
+    state.remainingSleepNS = progress.wakeNS > now ? progress.wakeNS - now : progress.remainingSleepNS
+    guard let restart = runErrands(state, isParked: isParked) else { return }
+    progress.restart = restart
+    control.set(cr8: restart.cr8)
   }
 
   /// Step T5: publishes that everything up to `last` has been served.
@@ -200,6 +222,10 @@ extension VCPU {
       progress.hasRun = true
       openStatistics()
       if let end = enterInAdvance() { return Departure(phase: .host, outNS: MonotonicClock.now(), end: end) }
+    }
+    if progress.remainingSleepNS > 0 {
+      progress.wakeNS = MonotonicClock.now() &+ progress.remainingSleepNS
+      progress.remainingSleepNS = 0
     }
     if progress.wasPaused {
       progress.wasPaused = false

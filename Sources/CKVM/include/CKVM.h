@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include "state.h"
 
 #pragma clang assume_nonnull begin
 
@@ -253,6 +254,9 @@ static inline void ckvm_clear_immediate_exit(struct ckvm_vcpu *v) {
 static inline bool ckvm_take_fixed_up(struct ckvm_vcpu *v) {
   return atomic_exchange_explicit(&v->fixed_up, false, memory_order_relaxed);
 }
+/// CR8 of a VM without the kernel's interrupt controllers: each KVM_RUN loads it from here and stores it here.
+static inline uint64_t ckvm_cr8(struct ckvm_vcpu *v) { return v->run->cr8; }
+static inline void ckvm_set_cr8(struct ckvm_vcpu *v, uint64_t value) { v->run->cr8 = value; }
 static inline uint32_t ckvm_exit_reason(struct ckvm_vcpu *v) { return v->run->exit_reason; }
 
 // ---- exits -----------------------------------------------------------------------------------------------------

@@ -21,8 +21,13 @@ int clinux_futex_wake(const void *_Nonnull word, int count);
 /// The calling thread's kernel id, gettid(2).
 pid_t clinux_gettid(void);
 
-/// Creates an anonymous memory file, memfd_create(2), close-on-exec. Returns the descriptor or -errno.
-int clinux_memfd(const char *_Nonnull name);
+/// Creates an anonymous memory file of `size` bytes, memfd_create(2), close-on-exec, which can be sealed. Returns the
+/// descriptor or -errno.
+int clinux_memfd(const char *_Nonnull name, uint64_t size);
+
+/// Seals an anonymous memory file against every change, fcntl(2) F_ADD_SEALS. It must not be mapped writable and shared.
+/// Returns 0 or -errno.
+int clinux_seal(int file);
 
 /// Creates an event counter, eventfd(2), that never blocks, close-on-exec. Returns the descriptor or -errno.
 int clinux_eventfd(void);

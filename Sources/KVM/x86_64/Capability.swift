@@ -19,7 +19,9 @@ public enum Capability: String, CaseIterable, Sendable {
   case readonlyMem = "readonly_mem"
   case manualDirtyLogProtect2 = "manual_dirty_log_protect2"
   case dirtyLogRing = "dirty_log_ring"
+  case xcrs
   case xsave2
+  case sregs2
   case exitOnEmulationFailure = "exit_on_emulation_failure"
 
   /// The number that the kernel knows it by.
@@ -42,7 +44,9 @@ public enum Capability: String, CaseIterable, Sendable {
     case .readonlyMem: KVM_CAP_READONLY_MEM
     case .manualDirtyLogProtect2: KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
     case .dirtyLogRing: KVM_CAP_DIRTY_LOG_RING
+    case .xcrs: KVM_CAP_XCRS
     case .xsave2: KVM_CAP_XSAVE2
+    case .sregs2: KVM_CAP_SREGS2
     case .exitOnEmulationFailure: KVM_CAP_EXIT_ON_EMULATION_FAILURE
     }
   }
