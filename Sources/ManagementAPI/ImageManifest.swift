@@ -9,12 +9,20 @@ struct ImageManifest: Sendable, Equatable {
   var kind: GuestKind?
   var kernel: SHA256Digest
   var initramfs: SHA256Digest?
+  var modules: [Module] = []
   var blocks: [String: SHA256Digest] = [:]
   var commandLine: String?
   var flat: FlatPlacement?
 
-  /// The most block devices, and the most bytes of a device's name and of a command line.
-  private static let limits = (blocks: 16, name: 64, commandLine: 64 << 10)
+  /// A module of a Multiboot or PVH guest, with the text that the guest finds with it.
+  struct Module: Sendable, Equatable {
+    var blob: SHA256Digest
+    var string: String?
+  }
+
+  /// The most block devices and modules, and the most bytes of a device's name, of a command line, and of all modules'
+  /// texts together.
+  private static let limits = (blocks: 16, name: 64, commandLine: 64 << 10, modules: 64, texts: 64 << 10)
 
   /// An image of one part.
   init(kind: GuestKind?, kernel: SHA256Digest, flat: FlatPlacement?) {
@@ -34,6 +42,7 @@ struct ImageManifest: Sendable, Equatable {
       throw .invalid(
         "/command_line", "The command line has \(bytes) bytes; give at most \(Self.limits.commandLine).")
     }
+    modules = try Self.modules(document.modules ?? [])
     let blocks = document.block ?? [:]
     guard blocks.count <= Self.limits.blocks else {
       throw .invalid("/block", "There are \(blocks.count) block devices; give at most \(Self.limits.blocks).")
@@ -61,12 +70,17 @@ struct ImageManifest: Sendable, Equatable {
   }
 
   /// Every blob it names, each once.
-  var digests: Set<SHA256Digest> { Set([kernel] + blocks.values).union(initramfs.map { [$0] } ?? []) }
+  var digests: Set<SHA256Digest> {
+    Set([kernel] + modules.map(\.blob) + blocks.values).union(initramfs.map { [$0] } ?? [])
+  }
 
   var document: ImageManifestDocument {
     ImageManifestDocument(
-      kind: kind?.rawValue, kernel: kernel.description, initramfs: initramfs?.description, commandLine: commandLine,
-      block: blocks.isEmpty ? nil : blocks.mapValues(\.description), mode: flat?.mode.rawValue,
+      kind: kind?.rawValue, kernel: kernel.description, initramfs: initramfs?.description,
+      modules: modules.isEmpty
+        ? nil : modules.map { ImageModuleDocument(blob: $0.blob.description, string: $0.string) },
+      commandLine: commandLine, block: blocks.isEmpty ? nil : blocks.mapValues(\.description),
+      mode: flat?.mode.rawValue,
       loadAddress: flat.map { hex($0.loadAddress) }, entry: flat.map { hex($0.entry) })
   }
 
@@ -89,6 +103,22 @@ struct ImageManifest: Sendable, Equatable {
       return nil
     }
     return try FlatPlacement(mode: mode, loadAddress: loadAddress, entry: entry, at: "")
+  }
+
+  private static func modules(_ documents: [ImageModuleDocument]) throws(APIProblem) -> [Module] {
+    guard documents.count <= limits.modules else {
+      throw .invalid("/modules", "There are \(documents.count) modules; give at most \(limits.modules).")
+    }
+    let bytes = documents.reduce(0) { $0 + ($1.string?.utf8.count ?? 0) }
+    guard bytes <= limits.texts else {
+      throw .invalid("/modules", "The modules' strings have \(bytes) bytes together; give at most \(limits.texts).")
+    }
+    var modules: [Module] = []
+    for (index, document) in documents.enumerated() {
+      modules.append(
+        Module(blob: try digest(document.blob, at: "/modules/\(index)/blob"), string: document.string))
+    }
+    return modules
   }
 
   private static func digest(_ text: String, at pointer: String) throws(APIProblem) -> SHA256Digest {
