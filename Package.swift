@@ -132,7 +132,10 @@ let package = Package(
     tests("APIClientTests", ["APIClient", "APIModel", "JSONCodec"]),
     tests(
       "CommandLineTests",
-      ["vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", argumentParser]),
+      [
+        "TestSupport", "vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration",
+        "LinuxSupport", argumentParser,
+      ]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
