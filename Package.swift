@@ -141,7 +141,10 @@ let package = Package(
     tests("APIClientTests", ["TestSupport", "APIClient", "APIModel", "JSONCodec"]),
     tests(
       "CommandLineTests",
-      ["vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", argumentParser]),
+      [
+        "TestSupport", "vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration",
+        "LinuxSupport", argumentParser,
+      ]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),

@@ -62,7 +62,7 @@ import Glibc
   ///
   /// `read` returns how many bytes it has put into the buffer; none ends the transfer in failure.
   func upload(
-    target: String, headers: [HTTPField], count: Int, silence: Duration, _ read: (inout MutableRawSpan) -> Int
+    target: String, headers: [HTTPField], count: Int, silence: Duration, _ read: (inout MutableRawSpan) -> Int?
   ) throws(APIError) -> APIResponse {
     let headers = headers + [HTTPField("Expect", "100-continue")]
     try prepare(method: "PUT", target: target, headers: headers, timeout: nil)
@@ -220,9 +220,9 @@ private let curlIsReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CU
 
 /// Where libcurl's callback takes a body from, on the thread that sends.
 private final class Source {
-  var read: (inout MutableRawSpan) -> Int
+  var read: (inout MutableRawSpan) -> Int?
 
-  init(_ read: @escaping (inout MutableRawSpan) -> Int) { self.read = read }
+  init(_ read: @escaping (inout MutableRawSpan) -> Int?) { self.read = read }
 
   /// The handle's next transfer reads here; the caller keeps this object alive for as long.
   func attach(to handle: UnsafeMutableRawPointer) {
@@ -241,7 +241,7 @@ private func readBody(
   let source = unsafe Unmanaged<Source>.fromOpaque(context).takeUnretainedValue()
   let buffer = unsafe UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
   var target = unsafe buffer.mutableBytes
-  return source.read(&target)
+  return source.read(&target) ?? Int(CURL_READFUNC_ABORT)
 }
 
 /// Where libcurl's callbacks put the answer, on the thread that sends.

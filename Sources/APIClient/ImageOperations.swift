@@ -33,9 +33,10 @@ extension VMPoolClient {
     return response.header("Upload-Offset").flatMap { Int($0) } ?? 0
   }
 
-  /// `PUT /v1/blobs/{digest}`: the blob of `size` bytes from `offset` on, which `read` fills buffers with.
+  /// `PUT /v1/blobs/{digest}`: the blob of `size` bytes from `offset` on, which `read` fills buffers with. The upload
+  /// ends with an error where `read` returns nil.
   public func putBlob(
-    _ digest: String, size: Int, from offset: Int = 0, reading read: (inout MutableRawSpan) -> Int
+    _ digest: String, size: Int, from offset: Int = 0, reading read: (inout MutableRawSpan) -> Int?
   ) throws(APIError) -> BlobDocument {
     let range = offset > 0 ? [HTTPField("Content-Range", "bytes \(offset)-\(size - 1)/\(size)")] : []
     let response = try connection.upload(

@@ -95,8 +95,10 @@ public struct ImageManifestDocument: Codable, Sendable, Equatable {
   public var kind: String?
   /// The digest of the image's main part, such as a kernel.
   public var kernel: String
-  /// The digest of a Linux guest's initramfs, or of a Multiboot guest's first module.
+  /// The digest of a Linux guest's initramfs, or of a Multiboot or PVH guest's first module.
   public var initramfs: String?
+  /// More modules of a Multiboot or PVH guest, in their order.
+  public var modules: [ImageModuleDocument]?
   /// The guest's command line, if its kind has one.
   public var commandLine: String?
   /// The digests of block devices' contents, by the names that the guest knows them by.
@@ -110,12 +112,14 @@ public struct ImageManifestDocument: Codable, Sendable, Equatable {
 
   /// A manifest; what is nil is left out.
   public init(
-    kind: String? = nil, kernel: String, initramfs: String? = nil, commandLine: String? = nil,
-    block: [String: String]? = nil, mode: String? = nil, loadAddress: String? = nil, entry: String? = nil
+    kind: String? = nil, kernel: String, initramfs: String? = nil, modules: [ImageModuleDocument]? = nil,
+    commandLine: String? = nil, block: [String: String]? = nil, mode: String? = nil, loadAddress: String? = nil,
+    entry: String? = nil
   ) {
     self.kind = kind
     self.kernel = kernel
     self.initramfs = initramfs
+    self.modules = modules
     self.commandLine = commandLine
     self.block = block
     self.mode = mode
@@ -124,11 +128,25 @@ public struct ImageManifestDocument: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case kind, kernel, initramfs
+    case kind, kernel, initramfs, modules
     case commandLine = "command_line"
     case block, mode
     case loadAddress = "load_address"
     case entry
+  }
+}
+
+/// A file that a boot loader puts into memory beside the kernel.
+public struct ImageModuleDocument: Codable, Sendable, Equatable {
+  /// The digest of its bytes.
+  public var blob: String
+  /// What the guest finds with it; nothing when nil.
+  public var string: String?
+
+  /// A module.
+  public init(blob: String, string: String? = nil) {
+    self.blob = blob
+    self.string = string
   }
 }
 

@@ -6,11 +6,17 @@ public enum Program {
   /// Parses the arguments, runs the command, and ends the process with its exit status.
   ///
   /// Every text goes out through ``StandardOutput``, help and version included: a stdout that cannot be written is exit
-  /// status 74 (EX_IOERR of sysexits.h). `explain` may add a line to a parser's error, or replace it.
+  /// status 74 (EX_IOERR of sysexits.h). `mistake` may find what the parser lets pass: the program then says so, and ends
+  /// with 64. `explain` may add a line to a parser's error, or replace it.
   public static func run(
-    _ root: any ParsableCommand.Type, explain: (_ error: any Error, _ message: String) -> String = { $1 }
+    _ root: any ParsableCommand.Type, mistake: (_ arguments: [String]) -> String? = { _ in nil },
+    explain: (_ error: any Error, _ message: String) -> String = { $1 }
   ) -> Never {
     ClosedDescriptors.occupy()
+    if let mistake = mistake(Array(CommandLine.arguments.dropFirst())) {
+      StandardError.write("Error: \(printable(mistake))\n")
+      exit(EX_USAGE)
+    }
     do {
       var command = try root.parseAsRoot()
       try command.run()

@@ -36,8 +36,8 @@ struct VMPoolCommand: ParsableCommand {
       CommandGroup(
         name: "VMs",
         subcommands: [
-          VMsCommand.self, VMsCommand.Delete.self, LogsCommand.self, ConsoleCommand.self, TopCommand.self,
-          VCPUsCommand.self, KickCommand.self, RegistersCommand.self,
+          VMsCommand.self, VMsCommand.Delete.self, BootCommand.self, LogsCommand.self, ConsoleCommand.self,
+          TopCommand.self, VCPUsCommand.self, KickCommand.self, RegistersCommand.self,
         ]),
       CommandGroup(
         name: "Pools and leases",
@@ -57,7 +57,7 @@ struct VMPoolCommand: ParsableCommand {
   @OptionGroup var server: ServerOptions
 
   static func main() {
-    Program.run(Self.self) { _, message in
+    Program.run(Self.self, mistake: UsageHints.repetition) { _, message in
       UsageHints.explain(message, arguments: Array(CommandLine.arguments.dropFirst()))
     }
   }

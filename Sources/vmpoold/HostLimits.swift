@@ -55,8 +55,8 @@ struct HostLimits {
     return Int(text.trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
-  /// For a thousand connections and those in reserve, listeners, the state and the log.
-  private static let reservedDescriptors = 1400
+  /// For a thousand connections and those in reserve, the parts of a thousand images, listeners, the state and the log.
+  private static let reservedDescriptors = 5400
   /// For the program, its libraries, heaps and threads.
   private static let reservedMappings = 2000
   /// For the program, the state, connections and the images that pass through it.

@@ -29,7 +29,8 @@ import Testing
       ("/memory_mib", "--memory"), ("/vcpus", "--vcpus"), ("/ready/min", "--ready"), ("/max_vms", "--max-vms"),
       ("/flat/code", "--flat"), ("/flat/load_address", "--load-address"), ("/ttl_ms", "--ttl"),
       ("/environment", "--env"),
-      ("/refill/concurrency", "--refill-concurrency"), ("/block/disk", "--block"), ("/status", nil), ("", nil),
+      ("/refill/concurrency", "--refill-concurrency"), ("/block/disk", "--block"), ("/modules/0/blob", "--module"),
+      ("/status", nil), ("", nil),
     ] as [(String, String?)])
   func namesTheOption(pointer: String, option: String?) {
     #expect(Advice.option(of: pointer) == option)

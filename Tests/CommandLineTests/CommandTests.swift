@@ -35,6 +35,8 @@ import Testing
     ["inspect", "x", "--type", "pool"], ["ps", "--format", "{{.id}} {{.state}}"], ["ps", "--format", "json"],
     ["--context", "lab", "ps"], ["run", "p", "--reset-ok", "--append", "quiet"],
     ["vms", "create", "--image", "i", "-q"],
+    ["boot", "k"], ["boot", "k", "--initramfs", "r", "--memory", "64", "a=b", "quiet", "--vcpus", "2", "--", "-x"],
+    ["boot", "-", "--module", "m=m a=b", "--module", "n", "--block", "d=f", "--deadline", "5s", "--reset-ok"],
   ])
   func understands(arguments: [String]) throws {
     let command = try VMPoolCommand.parseAsRoot(arguments)
@@ -58,7 +60,9 @@ import Testing
     ["images", "push", "-", "--name", "a", "--initramfs", "-"], ["ps", "--interval", "1ms"], ["top", "-n", "0"],
     ["run", "p", "--deadline", "-1s"], ["pools", "patch", "p"],
     ["pools", "patch", "p", "--ready", "none"], ["pools", "set", "p", "--image", "spin", "--ready", "3:1"],
-    ["pools", "apply"],
+    ["pools", "apply"], ["boot"], ["boot", "k", "quiet", "--append", "x"], ["boot", "k", "a", "--command-line", "b"],
+    ["boot", "-", "--initramfs", "-"], ["boot", "k", "--module", "=text"], ["boot", "k", "--block", "x"],
+    ["boot", "k", "-x"], ["images", "push", "a", "b", "--module", "m"],
   ])
   func refuses(arguments: [String]) {
     #expect {
@@ -94,6 +98,32 @@ import Testing
     ] as [(String?, Int?, Int32)])
   func endsAsTheGuestEnds(outcome: String?, code: Int?, status: Int32) {
     #expect(GuestOutcome.exitCode(outcome, code).rawValue == status)
+  }
+
+  @Test func readsModules() throws {
+    let words = ["boot", "k", "--module", "m", "--module", "m=", "--module", "a b=c d=e"]
+    let command = try #require(VMPoolCommand.parseAsRoot(words) as? BootCommand)
+    #expect(command.image.modules.map(\.path) == ["m", "m", "a b"])
+    #expect(command.image.modules.map(\.text) == [nil, "", "c d=e"])
+  }
+
+  @Test func tellsOptionsThatAreGivenTwice() {
+    for (words, option) in [
+      (["images", "push", "k", "--initramfs", "a", "--initramfs", "b"], "--initramfs"),
+      (["boot", "k", "--append=a", "--append", "b"], "--append"),
+      (["ps", "-q", "--pool", "a", "--pool", "a"], "--pool"),
+      (["top", "-n", "1", "-n", "2"], "-n"),
+    ] {
+      #expect(UsageHints.repetition(in: words) == "\(option) is given twice; give it once.")
+    }
+    for words in [
+      ["boot", "k", "--module", "a", "--module", "b", "--block", "a=b", "--block", "b=c"],
+      ["boot", "k", "--", "-x", "-x"],
+      ["lease", "p", "--label", "a=b", "--label", "b=c", "--env", "A=1", "--env", "B=1"], ["images", "push", "-", "-"],
+      ["bench", "kick", "--guest", "pio", "--guest", "spin"], [],
+    ] {
+      #expect(UsageHints.repetition(in: words) == nil)
+    }
   }
 
   @Test func canTakeAResetForSuccess() throws {

@@ -36,6 +36,15 @@ import Testing
     }
   }
 
+  @Test func repeatedOptionsAreThoseThatMayBe() {
+    var found: Set<String> = []
+    for (_, command) in Self.commands() {
+      let help = Self.help(command).replacing(/\n {10,}/, with: " ")
+      for match in help.matches(of: /\n  (--[a-z-]+) [^\n]*may be repeated/) { found.insert(String(match.1)) }
+    }
+    #expect(found == UsageHints.repeatable)
+  }
+
   /// The words that CONTRIBUTING.md keeps out of sentences.
   @Test(arguments: ["whoever", "whatever", "somebody", "nobody", "what is none", "is told", "wants "])
   func helpIsPlainEnglish(word: String) {

@@ -13,6 +13,8 @@ import Synchronization
 public final class ImageCatalogue: Sendable {
   /// How many images can be stored: each holds the files of its parts open.
   static let limit = 1000
+  /// How many files all of them together can hold open: an image of many parts holds many.
+  static let fileLimit = 4000
 
   /// Where the bytes are.
   public let blobs: BlobRepository
@@ -88,12 +90,24 @@ public final class ImageCatalogue: Sendable {
   }
 
   private func parts(_ manifest: ImageManifest) throws(ImageRefusal) -> ImageParts {
+    // Parts of the same bytes share a file.
+    var opened: [SHA256Digest: ImagePart] = [:]
+    func part(_ digest: SHA256Digest, at pointer: String) throws(ImageRefusal) -> ImagePart {
+      if let part = opened[digest] { return part }
+      let part = try self.part(digest, at: pointer)
+      opened[digest] = part
+      return part
+    }
     var blocks: [String: ImagePart] = [:]
     for (name, digest) in manifest.blocks { blocks[name] = try part(digest, at: "/block/" + name) }
+    var modules: [ImageModule] = []
+    for (index, module) in manifest.modules.enumerated() {
+      modules.append(ImageModule(try part(module.blob, at: "/modules/\(index)/blob"), text: module.string))
+    }
     return ImageParts(
       main: try part(manifest.kernel, at: "/kernel"),
       initramfs: try manifest.initramfs.map { digest throws(ImageRefusal) in try part(digest, at: "/initramfs") },
-      blocks: blocks, commandLine: manifest.commandLine, flat: manifest.flat)
+      modules: modules, blocks: blocks, commandLine: manifest.commandLine, flat: manifest.flat)
   }
 
   private func part(_ digest: SHA256Digest, at pointer: String) throws(ImageRefusal) -> ImagePart {
@@ -111,8 +125,11 @@ public final class ImageCatalogue: Sendable {
     _ entry: StoredEntry, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
-      let (old, count) = guarded.withLock { ($0[entry.name], $0.count) }
-      guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
+      let entries = guarded.withLock { $0 }
+      let old = entries[entry.name]
+      guard old != nil || entries.count < Self.limit else { throw .tooMany(limit: Self.limit) }
+      let files = entries.values.reduce(entry.digests.count - (old?.digests.count ?? 0)) { $0 + $1.digests.count }
+      guard files <= Self.fileLimit else { throw .tooManyParts(limit: Self.fileLimit) }
       // They may have gone since they were opened.
       for digest in entry.manifest.digests {
         do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }

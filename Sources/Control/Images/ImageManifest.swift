@@ -11,6 +11,8 @@ public struct ImageManifest: Sendable, Equatable {
   public var kernel: SHA256Digest
   /// The blob that holds the initial RAM file system.
   public var initramfs: SHA256Digest?
+  /// More modules, in their order.
+  public var modules: [Module] = []
   /// The blobs that hold the contents of disks, by the disks' names.
   public var blocks: [String: SHA256Digest] = [:]
   /// What the kernel gets where a VM is given none.
@@ -18,8 +20,17 @@ public struct ImageManifest: Sendable, Equatable {
   /// Where raw machine code goes, and how it starts.
   public var flat: FlatPlacement?
 
-  /// The most block devices, and the most bytes of a device's name and of a command line.
-  private static let limits = (blocks: 16, name: 64, commandLine: 64 << 10)
+  /// A module of a Multiboot or PVH guest, with the text that the guest finds with it.
+  public struct Module: Sendable, Equatable {
+    /// The blob that holds it.
+    public var blob: SHA256Digest
+    /// The text.
+    public var string: String?
+  }
+
+  /// The most block devices and modules, and the most bytes of a device's name, of a command line, and of all modules'
+  /// texts together.
+  private static let limits = (blocks: 16, name: 64, commandLine: 64 << 10, modules: 64, texts: 64 << 10)
 
   /// An image of one part.
   public init(kind: GuestKind?, kernel: SHA256Digest, flat: FlatPlacement?) {
@@ -39,6 +50,7 @@ public struct ImageManifest: Sendable, Equatable {
       throw .at(
         "/command_line", "The command line has \(bytes) bytes; give at most \(Self.limits.commandLine).")
     }
+    modules = try Self.modules(document.modules ?? [])
     let blocks = document.block ?? [:]
     guard blocks.count <= Self.limits.blocks else {
       throw .at("/block", "There are \(blocks.count) block devices; give at most \(Self.limits.blocks).")
@@ -55,13 +67,18 @@ public struct ImageManifest: Sendable, Equatable {
   }
 
   /// Every blob it names, each once.
-  public var digests: Set<SHA256Digest> { Set([kernel] + blocks.values).union(initramfs.map { [$0] } ?? []) }
+  public var digests: Set<SHA256Digest> {
+    Set([kernel] + modules.map(\.blob) + blocks.values).union(initramfs.map { [$0] } ?? [])
+  }
 
   /// The manifest that says so.
   public var document: ImageManifestDocument {
     ImageManifestDocument(
-      kind: kind?.rawValue, kernel: kernel.description, initramfs: initramfs?.description, commandLine: commandLine,
-      block: blocks.isEmpty ? nil : blocks.mapValues(\.description), mode: flat?.mode.rawValue,
+      kind: kind?.rawValue, kernel: kernel.description, initramfs: initramfs?.description,
+      modules: modules.isEmpty
+        ? nil : modules.map { ImageModuleDocument(blob: $0.blob.description, string: $0.string) },
+      commandLine: commandLine, block: blocks.isEmpty ? nil : blocks.mapValues(\.description),
+      mode: flat?.mode.rawValue,
       loadAddress: flat.map { Self.hex($0.loadAddress) }, entry: flat.map { Self.hex($0.entry) })
   }
 
@@ -88,6 +105,22 @@ public struct ImageManifest: Sendable, Equatable {
   }
 
   private static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
+
+  private static func modules(_ documents: [ImageModuleDocument]) throws(DocumentMistake) -> [Module] {
+    guard documents.count <= limits.modules else {
+      throw .at("/modules", "There are \(documents.count) modules; give at most \(limits.modules).")
+    }
+    let bytes = documents.reduce(0) { $0 + ($1.string?.utf8.count ?? 0) }
+    guard bytes <= limits.texts else {
+      throw .at("/modules", "The modules' strings have \(bytes) bytes together; give at most \(limits.texts).")
+    }
+    var modules: [Module] = []
+    for (index, document) in documents.enumerated() {
+      modules.append(
+        Module(blob: try digest(document.blob, at: "/modules/\(index)/blob"), string: document.string))
+    }
+    return modules
+  }
 
   private static func digest(_ text: String, at pointer: String) throws(DocumentMistake) -> SHA256Digest {
     guard let digest = SHA256Digest(text) else {

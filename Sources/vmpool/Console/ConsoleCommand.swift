@@ -30,7 +30,7 @@ struct ConsoleCommand: ServerCommand {
     let ending: ConsoleSession.Ending
     if isTerminal {
       StandardError.complain("connected to \(vm); Ctrl-] leaves")
-      ending = try withTerminal(.raw) { try session.run(leavesOn: 0x1D) }
+      ending = try withTerminal(.raw) { try session.run(leavesOn: ConsoleSession.leavingKey) }
     } else {
       ending = try session.run(leavesOn: nil)
     }

@@ -34,6 +34,9 @@ struct ConsoleSession {
   private var pending: [UInt8]
   private var stdinIsOpen: Bool
 
+  /// The key that leaves at a terminal: Ctrl-].
+  static let leavingKey: UInt8 = 0x1D
+
   /// Pauses between polls, in ms: short while something happens, longer and longer while nothing does.
   private static let pauses = 10...200
   private static let inputLimit = VMPoolClient.consoleInputLimit

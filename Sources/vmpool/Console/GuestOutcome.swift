@@ -5,8 +5,9 @@ import Glibc
 /// What a guest's end makes of a program that waited for it.
 enum GuestOutcome {
   /// The exit status for how a VM stopped. An exit code is cut to the eight bits that a status has.
-  static func exitCode(_ reason: String?, _ code: Int?) -> ExitCode {
+  static func exitCode(_ reason: String?, _ code: Int?, isResetOK: Bool = false) -> ExitCode {
     switch reason {
+    case "reset" where isResetOK: .success
     case "exited": ExitCode(Int32((code ?? 1) & 0xFF))
     case "halted", "powered_off": .success
     case "reset": ExitCode(123)

@@ -59,7 +59,7 @@ struct RunCommand: DocumentCommand {
 
   /// The exit status for how the guest ended.
   func exitCode(_ reason: String?, _ code: Int?) -> ExitCode {
-    resetOk && reason == "reset" ? .success : GuestOutcome.exitCode(reason, code)
+    GuestOutcome.exitCode(reason, code, isResetOK: resetOk)
   }
 
   private func commandLine(_ client: VMPoolClient) throws -> String? {

@@ -27,8 +27,44 @@ struct ImageFile {
     }
   }
 
+  /// An initramfs: a file as it is, or a directory packed. Reports one that cannot be read or packed, and throws exit
+  /// status 66, 65 or 73. `namesProgram` says that the command line names the program that the kernel starts.
+  static func initramfs(_ path: String, namesProgram: Bool) throws(ExitCode) -> ImageFile {
+    guard isDirectory(path) else { return try ImageFile(path) }
+    let file = try ImageFile(packing: path)
+    if !namesProgram && !InitramfsArchive.hasInit(path) {
+      StandardError.complain(
+        "\(path) has no /init, which a kernel starts; add one, or name a program with rdinit=/bin/sh on the command line"
+      )
+    }
+    return file
+  }
+
+  private init(packing directory: String) throws(ExitCode) {
+    path = directory
+    isRegular = false
+    do throws(Failure) {
+      file = try InitramfsArchive.packed(directory)
+    } catch {
+      StandardError.complain(error.message)
+      throw error.status
+    }
+    do throws(Errno) {
+      digest = try Self.digest(of: file)
+    } catch {
+      StandardError.complain("\(directory) cannot be packed: \(error)")
+      throw ExitCode(66)
+    }
+  }
+
   /// The file as a part of an image.
   var part: ImagePart { ImagePart(FileBytes(file, identity: digest.description)) }
+
+  private static func isDirectory(_ path: String) -> Bool {
+    var status = stat()
+    // Safe: the structure is a local, and the string lives for the call.
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
 
   private static func open(_ path: String) throws(Errno) -> (ReadableFile, isRegular: Bool) {
     if path == "-" { return try open(STDIN_FILENO) }

@@ -9,9 +9,18 @@ struct ImageOptions: ParsableArguments {
   var kind: String?
 
   @Option(
-    help: ArgumentHelp("A Linux guest's initramfs, or a Multiboot guest's first module.", valueName: "file"),
+    help: ArgumentHelp(
+      "A Linux guest's initramfs: an archive, or a directory to make one of. For a Multiboot or PVH guest a first module.",
+      valueName: "file|directory"),
     completion: .file())
   var initramfs: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A module of a Multiboot or PVH guest, and the text the guest finds with it; may be repeated.",
+      valueName: "file[=text]"),
+    completion: .file())
+  var module: [String] = []
 
   @Option(help: ArgumentHelp("The guest's command line where a VM is given no other.", valueName: "text"))
   var commandLine: String?
@@ -40,6 +49,9 @@ struct ImageOptions: ParsableArguments {
     for text in block where !text.contains("=") || text.hasPrefix("=") {
       throw ValidationError("--block \(text) is not of the form name=file.")
     }
+    for text in module where text.isEmpty || text.hasPrefix("=") {
+      throw ValidationError("--module \(text) is not of the form file or file=text.")
+    }
     guard Set(blocks.map(\.name)).count == blocks.count else { throw ValidationError("A --block is given twice.") }
     if let kind, GuestKind(rawValue: kind) == nil {
       throw ValidationError("--kind is one of \(GuestKind.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -49,7 +61,15 @@ struct ImageOptions: ParsableArguments {
   }
 
   /// Whether an option is given that fits one image only.
-  var isOfOneImage: Bool { initramfs != nil || !block.isEmpty || entry != nil }
+  var isOfOneImage: Bool { initramfs != nil || !module.isEmpty || !block.isEmpty || entry != nil }
+
+  /// The files of modules, with their texts.
+  var modules: [(path: String, text: String?)] {
+    module.map { argument in
+      guard let end = argument.firstIndex(of: "=") else { return (argument, nil) }
+      return (String(argument[..<end]), String(argument[end...].dropFirst()))
+    }
+  }
 
   /// The files of block devices, with the devices' names.
   var blocks: [(name: String, path: String)] {
@@ -60,7 +80,9 @@ struct ImageOptions: ParsableArguments {
   }
 
   /// Every file that the image is made of, `paths` included.
-  func inputs(_ paths: [String]) -> [String] { paths + [initramfs].compactMap(\.self) + blocks.map(\.path) }
+  func inputs(_ paths: [String]) -> [String] {
+    paths + [initramfs].compactMap(\.self) + modules.map(\.path) + blocks.map(\.path)
+  }
 
   /// Where raw machine code is put and starts; nil for an image of another kind.
   func placement() throws -> FlatPlacement? {

@@ -81,6 +81,9 @@ struct ImagesCommand: ParsableCommand {
       ("initramfs", image.manifest?.initramfs), ("command line", ownLine.isEmpty ? nil : ownLine),
       ("stored", image.createdAt.map { "\($0) (\(Age.since($0)) ago)" }), ("reason", image.reason),
     ].compactMap { pair in pair.1.map { (name: pair.0, value: $0) } }
+    let modules = (image.manifest?.modules ?? []).map { module in
+      (name: "module", value: module.blob + (module.string.map { " " + $0 } ?? ""))
+    }
     let blocks = (image.manifest?.block ?? [:]).sorted { $0.key < $1.key }.map {
       (name: "block \($0.key)", value: $0.value)
     }
@@ -91,6 +94,6 @@ struct ImagesCommand: ParsableCommand {
         (name: "digest", value: image.digest), (name: "most vCPUs", value: "\(image.maxVCPUs)"),
         (name: "ring", value: "\(image.ring)"), (name: "entry", value: image.entry ?? "when it is loaded"),
         (name: "state", value: image.state),
-      ] + parts + blocks + segments + notes)
+      ] + parts + modules + blocks + segments + notes)
   }
 }

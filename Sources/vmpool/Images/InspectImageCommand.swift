@@ -18,13 +18,10 @@ extension ImagesCommand {
 
     func run() throws {
       let file = try ImageFile(path)
-      var parts = ImageParts(main: file.part, commandLine: image.commandLine, flat: try image.placement())
-      parts.initramfs = try image.initramfs.map { try ImageFile($0).part }
-      for block in image.blocks { parts.blocks[block.name] = try ImageFile(block.path).part }
-      let kind = image.kind.flatMap { GuestKind(rawValue: $0) }
+      let files = try ImageFiles(file, image)
       let found: GuestImage
       do throws(ImageError) {
-        found = try GuestImage(name: ImageName.of(path: path), parts, kind: kind)
+        found = try files.recognised(as: ImageName.of(path: path))
       } catch {
         StandardError.complain("\(path): \(error)")
         throw ExitCode(1)

@@ -2,7 +2,6 @@ import APIClient
 import APIModel
 import ArgumentParser
 import CommandLineSupport
-import GuestImages
 
 extension ImagesCommand {
   struct Push: DocumentCommand {
@@ -13,7 +12,8 @@ extension ImagesCommand {
         gets its file's name, in lower case and without an ending such as .elf or .bin, unless --name gives another. An \
         image that replaces another is reported on stderr. A pipe, or - for stdin, needs --name: \
         `make-kernel | vmpool images push - --name kernel`.
-        Ends with 66 when a file cannot be read.
+        \(InitramfsArchive.help)
+        Ends with 66 when a file cannot be read, and with 65 when a directory cannot be packed.
         """)
 
     @OptionGroup var server: ServerOptions
@@ -31,7 +31,7 @@ extension ImagesCommand {
 
     func validate() throws {
       guard paths.count == 1 || (name == nil && !image.isOfOneImage) else {
-        throw ValidationError("--name, --initramfs, --block and --entry are for one image; give one file.")
+        throw ValidationError("--name, --initramfs, --module, --block and --entry are for one image; give one file.")
       }
       if name == nil && paths.contains("-") { throw ValidationError("stdin has no name; give --name.") }
       guard image.inputs(paths).count(where: { $0 == "-" }) <= 1 else {
@@ -62,52 +62,10 @@ extension ImagesCommand {
     }
 
     private func push(_ file: ImageFile, _ client: VMPoolClient) throws -> ImageDocument {
-      let initramfs = try image.initramfs.map { path throws(ExitCode) in try ImageFile(path) }
-      let blocks = try image.blocks.map { (name: $0.name, file: try ImageFile($0.path)) }
-      let commandLine = try commandLine(of: file, initramfs: initramfs, blocks: blocks)
-      try upload(file, client)
-      if let initramfs { try upload(initramfs, client) }
-      for block in blocks { try upload(block.file, client) }
-      let digests = Dictionary(uniqueKeysWithValues: blocks.map { ($0.name, $0.file.digest.description) })
       let name = name ?? ImageName.of(path: file.path)
-      let stored = try client.putImage(
-        name,
-        ImageManifestDocument(
-          kind: image.kind, kernel: file.digest.description, initramfs: initramfs?.digest.description,
-          commandLine: commandLine, block: digests.isEmpty ? nil : digests, mode: image.mode,
-          loadAddress: image.loadAddress, entry: image.entry))
+      let stored = try ImageFiles(file, image).store(as: name, client)
       if stored.isReplaced { StandardError.complain("\(name) was there, and is replaced") }
       return stored.image
-    }
-
-    /// The image's own command line: with `--append`, the default of its kind and the words.
-    private func commandLine(
-      of file: ImageFile, initramfs: ImageFile?, blocks: [(name: String, file: ImageFile)]
-    ) throws -> String? {
-      guard let append = image.append else { return image.commandLine }
-      var kind = image.kind.flatMap { GuestKind(rawValue: $0) }
-      if kind == nil {
-        var parts = ImageParts(main: file.part, commandLine: nil, flat: try image.placement())
-        parts.initramfs = initramfs?.part
-        for block in blocks { parts.blocks[block.name] = block.file.part }
-        // A file that is no image goes on to the server, which says what is wrong with it.
-        kind = try? GuestImage(name: "image", parts).description.kind
-      }
-      return [kind?.defaultCommandLine, append].compactMap(\.self).joined(separator: " ")
-    }
-
-    private func upload(_ file: ImageFile, _ client: VMPoolClient) throws {
-      let (digest, size) = (file.digest.description, Int(clamping: file.file.size))
-      guard let start = try client.missingOffset(ofBlob: digest) else { return }
-      var offset = start < size ? start : 0
-      var progress = TransferLine(file.path, size: size)
-      defer { progress.clear() }
-      _ = try client.putBlob(digest, size: size, from: offset) { target in
-        guard let count = try? file.file.read(at: UInt64(offset), into: &target) else { return 0 }
-        offset += count
-        progress.show(offset)
-        return count
-      }
     }
   }
 }

@@ -46,6 +46,7 @@ enum Advice {
     case "memory_mib": "--memory"
     case "code": "--flat"
     case "labels": "--label"
+    case "modules": "--module"
     case "environment": "--env"
     case "refill": "--refill-concurrency"
     case "input", "input_base64": "--input"

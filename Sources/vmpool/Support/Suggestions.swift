@@ -42,6 +42,22 @@ enum UsageHints {
     return message
   }
 
+  /// What is wrong with an option that is given twice, of which the parser would take the last without a word.
+  static func repetition(in arguments: [String]) -> String? {
+    // What follows is another program's.
+    if arguments.first == BenchCommand.configuration.commandName { return nil }
+    let options = arguments.prefix { $0 != "--" }.filter { $0.hasPrefix("-") && $0 != "-" }
+      .map { String($0.prefix { $0 != "=" }) }
+    let counts = Dictionary(options.map { ($0, 1) }, uniquingKeysWith: +)
+    guard let option = options.first(where: { counts[$0, default: 0] > 1 && !repeatable.contains($0) }) else {
+      return nil
+    }
+    return "\(option) is given twice; give it once."
+  }
+
+  /// The options that may be repeated; a test holds this to the commands.
+  static let repeatable: Set<String> = ["--module", "--block", "--env", "--label"]
+
   /// The option of a `Missing value for` whose value on the command line begins with a dash.
   private static func dashedValue(in error: String, _ arguments: [String]) -> String? {
     zip(arguments, arguments.dropFirst()).first { option, value in

@@ -46,19 +46,22 @@ enum TerminalMode {
 /// Runs the body with the terminal in that mode, and restores it afterwards, also when the body throws. Signals are
 /// noted meanwhile.
 func withTerminal<Result>(_ mode: TerminalMode, _ body: () throws -> Result) throws -> Result {
+  try notingSignals { try inTerminalMode(mode, body) }
+}
+
+/// The same for a caller that notes signals itself.
+func inTerminalMode<Result>(_ mode: TerminalMode, _ body: () throws -> Result) throws -> Result {
   var before = termios()
   // Safe, here and below: the structures are this function's own, and filled before they are used.
-  guard unsafe tcgetattr(STDIN_FILENO, &before) == 0 else { return try notingSignals(body) }
-  return try notingSignals {
-    var changed = before
-    switch mode {
-    case .raw: unsafe cfmakeraw(&changed)
-    case .keys: changed.c_lflag &= ~tcflag_t(ICANON | ECHO)
-    }
-    _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &changed)
-    defer { _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) }
-    return try body()
+  guard unsafe tcgetattr(STDIN_FILENO, &before) == 0 else { return try body() }
+  var changed = before
+  switch mode {
+  case .raw: unsafe cfmakeraw(&changed)
+  case .keys: changed.c_lflag &= ~tcflag_t(ICANON | ECHO)
   }
+  _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &changed)
+  defer { _ = unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &before) }
+  return try body()
 }
 
 extension StandardOutput {

@@ -204,7 +204,9 @@ struct ImageTests {
     (#"{"kernel": "D", "mode": "long64", "entry": "0x-1"}"#, "/entry"),
     (#"{"kernel": "D", "initramfs": "D/../../x"}"#, "/initramfs"), (#"{"kernel": "D", "block": {"": "D"}}"#, "/block"),
     (#"{"kernel": "D", "block": {"../x": "D"}}"#, "/block"), (#"{"kernel": "D", "block": {"a": "b"}}"#, "/block/a"),
-    (#"{"kernel": "D", "surprise": true}"#, "/surprise"),
+    (#"{"kernel": "D", "surprise": true}"#, "/surprise"), (#"{"kernel": "D", "modules": [{}]}"#, "/modules/0/blob"),
+    (#"{"kernel": "D", "modules": [{"blob": "D"}, {"blob": "x"}]}"#, "/modules/1/blob"),
+    (#"{"kernel": "D", "modules": [{"blob": "D", "text": ""}]}"#, "/modules/0/text"),
   ]) func manifestsThatMakeNoSenseAreRefused(body: String, pointer: String) {
     harness.send("PUT", "/v1/blobs/\(digest)", bytes: code)
     let body = body.replacingOccurrences(of: "\"D", with: "\"\(digest)")
@@ -219,7 +221,13 @@ struct ImageTests {
     let blocks = (0..<17).map { "\"b\($0)\": \"\(digest)\"" }.joined(separator: ",")
     let many = harness.send("PUT", "/v1/images/tool", manifest(", \"block\": {\(blocks)}"), headers: json())
     #expect(many.problem?.pointer == "/block")
+    let modules = [String](repeating: "{\"blob\": \"\(digest)\"}", count: 65).joined(separator: ",")
+    let more = harness.send("PUT", "/v1/images/tool", manifest(", \"modules\": [\(modules)]"), headers: json())
+    #expect(more.problem?.pointer == "/modules")
     let long = String(repeating: "a", count: 65_537)
+    let module = "{\"blob\": \"\(digest)\", \"string\": \"\(long)\"}"
+    let longer = harness.send("PUT", "/v1/images/tool", manifest(", \"modules\": [\(module)]"), headers: json())
+    #expect(longer.problem?.pointer == "/modules")
     let told = harness.send("PUT", "/v1/images/tool", manifest(", \"command_line\": \"\(long)\""), headers: json())
     #expect(told.problem?.pointer == "/command_line")
   }

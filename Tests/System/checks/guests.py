@@ -75,6 +75,38 @@ def kernels():
         release(client, document)
 
 
+@check("an image's modules are found with their strings, count for its memory, and are bounded")
+def modules():
+    kernel = (built() / "multiboot64").read_bytes()
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        compose(client, "kernel", kernel)
+        digests = []
+        for data in (b"one\n", b"two\n", *(b"%d" % number for number in range(62))):
+            digests.append("sha256:" + hashlib.sha256(data).hexdigest())
+            equal(client("PUT", f"/v1/blobs/{digests[-1]}", data, BYTES).status, 201, "a blob")
+        one, two = ({"blob": digest, "string": string} for digest, string in zip(digests, ("a b", None)))
+        compose(client, "told", kernel, modules=[one, two, one])
+        equal(client.get("/v1/images/told").json["manifest"]["modules"], [one, two, one], "the modules")
+        declare(client, "told", image="told", memory_mib=4, ready=1)
+        equal(printed(client, "told"), "a b\none\ntwo\na b\none\n", "what the guest finds")
+        # Each in a page of its own, and one for the strings: the kernel itself ends below 3 MiB.
+        big = bytes(2 << 20)
+        compose(client, "large", kernel, modules=[{"blob": digests[0]}], initramfs=big)
+        answer = client.post("/v1/vms", {"image": "large", "memory_mib": 4})
+        expect(answer.status == 400 and "MiB with its initramfs and modules" in answer.json["detail"],
+               lambda: f"too little memory for modules: {answer}")
+        made = client.post("/v1/vms", {"image": "large"})
+        equal((made.status, made.json.get("memory_mib")), (201, 5), f"a VM of the size that it needs: {made}")
+        # An image of two more parts than modules holds as many files open.
+        many = {"kernel": client.get("/v1/images/kernel").json["manifest"]["kernel"],
+                "modules": [{"blob": digest} for digest in digests]}
+        statuses = [client.put(f"/v1/images/many-{number}", many).status for number in range(63)]
+        expect(statuses[:60] == [201] * 60 and statuses[-1] == 503, lambda: f"many images of many parts: {statuses}")
+        equal(client.delete("/v1/images/many-0").status, 204, "deleting one of them")
+        equal(client.put("/v1/images/many-62", many).status, 201, "another in its place")
+
+
 @check("what a guest cannot be told, or cannot be, is refused by name")
 def refused():
     folder = built()

@@ -6,6 +6,7 @@ import time
 
 from checks.console import read, send_all
 from checks.lifecycle import stop_of
+from checks import tour
 from testbed import processes
 from testbed.checks import Failure, Skipped, check, equal, expect
 from testbed.daemon import Daemon
@@ -16,15 +17,20 @@ BOOT_SECONDS = 240
 COMMAND_LINE = "console=ttyS0 panic=-1 noxsave"
 
 
-def upload(client):
-    """The image `debian`, of the kernel and the initramfs that Tests/Lab/guest-kernel makes."""
+def files(client):
+    """The paths of the kernel and the initramfs that Tests/Lab/guest-kernel makes."""
     files = {part: os.environ.get(f"VMPOOL_LINUX_{part.upper()}") for part in ("kernel", "initramfs")}
     if not all(files.values()):
         raise Skipped("VMPOOL_LINUX_KERNEL and VMPOOL_LINUX_INITRAMFS are not set; Tests/Lab/run sets them")
     if client.get("/v1/host").json["ring0_emulated"]:
         raise Skipped("this host's KVM emulates ring 0; Tests/Lab/run has one that does not")
+    return files["kernel"], files["initramfs"]
+
+
+def upload(client):
+    """The image `debian`, of those."""
     manifest = {"kind": "linux", "command_line": COMMAND_LINE}
-    for part, file in files.items():
+    for part, file in zip(("kernel", "initramfs"), files(client)):
         data = pathlib.Path(file).read_bytes()
         manifest[part] = "sha256:" + hashlib.sha256(data).hexdigest()
         answer = client("PUT", f"/v1/blobs/{manifest[part]}", data, {"Content-Type": "application/octet-stream"})
@@ -113,3 +119,13 @@ def created():
         send_all(client, vm, b"reboot\n")
         equal(stop_of(client, vm, 120)["reason"], "reset", "how it ends")
         return disturbances
+
+
+@check("vmpool boot boots Debian's kernel with a directory, as README says")
+def booted():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        kernel, _ = files(client)
+        text = (processes.ROOT / "README.md").read_text()
+        tour.take(text, "linux tour", KERNEL=kernel, VMPOOL_SERVER=daemon.url)
+        equal(client.get("/v1/vms").json["items"] + client.get("/v1/blobs").json["items"], [], "what is left")

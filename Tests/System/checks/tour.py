@@ -32,9 +32,9 @@ exit 1
 """
 
 
-def blocks(text):
-    """The shell blocks of the tours in a Markdown text."""
-    tours = re.findall(r"^<!-- tour -->$(.*?)^<!-- /tour -->$", text, re.M | re.S)
+def blocks(text, mark):
+    """The shell blocks of the tours of that mark in a Markdown text."""
+    tours = re.findall(rf"^<!-- {mark} -->$(.*?)^<!-- /{mark} -->$", text, re.M | re.S)
     return [block for tour in tours for block in re.findall(r"^```sh\n(.*?)^```$", tour, re.M | re.S)]
 
 
@@ -51,16 +51,17 @@ def steps(block):
         yield "\n".join(commands), None
 
 
-def take(text):
-    """Types every command of the tours into one shell; the number of steps."""
-    every = [step for block in blocks(text) for step in steps(block)]
-    expect(every, "there is no ```sh block between <!-- tour --> and <!-- /tour -->")
+def take(text, mark="tour", **variables):
+    """Types every command of the tours of that mark into one shell; the number of steps."""
+    every = [step for block in blocks(text, mark) for step in steps(block)]
+    expect(every, f"there is no ```sh block between <!-- {mark} --> and <!-- /{mark} -->")
     directory = processes.scratch_directory("tour")
     script = ["set -euo pipefail"]
     for number, (commands, _) in enumerate(every):
         script.append(f"{{\n{commands}\n}} >{directory}/{number}")
-    environment = {**os.environ, "PATH": f"{processes.BINARIES}:{os.environ['PATH']}"}
-    result = processes.run(["bash"], input="\n".join(script) + "\n", cwd=processes.ROOT, env=environment)
+    environment = {**os.environ, "PATH": f"{processes.BINARIES}:{os.environ['PATH']}", **variables}
+    work = processes.scratch_directory("typed")
+    result = processes.run(["bash"], input="\n".join(script) + "\n", cwd=work, env=environment, timeout=300)
     for number, (commands, pattern) in enumerate(every):
         output = directory / str(number)
         last = not (directory / str(number + 1)).exists()

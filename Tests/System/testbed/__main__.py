@@ -43,6 +43,7 @@ GROUPS = [
     "references",
     "output",
     "terminal",
+    "boot",
     "contexts",
     "installation",
     "images",

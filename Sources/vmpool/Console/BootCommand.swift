@@ -1,0 +1,156 @@
+import APIClient
+import APIModel
+import ArgumentParser
+import CommandLineSupport
+
+struct BootCommand: ServerCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "boot", abstract: "Boot a kernel of this machine, connected to its console.",
+    discussion: """
+      Uploads what the server does not have, makes an image and a VM of it, and connects to the VM's console as \
+      `vmpool console` does. Both are deleted at the end: when the guest stops, when Ctrl-] is typed, and when a signal \
+      ends the program. The words after the kernel are added to the default command line of its kind; those that begin \
+      with a dash come after --.
+      \(InitramfsArchive.help)
+
+      EXAMPLES
+        vmpool boot /boot/vmlinuz-6.1.0-18-amd64 --initramfs root/
+        vmpool boot vmlinuz --initramfs initramfs.gz --memory 512 --vcpus 2 quiet
+        vmpool boot vmlinuz --initramfs root/ rdinit=/bin/sh
+        vmpool boot xen --module 'vmlinuz=vmlinuz console=hvc0' --memory 512 console=com1
+        vmpool boot unikernel.hvt --block storage=disk.img -- --flag
+
+      EXIT STATUS
+        As for `vmpool run`; 0 when Ctrl-] ends it, and 65 when a directory cannot be packed.
+      """)
+
+  @OptionGroup var server: ServerOptions
+  @OptionGroup var image: ImageOptions
+
+  @Option(help: ArgumentHelp("Guest memory in MiB; what the image needs when absent.", valueName: "MiB"))
+  var memory: Int?
+
+  @Option(help: "Virtual CPUs; 1 when absent.")
+  var vcpus: Int?
+
+  @Option(help: ArgumentHelp("Stop the guest when it has run for so long.", valueName: "duration"))
+  var deadline: DurationArgument?
+
+  @Flag(help: "Take a guest that resets itself for one that succeeded.")
+  var resetOk = false
+
+  @Argument(help: "The kernel, or another image's main part; - for stdin.", completion: .file())
+  var kernel: String
+
+  @Argument(help: ArgumentHelp("Words for the guest's command line.", valueName: "word"))
+  var words: [String] = []
+
+  func validate() throws {
+    if !words.isEmpty, image.commandLine ?? image.append != nil {
+      throw ValidationError("Give the command line once: as words, with --append or with --command-line.")
+    }
+    guard image.inputs([kernel]).count(where: { $0 == "-" }) <= 1 else {
+      throw ValidationError("stdin can be read once; give - once.")
+    }
+  }
+
+  func run(_ client: VMPoolClient) throws {
+    var options = image
+    if !words.isEmpty { options.append = words.joined(separator: " ") }
+    let guest = BootedGuest(
+      files: try ImageFiles(ImageFile(kernel), options), name: BootedGuest.newName(), client: client)
+    throw try notingSignals { try boot(guest) }
+  }
+
+  private func boot(_ guest: BootedGuest) throws -> ExitCode {
+    var guest = guest
+    let result = Result { try follow(&guest) }
+    guest.delete()
+    // A signal ends an upload with an error of the transport, which says nothing.
+    if case .failure = result, let number = arrivedSignal { return ExitCode(128 + number) }
+    return try result.get()
+  }
+
+  private func follow(_ guest: inout BootedGuest) throws -> ExitCode {
+    try guest.store()
+    if let number = arrivedSignal { return ExitCode(128 + number) }
+    let vm = try guest.start(vcpus: vcpus, memoryMiB: memory, deadlineMS: deadline?.milliseconds)
+    var session = ConsoleSession(client: guest.client, vm: vm)
+    defer {
+      if session.lost > 0 { StandardError.complain("\(session.lost) bytes of output came too fast and are lost") }
+    }
+    do {
+      guard isTerminal else { return status(try session.run(), vm) }
+      StandardError.complain("connected to \(vm); Ctrl-] ends it")
+      return status(try inTerminalMode(.raw) { try session.run(leavesOn: ConsoleSession.leavingKey) }, vm)
+    } catch APIError.problem(let problem) where problem.type == "/problems/vm-not-found" {
+      StandardError.complain(problem.detail)
+      return GuestOutcome.exitCode("killed", nil)
+    }
+  }
+
+  private func status(_ ending: ConsoleSession.Ending, _ vm: String) -> ExitCode {
+    switch ending {
+    case .stopped(let stop):
+      if isTerminal || !["exited", "halted", "powered_off"].contains(stop?.reason) {
+        StandardError.complain("\(vm) \(stop.map(VMsCommand.describe) ?? "stopped")")
+      }
+      return GuestOutcome.exitCode(stop?.reason, stop?.exitCode, isResetOK: resetOk)
+    case .interrupted(let number): return ExitCode(128 + number)
+    case .outputFailed(let number): return outputFailure(number)
+    // The server keeps the deadline: the VM then stops for that reason.
+    case .left, .timeUp: return .success
+    }
+  }
+}
+
+/// What `vmpool boot` makes on the server, and deletes again.
+private struct BootedGuest {
+  let files: ImageFiles
+  let name: String
+  let client: VMPoolClient
+  private var isStored = false
+  private var vm: String?
+
+  init(files: ImageFiles, name: String, client: VMPoolClient) {
+    (self.files, self.name, self.client) = (files, name, client)
+  }
+
+  /// A name that no other image has.
+  static func newName() -> String {
+    let digits = String(UInt64.random(in: 0..<1 << 48), radix: 16)
+    return "boot-" + String(repeating: "0", count: 12 - digits.count) + digits
+  }
+
+  mutating func store() throws {
+    _ = try files.store(as: name, client)
+    isStored = true
+  }
+
+  mutating func start(vcpus: Int?, memoryMiB: Int?, deadlineMS: Int?) throws -> String {
+    let made = try client.createVM(
+      CreateVMDocument(image: name, vcpus: vcpus, memoryMiB: memoryMiB, deadlineMS: deadlineMS))
+    vm = made.id
+    return made.id
+  }
+
+  /// Deletes the VM, the image and its bytes, as far as they are there and nothing else uses them.
+  func delete() {
+    if let vm { attempt(vm) { () throws(APIError) in try client.deleteVM(vm) } }
+    if isStored {
+      attempt("the image \(name)") { () throws(APIError) in try client.deleteImage(name) }
+    } else {
+      files.deleteUnused(client)
+    }
+  }
+
+  private func attempt(_ what: String, _ deletion: () throws(APIError) -> Void) {
+    do throws(APIError) {
+      try deletion()
+    } catch .problem(let problem) where problem.status == 404 {
+      // Another client deleted it.
+    } catch {
+      StandardError.complain("\(what) is left: \(Advice.text(error))")
+    }
+  }
+}
