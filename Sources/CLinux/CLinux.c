@@ -1,4 +1,5 @@
 #include "CLinux.h"
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <malloc.h>
@@ -36,6 +37,10 @@ int clinux_timer_set(int timer, uint64_t at_ns) {
 int clinux_memfd(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC);
   return fd < 0 ? -errno : fd;
+}
+
+int clinux_set_room_aside(int file, int64_t bytes) {
+  return fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) < 0 ? -errno : 0;
 }
 
 void clinux_keep_memory(void) {

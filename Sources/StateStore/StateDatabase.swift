@@ -43,11 +43,13 @@ public final class StateDatabase: Sendable {
   let guarded: Mutex<Guarded>
   let queue = DispatchQueue(label: "vmpool.state.flush")
   let writeRecord: WriteRecord
+  /// What `lookForRoom` found. Relaxed: it orders nothing, and pairs with nothing but itself.
+  let hasRoom: Atomic<Bool>
 
   struct Flushing: ~Copyable {
     /// A connection of its own: it may checkpoint while the other one writes.
     var connection: Connection
-    /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
+    /// The log, for fdatasync(2) and fallocate(2). (The database file itself must not be opened and closed beside SQLite, which would
     /// lose its locks.)
     let log: OwnedDescriptor
   }
@@ -59,6 +61,8 @@ public final class StateDatabase: Sendable {
     /// Whether another program was reading the log when it was moved: it cannot begin anew before that has ended.
     var isLogRead = false
     var flushError: StateStoreError?
+    /// Nil in memory, where there is all the room there is.
+    var room: LogRoom?
 
     enum NextFlush { case none, soon, atOnce }
   }
@@ -132,10 +136,12 @@ public final class StateDatabase: Sendable {
     self.recovered = recovered
     self.limits = limits
     writeRecord = WriteRecord(report)
+    hasRoom = Atomic(directory == nil)
     path = connection.path
+    guarded = Mutex(Guarded(connection: connection, room: directory == nil ? nil : LogRoom()))
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)
-    guarded = Mutex(Guarded(connection: connection))
+    self.flushing.withLock { if $0 != nil { setRoomAside(&$0!) } }
   }
 
   deinit { close() }
