@@ -70,8 +70,8 @@ soak: build
 	VMPOOL_RANDOM_IMAGES=10000 swift test --skip-build --filter RandomImageTests
 	VMPOOL_LEDGER_OPERATIONS=20000000 swift test --skip-build --filter LedgerSimulationTests
 	VMPOOL_ROUNDS=500 swift test --skip-build --filter KillTests
-	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 VMPOOL_KILLS=200 VMPOOL_TURNS=500 Tests/System/run \
-	  leaks schema state promises
+	VMPOOL_ROUNDS=5000 VMPOOL_SCHEMA_EXAMPLES=200 VMPOOL_KILLS=200 VMPOOL_TURNS=500 VMPOOL_SUSTAINED_SECONDS=3600 \
+	  Tests/System/run leaks sustained schema state promises
 
 # The manual pages, from what the programs say of themselves. Tests/System fails when they are stale.
 man: $(if $(BIN),,build)

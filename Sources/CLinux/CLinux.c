@@ -61,6 +61,10 @@ int clinux_seal(int file) {
   return fcntl(file, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
+int clinux_set_room_aside(int file, int64_t bytes) {
+  return fallocate(file, FALLOC_FL_KEEP_SIZE, 0, bytes) < 0 ? -errno : 0;
+}
+
 void clinux_keep_memory(void) {
   // The arenas of single threads grow by a page at a time, with a system call each.
   mallopt(M_ARENA_MAX, 1);

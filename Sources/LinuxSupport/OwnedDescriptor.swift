@@ -18,6 +18,12 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   }
 
   deinit { close(rawValue) }
+
+  /// Has the file system set room aside for the file's first `bytes`, whose size stays what it is: writing there cannot find
+  /// the disk full. May take as long as the disk does. The C function is fallocate(2).
+  public func setRoomAside(bytes: Int) throws(Errno) {
+    try valueOrErrno(clinux_set_room_aside(rawValue, Int64(bytes)))
+  }
 }
 
 /// Turns a shim's result (a value, or a negated errno) into a value or a thrown errno.

@@ -61,8 +61,8 @@ extension Fleet {
   /// Records the lease, and prepares its VM. Where either fails there never was a lease.
   func handOver(_ lease: Lease, _ request: LeaseRequest) -> Result<Lease, LeaseRefusal> {
     do throws(LeaseRefusal) {
-      // The guest of a run works while its lease is recorded. Not where that is likely to fail: its VM would be lost.
-      let startsFirst = request.begin != nil && journal?.isFailing != true
+      // The guest of a run works while its lease is recorded. Not where that may fail: its VM would be lost.
+      let startsFirst = request.begin != nil && journal?.canRecord != false
       if startsFirst { try prepare(lease, request) }
       do throws(JournalFailure) {
         try journal?.granted(lease, by: request.origin)

@@ -155,6 +155,8 @@ public struct LeaseWait: Sendable {
 public protocol LeaseJournal: Sendable {
   /// Whether the latest attempt to record something failed.
   var isFailing: Bool { get }
+  /// Whether a lease that is granted now is sure to be recorded, as far as can be known: there is room for its record.
+  var canRecord: Bool { get }
   /// A lease is about to be handed out.
   func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure)
   /// An open lease will last until `expiresAt`.

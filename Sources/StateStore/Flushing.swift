@@ -12,6 +12,7 @@ extension StateDatabase {
 
   /// Has what was just changed flushed: in about a second, or at once if the log is long. Under `guarded`.
   func scheduleFlush(_ guarded: inout Guarded) {
+    lookForRoom(&guarded)
     let isLong = guarded.connection.logFrames >= limits.logPages
     switch guarded.nextFlush {
     case .none where isLong, .soon where isLong:
@@ -62,6 +63,7 @@ extension StateDatabase {
       } catch {
         failure = error
       }
+      setRoomAside(&flushing!)
       guarded.withLock { $0.flushError = failure }
       return failure
     }

@@ -42,12 +42,14 @@ public final class StateDatabase: Sendable {
   // Flushes, and tries to write again after a failure. At most a flush at once, one that was due and a try wait for it.
   let worker: WorkerPool
   let writeRecord: WriteRecord
+  /// What `lookForRoom` found. Relaxed: it orders nothing, and pairs with nothing but itself.
+  let hasRoom: Atomic<Bool>
 
   struct Flushing: ~Copyable {
     /// A connection of its own: it may checkpoint while the other one writes.
     var connection: SQLiteConnection
-    /// The log, for fdatasync(2). (The database file itself must not be opened and closed beside SQLite, which would
-    /// lose its locks.)
+    /// The log, for fdatasync(2) and fallocate(2). (The database file itself must not be opened and closed beside SQLite,
+    /// which would lose its locks.)
     let log: OwnedDescriptor
   }
 
@@ -61,6 +63,8 @@ public final class StateDatabase: Sendable {
     /// When the flush and the next try after a failure are due. Kept, since a timer that is let go of does nothing.
     var flushTimer: DeadlineTimer?
     var retryTimer: DeadlineTimer?
+    /// Nil in memory, where there is all the room there is.
+    var room: LogRoom?
 
     enum NextFlush { case none, soon, atOnce }
   }
@@ -146,11 +150,13 @@ public final class StateDatabase: Sendable {
     self.recovered = recovered
     self.limits = limits
     writeRecord = WriteRecord(report)
+    hasRoom = Atomic(directory == nil)
     path = connection.path
+    guarded = Mutex(Guarded(connection: connection, room: directory == nil ? nil : LogRoom()))
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)
     self.worker = worker
-    guarded = Mutex(Guarded(connection: connection))
+    self.flushing.withLock { if $0 != nil { setRoomAside(&$0!) } }
   }
 
   deinit { close() }

@@ -80,7 +80,7 @@ struct StateDirectory: ~Copyable {
 
   /// The database's log.
   func openLog() throws(StateStoreError) -> OwnedDescriptor {
-    try Self.opened(databasePath + "-wal", O_RDONLY)
+    try Self.opened(databasePath + "-wal", O_RDWR)
   }
 
   private func checkDatabase() throws(StateStoreError) {

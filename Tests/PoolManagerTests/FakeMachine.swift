@@ -110,10 +110,11 @@ final class FakeMachine: ManagedMachine {
 /// A journal that fails when the test says so, and remembers what it recorded.
 final class FakeJournal: LeaseJournal {
   let fails = Atomic(false)
-  let saysThatItFails = Atomic(false)
+  let hasRoom = Atomic(true)
   let records = Mutex<[String]>([])
 
-  var isFailing: Bool { saysThatItFails.load(ordering: .relaxed) }
+  var isFailing: Bool { fails.load(ordering: .relaxed) }
+  var canRecord: Bool { hasRoom.load(ordering: .relaxed) }
 
   private func record(_ what: String) throws(JournalFailure) {
     if fails.load(ordering: .relaxed) { throw JournalFailure("the disk is full") }

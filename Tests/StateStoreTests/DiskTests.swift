@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Synchronization
 import Testing
 
@@ -41,6 +42,35 @@ struct DiskTests {
     let state = try StateDatabase.open(directory: disk.path)
     #expect(state.recovered.lostLeases.map(\.id) == promised)
     #expect(try state.audit(after: 0, limit: 10_000).prefix(promised.count).map(\.entry.subject) == promised)
+  }
+
+  /// Room is set aside for the log, so that a lease which is said to be sure of its record gets it on a disk that has filled.
+  @Test func aFullDiskTakesNoRecordThatWasSure() throws {
+    let disk = try SmallFileSystem("size=4m")
+    let state = try StateDatabase.open(directory: disk.path)
+    var number = 0
+    func grant() throws {
+      number += 1
+      try state.recordLease(Sample.lease(Sample.id(number), fence: number), by: "127.0.0.1", requestID: nil)
+    }
+    #expect(state.canRecord)
+    disk.fill()
+    while state.canRecord, number < 10_000 { try grant() }
+    #expect(number > 10 && number < 10_000)
+    // The next ones take what is left of the room.
+    #expect(throws: StateStoreError.self) { while number < 10_000 { try grant() } }
+    #expect(!state.canRecord)
+    try #require(disk.remount("size=16m"))
+    try grant()
+    state.flush()
+    #expect(state.canRecord)
+  }
+
+  @Test func whatIsInMemoryCanBeRecorded() throws {
+    let state = try StateDatabase.open(directory: nil)
+    #expect(state.canRecord)
+    try state.recordLease(Sample.lease(Sample.id(1), fence: 1), by: "127.0.0.1", requestID: nil)
+    #expect(state.canRecord)
   }
 
   /// Failures are counted and reported, and the state finds out by itself that there is room again.
@@ -112,5 +142,16 @@ struct DiskTests {
     #expect(path.hasPrefix(disk.path))
     try #require(disk.remount("size=1m"))
     #expect(try StateDatabase.open(directory: disk.path).recovered.epoch == 2)
+  }
+}
+
+extension SmallFileSystem {
+  /// Takes every byte that is left.
+  fileprivate func fill() {
+    // Safe, here and below: the path and the bytes live for the calls.
+    let file = unsafe open(path + "/hog", O_WRONLY | O_CREAT, 0o600)
+    let bytes = [UInt8](repeating: 1, count: 4096)
+    while unsafe write(file, bytes, bytes.count) == bytes.count {}
+    close(file)
   }
 }

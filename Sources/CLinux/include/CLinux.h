@@ -29,6 +29,9 @@ int clinux_memfd(const char *_Nonnull name, uint64_t size);
 /// Returns 0 or -errno.
 int clinux_seal(int file);
 
+/// Sets room aside for a file's first `bytes`, and leaves its size as it is, fallocate(2). Returns 0 or -errno.
+int clinux_set_room_aside(int file, int64_t bytes);
+
 /// Creates an event counter, eventfd(2), that never blocks, close-on-exec. Returns the descriptor or -errno.
 int clinux_eventfd(void);
 

@@ -15,6 +15,8 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
 
   /// Whether the latest attempt to record something failed.
   public var isFailing: Bool { state.isFailing }
+  /// Whether a lease that is granted now can be recorded.
+  public var canRecord: Bool { state.canRecord }
 
   /// A lease is about to be handed out.
   public func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure) {

@@ -39,6 +39,7 @@ GROUPS = [
     "refusals",
     "exhaustion",
     "leaks",
+    "sustained",
     "command_line",
     "references",
     "output",
