@@ -32,7 +32,9 @@ import Testing
     let vm = try system.createVM()
     if hasIRQChip { try vm.createIRQChip() }
     let vcpu = try vm.createVCPU(index: 0, hasIRQChip: hasIRQChip)
-    try vcpu.set(GeneralRegisters(instructionPointer: 0x1234, rax: 0x5678))
+    var registers = try vcpu.generalRegisters()
+    registers.regs.rip = 0x1234
+    try vcpu.set(registers)
     let state = try vcpu.checkpoint(hasIRQChip: hasIRQChip)
     let vmState = try vm.checkpoint(hasIRQChip: hasIRQChip, hasTimer: false)
 

@@ -83,7 +83,7 @@ import VCPURuntime
     defer { machine.destroy() }
     for _ in 0..<3 {
       try machine.start(untilNS: RealVM.soon)
-      #expect(changes.waitForStop() == .exited(code: 0))
+      #expect(changes.waitForStop() == .guest(.exited(code: 0)))
       #expect(machine.text == "Hello from vmpool\n")
       _ = try machine.reset(untilNS: RealVM.soon)
       #expect(try machine.differences(untilNS: RealVM.soon) == [])
