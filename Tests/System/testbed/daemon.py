@@ -119,8 +119,8 @@ class Daemon:
         return counts
 
     def threads(self):
-        """The threads by name, without worker threads. Those of the dispatch library come and go as they please. The
-        others start when they are first needed, and are bounded in number."""
+        """The threads by name, without worker threads, which start when they are first needed and are bounded in number.
+        The dispatch library would have threads of its own, which the server does not use."""
         counts = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
@@ -128,7 +128,7 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
-                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes)-\d+$",
+                    r"^(api|scrape|departures|http-disk|refill|retirement|messages|probes|events|blob-trash)-\d+$",
                     name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
@@ -176,7 +176,7 @@ class Daemon:
         return {"descriptors": self.descriptors(), "threads": self.threads(), "vms": vms}
 
     def _start_what_starts_late(self, client):
-        """The first VM starts a thread that stays, and the dispatch library makes what it keeps when it is first needed.
+        """The first VM starts a thread that stays.
         Nothing is to be seen where the server takes no VM."""
         if "answers" in self.threads():
             return
