@@ -102,12 +102,8 @@ public final class Machine: Sendable {
   private static func load(
     _ layout: GuestLayout, _ devices: MachineDevices, vcpus: Int, into memory: GuestRAM
   ) throws(MachineCreationError) {
-    if layout.platform == .pc {
-      // The image comes second: a kernel may be linked where firmware has data that it does without.
-      for piece in PCFirmware.pieces(attachments: devices.attachments, vcpus: vcpus) {
-        try memory.put(GuestSegment(address: piece.address, bytes: piece.bytes))
-      }
-    }
+    // The image comes second: a kernel may be linked where firmware has data that it does without.
+    for segment in layout.platform.firmware(devices.attachments, vcpus: vcpus) { try memory.put(segment) }
     for segment in layout.segments { try memory.put(segment) }
   }
 
@@ -118,10 +114,7 @@ public final class Machine: Sendable {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
-      if platform == .pc {
-        try vm.createTimer()
-        try vm.routeInterrupts()
-      }
+      try vm.prepare(for: platform)
       try devices.connect(to: vm)
       try memory.map(into: vm)
       return vm
@@ -139,7 +132,7 @@ public final class Machine: Sendable {
           return .success(try vm?.createVCPU(index: index, of: count, hasIRQChip: hasIRQChip))
         } catch { return .failure(error) }
       }.get()
-      if platform == .pc { try descriptor?.loadFirmwareState() }
+      try descriptor?.prepare(for: platform)
       if let start {
         try descriptor?.load(start)
         if hasIRQChip { try descriptor?.makeRunnable() }
