@@ -3,7 +3,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <ucontext.h>
+#if defined(__x86_64__)
+#include "x86_64/context.h"
+#elif defined(__aarch64__)
+#include "aarch64/context.h"
+#endif
 
 long ckvm_entry_stub(int fd, const volatile void *reasons);
 extern const char ckvm_entry_window[], ckvm_entry_syscall[], ckvm_entry_aborted[];
@@ -131,9 +135,9 @@ static __thread struct ckvm_vcpu *_Atomic bound __attribute__((tls_model("initia
 #endif
 
 UNSEEN static void fix_up(struct ckvm_vcpu *v, ucontext_t *context) {
-  greg_t *ip = &context->uc_mcontext.gregs[REG_RIP];
-  if (*ip < (greg_t)v->entry->window || *ip > (greg_t)v->entry->syscall) return;
-  *ip = (greg_t)v->entry->aborted;
+  uintptr_t ip = (uintptr_t)CKVM_INSTRUCTION_POINTER(context);
+  if (ip < (uintptr_t)v->entry->window || ip > (uintptr_t)v->entry->syscall) return;
+  CKVM_INSTRUCTION_POINTER(context) = (uintptr_t)v->entry->aborted;
   atomic_store_explicit(&v->fixed_up, true, memory_order_relaxed);
 }
 
@@ -156,7 +160,7 @@ UNSEEN static void kicked(int signal, siginfo_t *info, void *context) {
 // The sanitizer puts its own handler before ours and calls ours later, when the thread next enters a function that it
 // knows: the entry stub is none, and the kick would be lost in the window. So ours is given to the kernel directly.
 void ckvm_restore_from_signal(void);
-__asm__("ckvm_restore_from_signal: mov $15, %eax\n\tsyscall\n"); // rt_sigreturn
+__asm__("ckvm_restore_from_signal: " CKVM_RETURN_FROM_SIGNAL);
 
 int ckvm_install_handler(int signal) {
   struct {

@@ -13,15 +13,12 @@ public final class KVMSystem: Sendable {
   public let capabilities: [Capability: Int]
   /// The size of a vCPU's shared `kvm_run` area in bytes.
   let runSize: Int
-  /// What the host's KVM offers guests (KVM_GET_SUPPORTED_CPUID), given to every vCPU.
-  let supportedCPUID: CPUIDTable
+  /// What the host's KVM offers guests, given to every vCPU.
+  let features: ProcessorFeatures
   /// Where the binary statistics of vCPUs stand in their descriptor; the same for every vCPU of a kernel.
   let statistics = StatisticsSchemaCache()
   /// What checkpoints of VMs with and without interrupt controllers have; found out when one is first taken. A leaf lock.
   let plans = Mutex<[Bool: CheckpointPlan]>([:])
-
-  /// Capabilities without which no VM can be run.
-  private static let needed: [Capability] = [.userMemory, .extCPUID]
 
   /// Opens the device and checks that the server can work with it.
   public init(path: String = "/dev/kvm") throws(KVMUnavailable) {
@@ -44,10 +41,10 @@ public final class KVMSystem: Sendable {
       found[capability] = max(0, Int(ckvm_check_extension(kvm, UInt32(capability.number))))
     }
     capabilities = found
-    for capability in Self.needed where found[capability] == 0 { throw .lacksCapability(capability) }
+    for capability in Capability.needed where found[capability] == 0 { throw .lacksCapability(capability) }
     do throws(KVMError) {
       runSize = Int(try request("KVM_GET_VCPU_MMAP_SIZE", ckvm_vcpu_mmap_size(kvm)))
-      supportedCPUID = try CPUIDTable(supportedBy: kvm)
+      features = try ProcessorFeatures(supportedBy: kvm)
     } catch {
       throw .failed(path: path, error.errno)
     }
@@ -59,12 +56,6 @@ public final class KVMSystem: Sendable {
   /// Whether the kernel polls `kvm_run.immediate_exit`: without it, vCPUs are kicked by the signal mask.
   public var hasImmediateExit: Bool { capabilities[.immediateExit] != 0 }
 
-  /// Whether ring-0 guest code is emulated in software here: a paravirtual KVM, which says so by its module.
-  public static var emulatesRing0: Bool {
-    // Safe: the string lives for the call.
-    unsafe access("/sys/module/kvm_pvm", F_OK) == 0
-  }
-
   /// Creates a VM. KVM_CREATE_VM can fail with EINTR when a signal arrives; it is tried again, eight times at most.
   public func createVM() throws(KVMError) -> VMDescriptor {
     var result: Int32 = 0
@@ -73,10 +64,7 @@ public final class KVMSystem: Sendable {
       if result != -Errno.interrupted.rawValue { break }
     }
     let vm = OwnedDescriptor(owning: try request("KVM_CREATE_VM", result))
-    if capabilities[.setTSSAddress] != 0 {
-      // Intel processors need three pages for real mode; anywhere below 4 GiB that no guest memory or device uses.
-      try request("KVM_SET_TSS_ADDR", ckvm_set_tss_address(vm.rawValue, 0xFFFB_D000))
-    }
+    try prepare(vm)
     return VMDescriptor(descriptor: vm, system: self)
   }
 }

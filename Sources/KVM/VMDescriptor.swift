@@ -5,7 +5,7 @@ import SystemPackage
 /// A KVM virtual machine: its descriptor. Closing it (ending this value) frees the kernel's side once its vCPUs are
 /// closed too.
 public struct VMDescriptor: ~Copyable, Sendable {
-  private let descriptor: OwnedDescriptor
+  let descriptor: OwnedDescriptor
   private let system: KVMSystem
 
   init(descriptor: consuming OwnedDescriptor, system: KVMSystem) {
@@ -35,37 +35,19 @@ public struct VMDescriptor: ~Copyable, Sendable {
     try request("KVM_CREATE_IRQCHIP", ckvm_create_irqchip(descriptor.rawValue))
   }
 
-  /// Gives the VM the kernel's programmable interval timer (KVM_CREATE_PIT2), which needs its interrupt controllers. The
-  /// speaker's port is the kernel's as well: guests measure time with it.
-  public borrowing func createTimer() throws(KVMError) {
-    try request("KVM_CREATE_PIT2", ckvm_create_pit(descriptor.rawValue))
-  }
-
-  /// Connects interrupts to the kernel's controllers as on a PC (KVM_SET_GSI_ROUTING): interrupt 0, the timer, goes to pin 2
-  /// of the I/O APIC, where firmware tables place it. KVM's own default is pin 0.
-  public borrowing func routeInterrupts() throws(KVMError) {
-    try request("KVM_SET_GSI_ROUTING", ckvm_route_interrupts(descriptor.rawValue))
-  }
-
   /// Makes writes to the eventfd `event` raise interrupt `interrupt`, an edge each (KVM_IRQFD), until the VM or the last
   /// duplicate of the descriptor is closed.
   public borrowing func connect(event: Int32, toInterrupt interrupt: UInt32) throws(KVMError) {
     try request("KVM_IRQFD", ckvm_connect_interrupt(descriptor.rawValue, event, interrupt))
   }
 
-  /// Creates vCPU `index` of `count`, a core each (KVM_CREATE_VCPU), with what the host's KVM offers guests
-  /// (KVM_SET_CPUID2).
+  /// Creates vCPU `index` of `count`, a core each (KVM_CREATE_VCPU), with what the host's KVM offers guests.
   public borrowing func createVCPU(
     index: Int, of count: Int = 1, hasIRQChip: Bool = false
   ) throws(KVMError) -> VCPUDescriptor {
     let result = ckvm_create_vcpu(descriptor.rawValue, UInt32(index))
     let vcpu = OwnedDescriptor(owning: try request("KVM_CREATE_VCPU", result))
-    let hasDeadlineTimer = hasIRQChip && system.capabilities[.tscDeadlineTimer] != 0
-    let table = system.supportedCPUID.entries(
-      vcpu: index, of: count, hasAPIC: hasIRQChip, hasDeadlineTimer: hasDeadlineTimer)
-    // Safe: the shim reads `table.count` entries during the call.
-    let answer = unsafe ckvm_set_cpuid(vcpu.rawValue, table, UInt32(table.count))
-    try request("KVM_SET_CPUID2", answer)
+    try system.giveFeatures(to: vcpu, index: index, of: count, hasIRQChip: hasIRQChip)
     return VCPUDescriptor(descriptor: vcpu, system: system)
   }
 }

@@ -171,12 +171,8 @@ public final class Machine: Sendable {
   private static func load(
     _ layout: GuestLayout, _ devices: MachineDevices, vcpus: Int, into memory: GuestRAM
   ) throws(MachineCreationError) {
-    if layout.platform == .pc {
-      // The image comes second: a kernel may be linked where firmware has data that it does without.
-      for piece in PCFirmware.pieces(attachments: devices.attachments, vcpus: vcpus) {
-        try memory.put(GuestSegment(address: piece.address, bytes: piece.bytes))
-      }
-    }
+    // The image comes second: a kernel may be linked where firmware has data that it does without.
+    for segment in layout.platform.firmware(devices.attachments, vcpus: vcpus) { try memory.put(segment) }
     for segment in layout.segments { try memory.put(segment) }
   }
 
@@ -186,10 +182,7 @@ public final class Machine: Sendable {
     do throws(KVMError) {
       let vm = try system.createVM()
       if hasIRQChip { try vm.createIRQChip() }
-      if parts.platform == .pc {
-        try vm.createTimer()
-        try vm.routeInterrupts()
-      }
+      try vm.prepare(for: parts.platform)
       try parts.devices.connect(to: vm)
       // A VM that can be reset logs what its guest writes.
       try parts.memory.map(into: vm, logsWrites: parts.template != nil)
@@ -208,7 +201,7 @@ public final class Machine: Sendable {
       }
       switch beginning {
       case .boot(let start):
-        if platform == .pc { try descriptor?.loadFirmwareState() }
+        try descriptor?.prepare(for: platform)
         if let start {
           try descriptor?.load(start)
           if hasIRQChip { try descriptor?.makeRunnable() }

@@ -229,9 +229,7 @@ extension VCPU {
     }
     if progress.wasPaused {
       progress.wasPaused = false
-      let result = ckvm_kvmclock_ctrl(control.descriptor)
-      // A guest that does not use kvmclock need not be told.
-      if result < 0, result != -EINVAL { control.countRunError() }
+      noteStandstill()
     }
     return nil
   }

@@ -1,8 +1,8 @@
 /* The kick protocol of Sources/VCPURuntime as a model for Spin 6.5; `run` beside this file checks it.
  *
  * Specification: Sources/VCPURuntime/Documentation.docc/KickProtocol.md, whose steps (K1 to K3, N1 to N3, H, T0 to T8)
- * are named here. Code: RequestWord.swift, VCPU.swift, AnswerNotifier.swift, VCPULoop.swift, CKVM/vcpu.c, CKVM/entry.S;
- * its names are in brackets.
+ * are named here. Code: RequestWord.swift, VCPU.swift, AnswerNotifier.swift, VCPULoop.swift, CKVM/vcpu.c,
+ * CKVM/x86_64/entry.S; its names are in brackets.
  *
  * Parties: kickers; an owner, who sets goals and joins; the vCPU's thread; its signal handler, which may run between
  * any two instructions of the thread in user space; the kernel, which polls immediate_exit once and then runs the

@@ -14,6 +14,14 @@
 #include <string.h>
 #include "state.h"
 
+#if defined(__x86_64__)
+#include "../x86_64/processor.h"
+#elif defined(__aarch64__)
+#include "../aarch64/processor.h"
+#else
+#error "there is no processor.h for this architecture"
+#endif
+
 #pragma clang assume_nonnull begin
 
 // ---- ioctls ----------------------------------------------------------------------------------------------------
@@ -24,32 +32,13 @@ int ckvm_check_extension(int fd, uint32_t capability);
 int ckvm_vcpu_mmap_size(int kvm);
 int ckvm_create_vm(int kvm);
 int ckvm_create_vcpu(int vm, uint32_t index);
-int ckvm_set_tss_address(int vm, uint64_t address);
 int ckvm_create_irqchip(int vm);
-/// KVM_CREATE_PIT2, with the speaker's port.
-int ckvm_create_pit(int vm);
-/// KVM_SET_GSI_ROUTING, as on a PC: interrupt 0, the timer, goes to pin 2 of the I/O APIC, all others to their own.
-int ckvm_route_interrupts(int vm);
 /// KVM_IRQFD: what is written to `event` raises interrupt `gsi`.
 int ckvm_connect_interrupt(int vm, int event, uint32_t gsi);
 /// KVM_SET_MP_STATE: runnable.
 int ckvm_make_runnable(int vcpu);
-/// KVM_KVMCLOCK_CTRL: tells a guest with kvmclock that it was stopped. Fails with EINVAL where the guest has none.
-int ckvm_kvmclock_ctrl(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *_Nullable host);
-/// Fills up to `capacity` entries; returns how many there are.
-int ckvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, uint32_t capacity);
-int ckvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, uint32_t count);
-int ckvm_get_regs(int vcpu, struct kvm_regs *regs);
-int ckvm_set_regs(int vcpu, const struct kvm_regs *regs);
-int ckvm_get_sregs(int vcpu, struct kvm_sregs *sregs);
-int ckvm_set_sregs(int vcpu, const struct kvm_sregs *sregs);
-/// KVM_TRANSLATE: the guest-physical address of a linear one; UINT64_MAX where there is none.
-uint64_t ckvm_translate(int vcpu, uint64_t linear);
-int ckvm_get_tsc_khz(int vcpu);
-/// KVM_SET_MSRS, one: fails with EINVAL where the kernel refuses it.
-int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
 int ckvm_stats_fd(int fd);
 /// KVM_SET_SIGNAL_MASK: while in KVM_RUN the calling thread's mask is its present one without `signal`.
 int ckvm_unblock_in_run(int vcpu, int signal);
@@ -214,9 +203,6 @@ void ckvm_record_serve(struct ckvm_vcpu *v, uint64_t first, uint64_t last, uint3
 /// Finds how `generation` was served; false when that was so long ago that it has been overwritten.
 bool ckvm_find_serve(struct ckvm_vcpu *v, uint64_t generation, uint32_t *phase, uint64_t *out_ns,
                      uint64_t *handler_ns);
-
-/// Tells the processor that this thread only waits for another one's store.
-static inline void ckvm_relax(void) { __builtin_ia32_pause(); }
 
 // ---- entering the guest ----------------------------------------------------------------------------------------
 

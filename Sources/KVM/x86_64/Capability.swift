@@ -24,6 +24,9 @@ public enum Capability: String, CaseIterable, Sendable {
   case sregs2
   case exitOnEmulationFailure = "exit_on_emulation_failure"
 
+  /// Those without which no VM can be run.
+  static let needed: [Capability] = [.userMemory, .extCPUID]
+
   /// The number that the kernel knows it by.
   var number: Int32 {
     switch self {

@@ -6,7 +6,7 @@ import Testing
 /// What a vCPU is told of itself and its likes (CPUID), from what the host's KVM offers.
 @Suite(.enabled(if: RealVM.isAvailable)) struct ProcessorTests {
   @Test(arguments: [1, 2, 3, 8]) func everyVCPUIsACoreOfOnePackage(count: Int) throws {
-    let host = try RealVM.system.get().supportedCPUID
+    let host = try RealVM.system.get().features
     for vcpu in 0..<count {
       let entries = host.entries(vcpu: vcpu, of: count, hasAPIC: true, hasDeadlineTimer: true)
       func leaf(_ function: UInt32, _ index: UInt32 = 0) -> kvm_cpuid_entry2? {
@@ -31,7 +31,7 @@ import Testing
 
   /// A VM without interrupt controllers is offered no APIC, and no feature that works through one.
   @Test func withoutAnAPICNothingThatNeedsOneIsOffered() throws {
-    let host = try RealVM.system.get().supportedCPUID
+    let host = try RealVM.system.get().features
     let entries = host.entries(vcpu: 0, of: 1, hasAPIC: false, hasDeadlineTimer: false)
     func leaf(_ function: UInt32) -> kvm_cpuid_entry2 {
       entries.first { $0.function == function } ?? kvm_cpuid_entry2()

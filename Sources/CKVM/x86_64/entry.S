@@ -5,6 +5,7 @@
 // immediate_exit then makes the kernel return -EINTR at once, or (ip_fixup) the handler moves the thread to
 // ckvm_entry_aborted. Nothing is on the stack, so that it may.
 
+#if defined(__x86_64__)
 #include <asm/unistd.h>
 
 .text
@@ -30,5 +31,6 @@ ckvm_entry_aborted:
   ret
   .cfi_endproc
 .size ckvm_entry_stub, . - ckvm_entry_stub
+#endif
 
 .section .note.GNU-stack, "", @progbits
