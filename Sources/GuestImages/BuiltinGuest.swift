@@ -13,9 +13,8 @@ public struct BuiltinGuest: Sendable, Equatable {
   /// Its machine code.
   public let code: [UInt8]
 
-  // The `unsafe` marks below are for the pointer in the blob, which `bytes` alone follows.
-
   /// All of them.
+  // Safe: CGuests returns constants; `bytes` alone follows the pointers in them.
   public static let all: [BuiltinGuest] = [
     BuiltinGuest(
       name: "spin", description: "Busy loop that only a kick gets out of the guest; counts in RAX.",

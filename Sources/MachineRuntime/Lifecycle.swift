@@ -7,8 +7,8 @@ import VCPURuntime
 ///       │                 │    resume     │
 ///       └────── stop, or the guest by itself ─────▶ stopping ──last vCPU parked──▶ stopped
 ///
-/// `stopping` shows as `running` or whatever it was until the last vCPU is parked for good: only then is nothing
-/// written any more.
+/// `stopping` shows as the state before it until the last vCPU is parked for good: only then does the guest write nothing
+/// any more.
 struct Lifecycle: Sendable {
   enum Phase: Sendable, Equatable {
     case ready

@@ -147,7 +147,7 @@ extension Context {
 }
 
 extension APIHandler {
-  /// Makes an upload a blob. Images that lacked it become usable, and the pools that use them are told.
+  /// Makes an upload a blob. Images that lacked it become usable, and the pools that use them refill.
   func finish(_ upload: BlobUpload, by origin: Origin) throws(APIProblem) -> (digest: SHA256Digest, isNew: Bool) {
     let result: (digest: SHA256Digest, isNew: Bool)
     do throws(BlobStoreError) {

@@ -2,7 +2,7 @@ import APIModel
 
 /// The last events of this run of the server, in order.
 struct EventHistory {
-  /// One event. It is put into words for those who listen only: whoever publishes it has other things to do.
+  /// One event. It is put into words when it is sent: the publisher has other things to do.
   struct Entry: Sendable {
     let sequence: UInt64
     let event: EventDocument

@@ -6,7 +6,7 @@ import Synchronization
 /// What happens to VMs, leases and pools, as it happens: a bounded history, and those who listen.
 ///
 /// Publishing takes a microsecond, and a lock that is held for no longer than it takes to copy some references. Events
-/// go out from a queue of their own, many at a time when they come fast. Nobody waits for a subscriber: one whose
+/// go out from a queue of their own, many at a time when they come fast. No thread waits for a subscriber: one whose
 /// connection holds too much back is dropped by the HTTP server.
 public final class EventLog: Sendable {
   /// How much an event log keeps and grants.
@@ -37,7 +37,7 @@ public final class EventLog: Sendable {
   }
 
   private let configuration: Configuration
-  /// Guards all of `State`. The locks of streams may be taken inside it; whoever publishes may hold locks of its own.
+  /// Guards all of `State`. The locks of streams may be taken inside it; the publisher may hold locks of its own.
   private let state: Mutex<State>
   private let seats: EventSeats
   /// Events go out from here, in order.
@@ -52,7 +52,7 @@ public final class EventLog: Sendable {
 
   // MARK: Publishing
 
-  /// Appends an event. From any thread; never waits for a subscriber, and calls nobody.
+  /// Appends an event. From any thread; never waits for a subscriber, and calls no code of others.
   public func publish(_ event: EventDocument) {
     var event = event
     if let detail = event.detail { event.detail = detail.clipped(to: 500) }

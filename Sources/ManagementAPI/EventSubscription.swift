@@ -33,7 +33,7 @@ final class EventSubscription: Sendable {
     }
   }
 
-  /// Tells where events are by now, which also shows whether anybody listens.
+  /// Sends where events are by now, which also shows whether the client still listens.
   func beat(_ position: EventPosition) {
     stream.send(EventText.heartbeat(position.sequence < start.sequence ? start : position))
   }

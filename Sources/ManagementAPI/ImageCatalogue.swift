@@ -21,7 +21,7 @@ public protocol ImageJournal: Sendable {
 
 /// All images by name: those shipped with the server, and those stored over the API, whose bytes are blobs.
 ///
-/// An image holds its blobs open, so that a VM being made of it has them whatever becomes of the image's name.
+/// An image holds its blobs open, so that a VM being made of it has them, also when the image's name goes.
 public final class ImageCatalogue: Sendable {
   /// How many images can be stored: each holds the files of its parts open.
   static let limit = 1000

@@ -120,7 +120,7 @@ extension APIHandler {
     }
   }
 
-  /// Refuses what the guests of that pool cannot be told, before one of them is taken for it.
+  /// Refuses arguments that the guests of that pool cannot take, before it takes one of them.
   func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
     if arguments.isEmpty { return }
     let vm = try translating { () throws(FleetError) in try fleet.pool(name) }.specification.vm

@@ -64,7 +64,7 @@ struct WordTests {
   ]
 
   @Test func noSentenceHidesItsActor() throws {
-    for (path, text) in try Self.prose() {
+    for (path, text) in try Repository.prose() {
       let lines = Self.lines(in: text, of: path)
       let allowed = Self.known[path, default: 0]
       #expect(
@@ -77,7 +77,7 @@ struct WordTests {
   }
 
   @Test func listNamesNoFileThatIsGone() throws {
-    let paths = Set(try Self.prose().map(\.path))
+    let paths = Set(try Repository.prose().map(\.path))
     #expect(Set(Self.known.keys).subtracting(paths).isEmpty)
   }
 
@@ -87,17 +87,6 @@ struct WordTests {
   ])
   func findsTheWords(text: String, count: Int) {
     #expect(Self.lines(in: text, of: "a.md").count == count)
-  }
-
-  /// Documents and Swift sources.
-  private static func prose() throws -> [(path: String, text: String)] {
-    var found = try ["README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY"].map { name in
-      (name + ".md", try String(contentsOf: Repository.root.appending(path: name + ".md"), encoding: .utf8))
-    }
-    found += try Repository.files(in: "docs", endings: ["md"])
-    found += try Repository.files(in: "openapi", endings: ["yaml"])
-    found += try Repository.files(in: "Sources", endings: ["swift", "md"])
-    return found
   }
 
   /// The lines with one of the words: of a source file, among its documentation comments.
