@@ -36,7 +36,7 @@ enum LeaseRoutes {
     response.whenOver = { isDelivered in
       wake?.deliver()
       // No client knows of the lease, so none would ever end it.
-      if !isDelivered { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
+      if !isDelivered { _ = api.fleet.end(lease.id, as: .abandoned, by: .server) }
     }
     return response
   }
@@ -82,7 +82,7 @@ enum LeaseRoutes {
 
   private static func release(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let id = context.parameters.lease
-    guard api.fleet.end(id, .released, by: context.origin) else {
+    guard api.fleet.end(id, as: .released, by: context.origin) else {
       let problem = try api.ended(id)
       // Asking again for what is done already is no mistake.
       if problem.kind == .leaseReleased { return .noContent }
@@ -101,7 +101,7 @@ extension APIHandler {
     do throws(LeaseRefusal) {
       answer = try fleet.lease(from: pool, request) { [fleet] result in
         guard !turn.happened(result), case .success(let lease) = result else { return }
-        _ = fleet.end(lease.id, .abandoned, by: .server)
+        _ = fleet.end(lease.id, as: .abandoned, by: .server)
       }
     } catch {
       throw APIProblem(error, pool: pool)
