@@ -13,8 +13,8 @@ public struct BuiltinGuest: Sendable, Equatable {
   /// Its machine code.
   public let code: [UInt8]
 
-  /// All of them.
   // Safe: CGuests returns constants; `bytes` alone follows the pointers in them.
+  /// All of them.
   public static let all: [BuiltinGuest] = [
     BuiltinGuest(
       name: "spin", description: "Busy loop that only a kick gets out of the guest; counts in RAX.",
