@@ -1,9 +1,9 @@
 import LinuxSupport
 public import VCPURuntime
 
-/// What making a VM costs, and unmaking it, beside the bare ioctls that do the same: 2 MiB laid out, one vCPU loaded,
-/// its thread parked. The VM never runs. All of a round are made before one is unmade, as in a pool: each costs more the
-/// more there are, for the kernel then looks at every mapping of the process.
+/// What it costs to make and to unmake a VM, beside the bare ioctls that do the same. The VM has 2 MiB laid out, one vCPU
+/// loaded, and its thread parked; it never runs. A round makes all of its VMs before it unmakes one, as a pool does. The more
+/// there are the more each costs, since the kernel looks at every mapping of the process.
 public struct CreateBenchmark: Benchmark {
   /// Each with `vmsPerRound` VMs of one side and then of the other.
   public var rounds: Int

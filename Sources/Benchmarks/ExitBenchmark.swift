@@ -2,9 +2,9 @@ import Glibc
 import LinuxSupport
 public import VCPURuntime
 
-/// What an exit to user space costs, beside a bare C loop: guests that do nothing but exit, let run for a while, their
-/// exits counted. With several vCPUs, as many VMs of one vCPU each exit at once in this process: KVM_SET_SIGNAL_MASK
-/// takes a lock of the process at every KVM_RUN, twice (Linux commit 460df4c1fc7c), which is what that shows.
+/// What an exit to user space costs, beside a bare C loop. Guests that do nothing but exit run for a while, and the benchmark
+/// counts their exits. With several vCPUs, as many VMs of one vCPU each exit at once in this process. That shows the cost of
+/// KVM_SET_SIGNAL_MASK, which takes a lock of the process twice at every KVM_RUN (Linux commit 460df4c1fc7c).
 public struct ExitBenchmark: Benchmark {
   /// Each with one window of both sides for each case.
   public var rounds: Int

@@ -4,7 +4,7 @@ public import LinuxSupport
 import Synchronization
 import SystemPackage
 
-/// How much a store takes.
+/// The limits of a store.
 public struct BlobLimits: Sendable {
   /// Bytes of one blob.
   public var blobBytes: Int
@@ -15,7 +15,7 @@ public struct BlobLimits: Sendable {
   /// For how long they are kept, in milliseconds.
   public var partialAgeMS: Int
 
-  /// What the server uses, but for what is given.
+  /// The server's defaults, but for the limits given.
   public init(
     blobBytes: Int = 1 << 30, totalBytes: Int = 16 << 30, partials: Int = 16, partialAgeMS: Int = 86_400_000
   ) {
@@ -35,7 +35,7 @@ public struct BlobLimits: Sendable {
 /// All calls may come from any thread. `BlobUpload.finish`, and `init` where files were changed behind the store's
 /// back, read whole files; everything else takes what a system call or two take.
 public final class BlobRepository: Sendable {
-  /// What it will not exceed.
+  /// The limits that it keeps.
   public let limits: BlobLimits
 
   let directory: BlobDirectory

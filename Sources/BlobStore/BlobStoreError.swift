@@ -58,7 +58,7 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
   }
 }
 
-/// What `body` makes; what the kernel says of the file at `path` instead.
+/// Returns what `body` returns. Throws the kernel's error for the file at `path` as a `BlobStoreError`.
 func translating<Value: ~Copyable>(
   _ path: String, _ body: () throws(Errno) -> Value
 ) throws(BlobStoreError) -> Value {

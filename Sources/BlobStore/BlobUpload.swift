@@ -18,9 +18,9 @@ public struct BlobExamination: Sendable {
 
 /// One upload: the bytes of a blob as they come, in order.
 ///
-/// An upload that is released before `finish` was interrupted: what came is kept if it can be continued, or removed.
-/// Nothing stays of one that was refused, by an error of `write`, `finishPart` or `finish`: what an earlier upload had
-/// brought is kept, unless there is no room for the blob or it is not wanted.
+/// An upload that is released before `finish` was interrupted: its bytes are kept if it can be continued, else removed. An
+/// error of `write`, `finishPart` or `finish` refuses the upload, and none of its bytes stay. The bytes of an earlier upload
+/// stay, unless there is no room for the blob or it is not wanted.
 ///
 /// SAFETY (`@unchecked Sendable`): used by one thread at a time, from which it may go on to another.
 public final class BlobUpload: @unchecked Sendable {

@@ -84,9 +84,9 @@ public struct HTTPResponse: Sendable {
   public var body: [UInt8]
   /// Sent instead of the body, read as the client takes it, on threads that requests do not wait for.
   public var file: ReadableFile?
-  /// Where it is set, the answer comes piece by piece: the head and `body`, if any, go out at once, chunked, and what the
-  /// stream is given follows. Called on the connection's thread, and must not block; but not for HEAD, 204 and 304, nor
-  /// when the head cannot be sent. The connection costs no thread, and the request deadline does not apply.
+  /// Where it is set, the answer comes piece by piece. The head and `body`, if any, go out at once, chunked; the stream's bytes
+  /// follow. Called on the connection's thread, and must not block. Not called for HEAD, 204 and 304, nor when the head cannot
+  /// be sent. The connection costs no thread, and the request deadline does not apply.
   public var stream: (@Sendable (HTTPStream) -> Void)?
   /// The bytes of the file that are sent; nil for all of them. See `HTTPResponse.file(_:etag:for:)`.
   public var fileRange: Range<UInt64>?

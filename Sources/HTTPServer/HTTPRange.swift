@@ -1,8 +1,8 @@
 public import LinuxSupport
 
 extension HTTPResponse {
-  /// A file with a strong entity tag, quotes included, as the request wants it (RFC 9110, 14): whole (200), one range of
-  /// its bytes (206), or, where the range begins behind its end, nothing (416, without a body).
+  /// A file with a strong entity tag, quotes included, as the request wants it (RFC 9110, 14). That is the whole file (200),
+  /// one range of its bytes (206), or nothing where the range begins behind its end (416, without a body).
   ///
   /// A request for several ranges, of another unit or with another method than GET gets the whole file, as RFC 9110, 14.2
   /// allows. So does one whose `If-Range` is not this tag. Conditions (RFC 9110, 13.1) are the handler's to check before.

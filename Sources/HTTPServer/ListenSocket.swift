@@ -153,8 +153,8 @@ struct ListenSocket: ~Copyable {
     try check(unsafe setsockopt(fd, level, name, &on, socklen_t(MemoryLayout<Int32>.size)), "setsockopt", address)
   }
 
-  /// Has the kernel find out within a minute or so that a client's machine or the network to it has gone, and close the
-  /// connection: those it accepts here inherit that. A socket that knows nothing of it is a local one.
+  /// Has the kernel find out within a minute or so that a client's machine or the network to it has gone. It then closes the
+  /// connection. Connections that it accepts here inherit that. A local socket does not know these options.
   private static func keepWatch(_ fd: Int32) {
     for (level, name, value) in [
       (SOL_SOCKET, SO_KEEPALIVE, 1), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30), (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10),

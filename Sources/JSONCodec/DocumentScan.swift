@@ -1,5 +1,5 @@
-/// Looks at a document's text without parsing it: bounds what the parser may be given, and finds what stands at an
-/// offset, which the parser does not say. What is no JSON is scanned as well as can be; the parser refuses it later.
+/// Looks at a document's text without parsing it. It bounds what the parser gets, and finds what stands at an offset, which
+/// the parser does not say. It scans text that is no JSON as well as can be; the parser refuses that later.
 struct DocumentScan {
   /// An array or object that stands open at the offset reached.
   private enum Level {

@@ -24,8 +24,8 @@ public enum JSON {
   /// Integers may be written with a fraction of zero or an exponent, as JSON Schema has it, while they are below 2^53.
   /// A type must ask one decoder for one keyed container only, since each refuses members that it does not know.
   ///
-  /// Members of the document itself that are called as in `passingOver` are skipped where `type` does not know them: for
-  /// what clients send back as they got it.
+  /// Skips members of the document itself whose names are in `passingOver`, where `type` does not know them. Clients send those
+  /// back as they got them.
   ///
   /// - Throws: what is wrong, and where.
   public static func decode<T: Decodable>(

@@ -1,5 +1,5 @@
-/// A value that writes its own JSON, as its `Encodable` conformance would: for what is answered most, since an encoder
-/// takes some 100 ns for a member, and this a quarter of that.
+/// A value that writes its own JSON, as its `Encodable` conformance would. For the most frequent answers: an encoder takes some
+/// 100 ns for a member, and this a quarter of that.
 public protocol JSONWritable: Encodable {
   /// Writes the value: one object.
   func write(to json: inout JSONWriter) throws(JSONEncodingError)

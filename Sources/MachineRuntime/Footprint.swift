@@ -14,9 +14,9 @@ public struct Footprint: Sendable, Equatable {
   /// Threads: one for each vCPU.
   public var threads: Int
 
-  /// A VM of `image`: a descriptor for the VM, one for each interrupt of its devices and two for each vCPU; a mapping for the
-  /// memory, one for what is written to block devices, and three for each vCPU (its shared page, its thread's stack and
-  /// the stack's guard).
+  /// A VM of `image`. It takes a descriptor for the VM, one for each interrupt of its devices and two for each vCPU. It takes a
+  /// mapping for the memory and one for what is written to block devices. It takes three mappings for each vCPU: its shared
+  /// page, its thread's stack and the stack's guard.
   public init(image: GuestImage, vcpus: Int, memoryMiB: Int) {
     let platform = image.platform
     let overlayMiB = platform.overlayMiB(memoryBytes: UInt64(memoryMiB) << 20)

@@ -8,8 +8,8 @@ import VCPURuntime
 ///      │└────── stop, or the guest by itself ─────▶ stopping ──last vCPU parked──▶ stopped
 ///      └──────────────────────────────────── reset ───────────────────────────────────┘
 ///
-/// `stopping` shows as `ready`, `running` or `paused`, which it was, until the last vCPU is parked for good: only then is
-/// nothing written any more.
+/// `stopping` shows as the state before it until the last vCPU is parked for good: only then does the guest write nothing
+/// any more.
 ///
 /// From one `ready` to the next is a run. Runs are numbered: a deadline or a vCPU's end that names an earlier run has come
 /// too late, and does nothing.

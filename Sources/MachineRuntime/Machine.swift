@@ -67,8 +67,8 @@ public final class Machine: Sendable {
 
   /// Makes a VM in state `ready`: memory laid out, registers loaded, a parked thread for each vCPU.
   ///
-  /// `changed` is called after each change of state, in their order, on the thread that made it or one that made an earlier
-  /// one, a vCPU's own among them: it must not wait for a vCPU.
+  /// Calls `changed` once for each change of state, in order, on the thread that made it or one that made an earlier one. That
+  /// may be a vCPU's thread, so `changed` must not wait for a vCPU.
   public convenience init(
     _ configuration: MachineConfiguration, on system: KVMSystem,
     changed: @escaping @Sendable (MachineState) -> Void = { _ in }
@@ -243,8 +243,8 @@ public final class Machine: Sendable {
   /// What it is.
   public var state: MachineState { core.state }
 
-  /// Tells the guest `told`: written into its memory, which is loaded already. In state `ready`, by whoever starts it
-  /// and before that.
+  /// Writes the arguments into the guest's memory, which is loaded already. In state `ready`, by the caller that starts it,
+  /// before that.
   public func tell(_ told: GuestArguments) throws(MachineControlError) {
     let segments: [GuestSegment]
     do throws(GuestArgumentsError) {

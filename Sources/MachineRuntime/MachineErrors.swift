@@ -58,7 +58,7 @@ public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvert
   case timedOut(waitedNS: UInt64)
   /// There is no vCPU of that number.
   case noSuchVCPU(index: Int, count: Int)
-  /// The guest cannot be told what it was to be told.
+  /// The guest cannot take these arguments.
   case arguments(GuestArgumentsError)
   /// The VM is being deleted.
   case deleted

@@ -9,7 +9,7 @@ import VCPURuntime
 /// `Ledger` decides, `Fleet` acts. Methods may be called from any thread; those that make, delete or stop VMs take
 /// milliseconds.
 public final class Fleet: Sendable {
-  /// What it will not exceed.
+  /// The limits that it keeps.
   public let limits: FleetLimits
   /// How vCPUs are kicked.
   public let mechanism: KickMechanism
@@ -27,9 +27,8 @@ public final class Fleet: Sendable {
   /// Kicks probed VMs, and waits for their answers.
   let probing = WorkerPool(name: "probes", threads: 1, queueLimit: 128)
   private let clock = Alarm()
-  /// Guards the tables below. Nothing is waited for under it, and no VM is made, controlled or deleted under it. The locks
-  /// of a machine and of a VM's lease are taken under it for a look, and the observer is called under it. vCPU threads
-  /// take it when their VM changes state.
+  /// Guards the tables below. Under it no thread waits, and none makes, controls or deletes a VM. A look takes the locks of a
+  /// machine and of a VM's lease under it. The observer is called under it. vCPU threads take it when their VM changes state.
   private let guarded: Mutex<Tables>
 
   struct Tables {
@@ -48,7 +47,7 @@ public final class Fleet: Sendable {
     var ending: [String: Ending] = [:]
     var waiting: [UInt64: Waiting] = [:]
     var watches: [String: [UInt64: @Sendable (MachineState?) -> Bool]] = [:]
-    /// What waits for VMs to be taken apart. Called with whether that was done in time.
+    /// Closures of callers that wait until a VM is taken apart. Called with whether that was done in time.
     var ends: [String: [@Sendable (Bool) -> Void]] = [:]
     /// Messages to be delivered after this change of the tables.
     var outbox: [@Sendable () -> Void] = []
@@ -338,5 +337,5 @@ public final class Fleet: Sendable {
   }
 }
 
-/// Carries what is Sendable in fact out of a lock whose signature cannot know.
+/// Carries a value out of a lock whose signature cannot know that it is Sendable.
 private struct UncheckedBox<Value>: @unchecked Sendable { let value: Value }

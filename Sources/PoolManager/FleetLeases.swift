@@ -164,7 +164,7 @@ extension Fleet {
   }
 
   /// Lets a lease last for `ttlNS` from now, or as long as it may. It never ends earlier than it would have, unless
-  /// `shortens`. Nil where there is none (any more). What cannot be recorded is not in force.
+  /// `shortens`. Nil where there is none (any more). An extension that cannot be recorded does not hold.
   public func extend(
     _ id: String, ttlNS: UInt64, shortens: Bool = false, by origin: Origin
   ) throws(JournalFailure) -> Lease? {
@@ -198,20 +198,20 @@ extension Fleet {
   // MARK: Ending
 
   /// Ends a lease: the VM is taken apart and replaced, off the caller's path. False where there is none (any more).
-  public func end(_ id: String, _ end: LeaseEnd, by origin: Origin) -> Bool {
+  public func end(_ id: String, as end: LeaseEnd, by origin: Origin) -> Bool {
     guard let aftermath = endAtOnce(id, end, by: origin) else { return false }
     aftermath()
     return true
   }
 
-  /// Ends a lease for everybody who asks from now on. Recording that, and taking its VM apart and replacing it, begins on
-  /// another thread when the returned closure is called: it would keep the processors from what is more urgent.
-  public func endFirst(_ id: String, _ end: LeaseEnd, by origin: Origin) -> @Sendable () -> Void {
+  /// Ends a lease: every later look finds it ended. Call the returned closure when the answer is on its way. Another thread
+  /// then records the end, takes the VM apart and replaces it. Done at once, that would keep the processors from the answer.
+  public func endFirst(_ id: String, as end: LeaseEnd, by origin: Origin) -> @Sendable () -> Void {
     let aftermath = endAtOnce(id, end, by: origin)
     return { [self] in if let aftermath { deliver(aftermath) } }
   }
 
-  /// Takes a lease out of the tables. What is returned records that, and has the VM taken apart and replaced.
+  /// Takes a lease out of the tables. The returned closure records that, and has the VM taken apart and replaced.
   private func endAtOnce(_ id: String, _ end: LeaseEnd, by origin: Origin) -> (@Sendable () -> Void)? {
     let (hasEnded, work) = updateDeferring { tables, now in
       guard tables.ledger.end(id, now: now) != nil else { return false }
@@ -229,7 +229,7 @@ extension Fleet {
     }
   }
 
-  /// How a lease ended that is no more; nil where it is not known, or never was.
+  /// How a past lease ended; nil where that is not known, or there never was such a lease.
   public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? {
     // In this order: it is recorded before it is taken out of the table.
     if let ending = read({ $0.ending[id] }) { return ending.lease.end }

@@ -57,8 +57,8 @@ extension Fleet {
   /// Deletes a pool with its VMs, started ones too: now, leases and all (`force`), or once the last lease has ended.
   /// Returns whether leases are waited for.
   ///
-  /// `whenOver` is called once, on any thread: when nothing is left of the pool, when all that is left are quarantined
-  /// VMs, or at `deadlineNS` (CLOCK_MONOTONIC; nil: never). The deletion goes on in any case.
+  /// Calls `whenOver` once, on any thread: when nothing but quarantined VMs is left of the pool, or at `deadlineNS`
+  /// (CLOCK_MONOTONIC; nil: never). The deletion goes on in any case.
   @discardableResult
   public func deletePool(
     _ name: String, force: Bool = false, untilNS deadlineNS: UInt64?,

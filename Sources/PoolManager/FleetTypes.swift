@@ -1,6 +1,6 @@
 import MachineRuntime
 
-/// What the fleet will not exceed.
+/// The limits that the fleet keeps.
 public struct FleetLimits: Sendable, Equatable {
   /// VMs at the same time, those of pools included.
   public var vms: Int
@@ -100,11 +100,11 @@ public enum PoolDeletion: Sendable {
 
 /// How a pool stands with making VMs.
 public struct RefillStatus: Sendable {
-  /// What it is about.
+  /// Whether the pool gets VMs, and what holds it up.
   public enum State: String, Sendable {
     /// Nothing stands in the way.
     case ok
-    /// It is declared so.
+    /// The pool is declared `paused`.
     case paused
     /// The host has no room, or the declaration leaves none.
     case limited
@@ -114,7 +114,7 @@ public struct RefillStatus: Sendable {
     case breakerOpen = "breaker_open"
   }
 
-  /// What it is about.
+  /// Whether the pool gets VMs, and what holds it up.
   public let state: State
   /// Attempts that have failed since one succeeded.
   public let failures: Int
@@ -159,7 +159,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   case untold(vm: String, MachineControlError)
   /// The client presented a fence that is not, or no longer, that of the VM's lease.
   case staleFence(vm: String, fence: UInt64)
-  /// The VM is gone for everybody, but could not be taken apart in time.
+  /// No client finds the VM any more, but it could not be taken apart in time.
   case stuck(vm: String)
   /// The server is about to stop and makes nothing new.
   case draining

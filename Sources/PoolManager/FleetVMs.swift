@@ -8,7 +8,7 @@ import Synchronization
 extension Fleet {
   /// Makes a VM by hand and writes `arguments` into its guest's memory; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
   public func create(
-    _ specification: VMSpecification, _ arguments: GuestArguments = GuestArguments(), start: Bool,
+    _ specification: VMSpecification, arguments: GuestArguments = GuestArguments(), start: Bool,
     untilNS deadlineNS: UInt64
   ) throws(FleetError) -> VM {
     let footprint = specification.footprint
@@ -151,9 +151,9 @@ extension Fleet {
     if let error = refusal.withLock({ $0 }) { throw error }
   }
 
-  /// Deletes a VM, and ends the lease it is under. `whenOver` is called once, on any thread: with nil when its threads are
-  /// joined, its descriptors closed and its memory freed, or with `stuck` when that was not done in time. The VM cannot be
-  /// found any more when this returns, and occupies no thread while it stops.
+  /// Deletes a VM, and ends the lease it is under. Calls `whenOver` once, on any thread. It gets nil when the
+  /// threads are joined, the descriptors closed and the memory freed, or `stuck` when that was not done in time. No client
+  /// finds the VM when this returns, and it occupies no thread while it stops.
   public func delete(
     _ id: String, fence: UInt64?, whenOver: @escaping @Sendable (FleetError?) -> Void
   ) throws(FleetError) {

@@ -60,7 +60,7 @@ extension Ledger {
     reconcile(granted.pool, now)
   }
 
-  /// Takes a grant back that is not confirmed, and that no client has heard of: its VM, which has not been touched, is back in the stock. Returns
+  /// Takes a grant back that is not confirmed, and of which no client knows. Its VM is untouched, and back in the stock. Returns
   /// false where the lease has ended.
   mutating func undoGrant(_ id: String, now: UInt64) -> Bool {
     guard let granted = leases[id], !granted.isConfirmed, let record = vms[granted.vm] else { return false }

@@ -36,7 +36,7 @@ public struct PoolSpecification: Sendable, Equatable {
   public var maxVMs: Int?
   /// The most VMs made for it at the same time; nil for no limit but the server's.
   public var refillConcurrency: Int?
-  /// Left as it is: nothing is made for it, replaced or taken away. What is ready is still leased.
+  /// The server makes, replaces and takes away none of the pool's VMs. It still leases the ready ones.
   public var isPaused: Bool
   /// How often one of its running VMs is kicked to see how long that takes; nil for never.
   public var probeIntervalNS: UInt64?

@@ -2,8 +2,8 @@ import CYAML
 
 /// Reads a YAML document from libyaml's events.
 ///
-/// What a configuration file does not need is refused by name, for it is what makes YAML dangerous: anchors and aliases
-/// (a small file that means a huge one), tags, several documents, and nesting far deeper than our file's.
+/// It refuses by name what a configuration file does not need, and what makes YAML dangerous. That is anchors and aliases (a
+/// small file that means a huge one), tags, several documents, and nesting far deeper than our file's.
 @safe struct YAMLDocument {
   typealias Position = ConfigurationMistake.Position
 

@@ -1,5 +1,5 @@
 extension StateDatabase {
-  /// Appends an entry about something of which nothing else is kept here.
+  /// Appends an entry by itself, for an action that changes nothing else here.
   public func append(_ entry: AuditEntry) throws(StateStoreError) {
     try write(entry) { _ throws(StateStoreError) in }
   }

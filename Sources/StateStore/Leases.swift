@@ -1,7 +1,6 @@
 extension StateDatabase {
-  /// Records that `lease` was granted. Its fence, once recorded, is never below `recovered.highestFence` of any later
-  /// process: a fence that is given away only after this call is never given away again. The audit log says who asked
-  /// for it (see `AuditEntry`).
+  /// Records that `lease` was granted. `recovered.highestFence` of each later process is at least its fence. So a fence that
+  /// is handed out after this call is never handed out again. The audit log says who asked for it (see `AuditEntry`).
   public func recordLease(_ lease: StoredLease, by who: String, requestID: String?) throws(StateStoreError) {
     guard let number = StoredLease.number(of: lease.id) else { throw .conflict("\(lease.id) is no lease's id") }
     // One statement is a transaction by itself: the client waits for it.
@@ -30,7 +29,7 @@ extension StateDatabase {
   /// are not open are left out, and returned.
   @discardableResult
   public func endLeases(
-    _ ended: [(id: String, end: LeaseEnd, audit: AuditEntry)]
+    _ ended: [(id: String, end: StoredLeaseEnd, audit: AuditEntry)]
   ) throws(StateStoreError) -> [String] {
     try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       var others: [String] = []
@@ -96,9 +95,9 @@ extension StoredLease {
       id: Self.id(of: row.int(0)), pool: row.text(1), vm: row.text(2), fence: row.int(3), labels: row.text(4),
       grantedAtMS: row.int(5), expiresAtMS: row.int(6), maxExpiresAtMS: row.int(7))
     guard !row.isNull(8) else { return }
-    guard let reason = LeaseEnd.Reason(rawValue: row.text(9)) else {
+    guard let reason = StoredLeaseEnd.Reason(rawValue: row.text(9)) else {
       throw .conflict("the lease \(id) ended for a reason that this program does not know: \(row.text(9))")
     }
-    end = LeaseEnd(reason: reason, atMS: row.int(8), detail: row.optionalText(10))
+    end = StoredLeaseEnd(reason: reason, atMS: row.int(8), detail: row.optionalText(10))
   }
 }

@@ -1,5 +1,5 @@
 extension StateDatabase {
-  /// Forgets what is older, or more, than `limits` say. The numbers and ages hold after each call, so call it every
+  /// Deletes rows that are older than `limits` allow, and the oldest of those that are too many. The numbers and ages hold after each call, so call it every
   /// minute or so; the budgets in bytes hold after every change. Works in small transactions: other calls do not wait
   /// for all of it.
   ///

@@ -55,12 +55,12 @@ public struct StoredLease: Sendable, Equatable {
   /// Beyond this it cannot be extended.
   public var maxExpiresAtMS: Int
   /// nil while the lease is open.
-  public var end: LeaseEnd?
+  public var end: StoredLeaseEnd?
 
   /// All members as given.
   public init(
     id: String, pool: String, vm: String, fence: Int, labels: String, grantedAtMS: Int, expiresAtMS: Int,
-    maxExpiresAtMS: Int, end: LeaseEnd? = nil
+    maxExpiresAtMS: Int, end: StoredLeaseEnd? = nil
   ) {
     self.id = id
     self.pool = pool
@@ -75,7 +75,7 @@ public struct StoredLease: Sendable, Equatable {
 }
 
 /// When and why a lease ended.
-public struct LeaseEnd: Sendable, Equatable {
+public struct StoredLeaseEnd: Sendable, Equatable {
   /// Why a lease ended.
   public enum Reason: String, Sendable, CaseIterable {
     /// Its holder gave it back.

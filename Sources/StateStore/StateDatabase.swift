@@ -8,8 +8,9 @@ import SystemPackage
 /// **What is on disk when a call returns.** Every change is one transaction, with its audit entry. With
 /// `Sync.normal` it then is in the file's log and in the kernel's hands: it survives the process being killed at any
 /// moment, and any crash that leaves the kernel running. About a second later it is on the disk, and survives a power
-/// cut and a kernel crash as well. Before that, such a crash may undo the latest changes, always whole ones. With `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs
-/// what the disk takes. What is in memory only (`directory: nil`) survives nothing.
+/// cut and a kernel crash as well. Before that, such a crash may undo the latest changes, always whole ones. With
+/// `Sync.full` a change is on the disk (fdatasync(2)) when the call returns, which costs what the disk takes. A state in
+/// memory only (`directory: nil`) survives nothing.
 ///
 /// **Why SQLite's C interface.** We measured GRDB, the well-kept Swift library over it. A lease's grant (two rows in one
 /// transaction) took 1.7 times as long through it at the median, above what a lease request may spend. It also added minutes
@@ -198,8 +199,7 @@ public final class StateDatabase: Sendable {
     }
   }
 
-  /// Makes changes in transactions of their own. What fails for another reason than a conflict counts as a failure to
-  /// write.
+  /// Makes changes in transactions of their own. A failure other than a conflict counts as a failure to write.
   func change<T: Sendable>(
     _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {

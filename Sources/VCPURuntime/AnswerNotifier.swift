@@ -188,8 +188,8 @@ private struct Waits {
     return low
   }
 
-  /// Step N2: takes out the waits that have been answered, marks the vCPUs that others wait for, and says which of these
-  /// are to be signalled again and how long the thread may sleep.
+  /// Step N2: takes out the waits that have been answered, and marks the vCPUs that others wait for. Returns which of these
+  /// the notifier signals again, and how long it may sleep.
   mutating func scan(at now: UInt64) -> (answered: [Wait], unanswered: [VCPU], untilNS: UInt64) {
     var answered: [Wait] = []
     for key in Array(queues.keys) {

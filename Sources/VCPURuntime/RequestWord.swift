@@ -17,9 +17,9 @@ public enum VCPUGoal: UInt64, Sendable, Comparable {
 
 /// The word that kickers and a vCPU's thread share, changed by atomic read-modify-write only.
 ///
-/// One word, because publishing a request and looking whether a signal is on its way (the kicker), and taking that
-/// mark away and reading the requests (the thread), are a store and a load on either side: acquire and release do not
-/// order those, two read-modify-writes of one word do.
+/// Why one word: the kicker publishes a request, then looks whether a signal is on its way. The thread takes that mark away,
+/// then reads the requests. So each side stores and then loads. Acquire and release do not order those; two
+/// read-modify-writes of one word do.
 ///
 ///     63 … 16      15 … 8    7     6 … 4   3 2   1        0
 ///     generation   reasons   run   goal    0     parked   outstanding

@@ -94,6 +94,7 @@ public enum VCPUState: UInt8, Sendable {
     _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
     handler: any ExitHandler, state: VCPULoopState = VCPULoopState()
   ) throws(VCPUStartError) {
+    // Safe: without an entry there is no pointer.
     unsafe try self.init(
       descriptor, index: index, name: name, mechanism: mechanism, handler: handler, state: state, entry: nil)
   }
@@ -153,9 +154,9 @@ public enum VCPUState: UInt8, Sendable {
   /// nothing.
   public func wake() { control.wakeThread() }
 
-  /// Kicks that follow each other as fast as they are answered would catch the thread in user space or on its way into
-  /// the guest every time, and the guest would never run. So a vCPU that was kicked out is not kicked again for
-  /// `paceNS`, and for twice as long each time that its guest did not get to run in between, up to five milliseconds.
+  /// Kicks as fast as they are answered would catch the thread outside of the guest every time, and the guest would never
+  /// run. So the kicker waits for `paceNS` before it kicks a vCPU again. It waits twice as long each
+  /// time that the guest did not get to run in between, up to five milliseconds.
   /// A goal (pause, stop …) does not wait.
   private func leaveTheGuestSomeTime(since now: UInt64) {
     let pace = Self.paceNS << min(control.barren, 8)
@@ -243,9 +244,8 @@ public enum VCPUState: UInt8, Sendable {
     return outcome(of: ticket)
   }
 
-  /// Most requests are served within the time that putting this thread to sleep and waking it would take, so it looks for
-  /// a moment first; not where the vCPU's own thread may want this very processor, nor where it shares a signal with
-  /// others, who may want it as well. Returns what time it is.
+  /// Spins for up to `lookNS` before the thread sleeps: a futex sleep and wake cost as much. Does not spin on one processor,
+  /// which the vCPU's own thread may want, nor when others share the signal. Returns the time.
   private func lookAtOnce(for ticket: KickTicket, untilNS deadlineNS: UInt64) -> UInt64 {
     var now = ticket.requestedAtNS
     let end = ticket.coalesced ? now : min(deadlineNS, now + Self.lookNS)

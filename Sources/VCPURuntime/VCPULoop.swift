@@ -13,7 +13,7 @@ extension VCPU {
     var outNS: UInt64
     /// Whether KVM_RUN said -EINTR, so that there ought to be a request.
     var interrupted = false
-    /// Whether the guest ran since the last departure, as far as can be told.
+    /// Whether the guest ran since the last departure, as far as is known.
     var guestRan = true
     /// Why the guest is not entered again in this run.
     var end: VCPUEnd?
@@ -31,7 +31,7 @@ extension VCPU {
     var isParkedForGood = false
     /// T0 has been made.
     var hasRun = false
-    /// The guest stood still since it last ran, and has yet to be told.
+    /// The guest stood still since it last ran, and KVM has yet to mark that in its clock.
     var wasPaused = false
     /// The last access may not be in the registers yet. -EINTR says that it is, however KVM_RUN was ended.
     var accessIsOpen = false

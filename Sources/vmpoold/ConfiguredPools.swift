@@ -15,7 +15,7 @@ import SystemPackage
 final class ConfiguredPools: Sendable {
   private struct State {
     var isEnding = false
-    /// What the last reading came to; nil where there is no file.
+    /// The outcome of the last reading; nil where there is no file.
     var isSuccessful: Bool?
     /// Seconds since 1970.
     var succeededAt: Double?

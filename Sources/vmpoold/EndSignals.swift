@@ -5,9 +5,8 @@ import SystemPackage
 
 /// The signals that end the server, SIGTERM and SIGINT, on a thread that exists before anything can block.
 ///
-/// The first signal asks for the drain and starts the clock. A second one, or the end of the time, ends the process,
-/// wherever its other threads stand: in a drain that a stuck disk holds up, or in a start that never comes to its end.
-/// The thread logs nothing and waits for nothing but signals. The exit status says what happened.
+/// The first signal asks for the drain and starts the clock. A second one, or the end of the time, ends the process at once.
+/// It does so also in a drain that a stuck disk holds up, and in a start that never comes to its end. The thread logs nothing and waits for nothing but signals. The exit status says what happened.
 final class EndSignals: Sendable {
   static let signals = [SIGTERM, SIGINT]
   private static let patienceNS: UInt64 = 4_500_000_000

@@ -78,7 +78,7 @@ struct FleetTests {
   @Test func leasesThatCannotBeRecordedLeaveNoTrace() async throws {
     try fleet.declare("p", specification(2))
     let first = try await lease("p", request())
-    #expect(fleet.end(first.id, .released, by: .server))
+    #expect(fleet.end(first.id, as: .released, by: .server))
     await events.wait { $0.count { $0 == "vm ready" } >= 3 }
     let made = factory.made.count
     let counts = try #require(fleet.metrics.last).measurements.leases
@@ -197,7 +197,7 @@ struct FleetTests {
     try fleet.declare("p", specification(3))
     for _ in 0..<20 {
       let lease = try await lease("p", request())
-      #expect(fleet.end(lease.id, .released, by: .server))
+      #expect(fleet.end(lease.id, as: .released, by: .server))
     }
     await events.wait { $0.count { $0 == "destroyed" } >= 20 }
     for machine in factory.made.prefix(200) {

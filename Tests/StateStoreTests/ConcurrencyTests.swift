@@ -45,7 +45,7 @@ struct ConcurrencyTests {
       #expect(try state.lease(id: id)?.expiresAtMS == round)
       #expect(try state.beginIdempotent(scope: "s", key: id, fingerprint: [], nowMS: 0) == .new)
       try state.finishIdempotent(scope: "s", key: id, StoredResponse(status: 200, headers: [], body: []))
-      let end = LeaseEnd(reason: .released, atMS: 1500 + round)
+      let end = StoredLeaseEnd(reason: .released, atMS: 1500 + round)
       try state.endLeases([(id, end, Sample.audit("lease.end", id))])
       let pool = "p-\(thread)"
       try state.putPool(name: pool, document: [], revision: round + 1, audit: Sample.audit("pool.put", pool))
@@ -83,7 +83,7 @@ struct ConcurrencyTests {
         for round in 1...4000 {
           let id = Sample.id(client << 32 | round)
           try state.recordLease(Sample.lease(id, fence: round), by: "127.0.0.1", requestID: nil)
-          let end = LeaseEnd(reason: .released, atMS: round)
+          let end = StoredLeaseEnd(reason: .released, atMS: round)
           try state.endLeases([(id, end, Sample.audit("lease.end", id))])
           guard round % 50 == 0 else { continue }
           let size = try FileManager.default.attributesOfItem(atPath: scratch.database + "-wal")[.size] as? Int ?? 0

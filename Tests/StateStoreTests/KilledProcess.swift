@@ -6,7 +6,7 @@ import TestSupport
 enum Operation {
   case grant(StoredLease)
   case extend(String, expiresAtMS: Int)
-  case end(String, LeaseEnd)
+  case end(String, StoredLeaseEnd)
   case putPool(String, revision: Int)
   case deletePool(String)
   case begin(key: String)
@@ -48,7 +48,7 @@ struct Expected: Equatable {
     case (0...2, _, _), (3...4, nil, _):
       return .grant(Sample.lease(Sample.id(fence + 1), fence: fence + 1, grantedAtMS: number))
     case (3, let id?, _): return .extend(id, expiresAtMS: number)
-    case (4, let id?, _): return .end(id, LeaseEnd(reason: .released, atMS: number, detail: "\(number)"))
+    case (4, let id?, _): return .end(id, StoredLeaseEnd(reason: .released, atMS: number, detail: "\(number)"))
     case (5, _, _): return .putPool("r\(round)-p\(number / 10 % 4)", revision: revision + 1)
     case (6, _, _):
       guard let name = pools.keys.sorted().randomElement(using: &generator) else { return .checkpoint }

@@ -18,7 +18,7 @@ struct PruningTests {
       let id = Sample.id(number)
       try state.recordLease(Sample.lease(id, fence: number), by: "127.0.0.1", requestID: nil)
       guard let atMS = endedAtMS(number) else { continue }
-      let end = LeaseEnd(reason: .released, atMS: atMS)
+      let end = StoredLeaseEnd(reason: .released, atMS: atMS)
       try state.endLeases([(id, end, Sample.audit("lease.end", id))])
     }
   }
@@ -164,7 +164,7 @@ struct BudgetTests {
       var lease = Sample.lease(id, fence: number)
       lease.labels = "{\"l\":\"" + String(repeating: "ü", count: 1000) + "\"}"
       try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
-      try state.endLeases([(id, LeaseEnd(reason: .released, atMS: number), Sample.audit("lease.end", id))])
+      try state.endLeases([(id, StoredLeaseEnd(reason: .released, atMS: number), Sample.audit("lease.end", id))])
       #expect(try rows(scratch, "lease") < 10)
     }
     #expect(try state.lease(id: Sample.id(200)) != nil)
@@ -182,7 +182,7 @@ struct BudgetTests {
       var lease = Sample.lease(id, fence: number)
       lease.labels = text
       try state.recordLease(lease, by: text, requestID: number % 2 == 0 ? nil : "r-\(number)")
-      var end = LeaseEnd(reason: .released, atMS: number)
+      var end = StoredLeaseEnd(reason: .released, atMS: number)
       if Bool.random(using: &random) { end.detail = text }
       if number % 5 > 0 { try state.endLeases([(id, end, Sample.audit("lease.end", text, requestID: text))]) }
       _ = try state.beginIdempotent(scope: text, key: id, fingerprint: [1, 2], nowMS: number)

@@ -72,7 +72,7 @@ struct StateDatabaseTests {
     try state.extendLease(id: Sample.id(1), expiresAtMS: 7777, audit: nil)
     lease.expiresAtMS = 7777
     #expect(try state.lease(id: Sample.id(1)) == lease)
-    lease.end = LeaseEnd(reason: .expired, atMS: 8888, detail: "nobody came")
+    lease.end = StoredLeaseEnd(reason: .expired, atMS: 8888, detail: "nobody came")
     try state.endLeases([(Sample.id(1), lease.end!, Sample.audit("lease.end", Sample.id(1)))])
     #expect(try state.lease(id: Sample.id(1)) == lease)
     let actions = try state.audit(after: 0, limit: 10).map(\.entry.action)
@@ -84,7 +84,7 @@ struct StateDatabaseTests {
     let lease = Sample.lease(Sample.id(1), fence: 3)
     let audit = Sample.audit("test", Sample.id(1))
     try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
-    let end = LeaseEnd(reason: .released, atMS: 1)
+    let end = StoredLeaseEnd(reason: .released, atMS: 1)
     try state.endLeases([(Sample.id(1), end, audit)])
     let before = try state.audit(after: 0, limit: 10)
     #expect(throws: StateStoreError.self) { try state.recordLease(lease, by: "127.0.0.1", requestID: nil) }
@@ -114,7 +114,7 @@ struct StateDatabaseTests {
     }
     #expect(try state.lease(id: id) == nil)
     #expect(throws: StateStoreError.self) { try state.extendLease(id: id, expiresAtMS: 1, audit: nil) }
-    #expect(try state.endLeases([(id, LeaseEnd(reason: .released, atMS: 1), Sample.audit("test", "x"))]) == [id])
+    #expect(try state.endLeases([(id, StoredLeaseEnd(reason: .released, atMS: 1), Sample.audit("test", "x"))]) == [id])
     #expect(try state.audit(after: 0, limit: 10).count == 1)
   }
 
@@ -125,7 +125,7 @@ struct StateDatabaseTests {
         let id = Sample.id(fence)
         try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
       }
-      let end = LeaseEnd(reason: .released, atMS: 1)
+      let end = StoredLeaseEnd(reason: .released, atMS: 1)
       try state.endLeases([(Sample.id(3), end, Sample.audit("lease.end", Sample.id(3)))])
     }
     let state = try open()
@@ -194,7 +194,7 @@ struct StateDatabaseTests {
     #expect(state.recovered.lostLeases.map(\.id) == [ids[0]])
     #expect(state.recovered.highestFence == 2)
     let ended = try #require(try state.lease(id: ids[1]))
-    #expect(ended.end == LeaseEnd(reason: .expired, atMS: 1500, detail: "so"))
+    #expect(ended.end == StoredLeaseEnd(reason: .expired, atMS: 1500, detail: "so"))
     #expect(ended.pool == "p" && ended.vm == "vm-1" && ended.fence == 2 && ended.maxExpiresAtMS == 3)
     try state.recordLease(Sample.lease(Sample.id(3), fence: 3), by: "127.0.0.1", requestID: "r-3")
     let records = try state.audit(after: 0, limit: 10)

@@ -2,15 +2,6 @@ import Testing
 
 /// Names mean one thing, and calls say what they pass.
 struct NameTests {
-  /// Types that stand in two modules. Rename one of them and take the name off the list; none is added.
-  static let knownTwins: Set<String> = [
-    "LeaseEnd"
-  ]
-  /// Functions that take several of three or more arguments without labels. None is added.
-  static let knownUnlabelled: Set<String> = [
-    "FleetLeases.swift end", "FleetLeases.swift endFirst", "FleetVMs.swift create",
-  ]
-
   @Test func noTypeStandsInTwoModules() throws {
     let declaration = /^(?:@\w+(?:\([^)]*\))? )*((?:\w+ )*)(?:struct|class|enum|protocol|actor|typealias) (\w+)/
     var modules: [String: Set<Substring>] = [:]
@@ -20,7 +11,7 @@ struct NameTests {
         modules[String(match.2), default: []].insert(path.split(separator: "/")[1])
       }
     }
-    for (name, places) in modules where places.count > 1 && !Self.knownTwins.contains(name) {
+    for (name, places) in modules where places.count > 1 {
       Issue.record("\(name) is a type of \(places.sorted().joined(separator: " and of "))")
     }
   }
@@ -32,10 +23,7 @@ struct NameTests {
       for match in text.matches(of: function) {
         let parameters = Self.parameters(text[match.range.upperBound...])
         guard parameters.count >= 3, parameters.count(where: { $0.hasPrefix("_ ") }) > 1 else { continue }
-        let name = "\(path.split(separator: "/").last ?? "") \(match.1 ?? "init")"
-        if !Self.knownUnlabelled.contains(name) {
-          Issue.record("\(path): \(match.1 ?? "init") takes arguments without labels")
-        }
+        Issue.record("\(path): \(match.1 ?? "init") takes arguments without labels")
       }
     }
   }

@@ -16,6 +16,17 @@ enum Repository {
       }
   }
 
+  /// Documents and Swift sources, whose words are checked. The changelog is left out: what was written stays.
+  static func prose() throws -> [(path: String, text: String)] {
+    var found = try ["README", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "RELEASING", "Tests/README"].map { name in
+      (name + ".md", try String(contentsOf: root.appending(path: name + ".md"), encoding: .utf8))
+    }
+    found += try files(in: "docs", endings: ["md"])
+    found += try files(in: "openapi", endings: ["yaml"])
+    found += try files(in: "Sources", endings: ["swift", "md"])
+    return found
+  }
+
   /// The modules that each target below Sources imports.
   static func importsByModule() throws -> [String: Set<String>] {
     var imports: [String: Set<String>] = [:]

@@ -5,23 +5,12 @@ import Testing
 /// exception is a file that wraps one C structure, which gives the one reason of all its calls with the words "Safe, in
 /// all of this file".
 struct UnsafeTests {
-  /// Files that still have an `unsafe` without a reason. Give the reasons and take the file off the list; none is added.
-  static let notYetHeld: Set<String> = [
-    "Sources/GuestImages/Builtin/BuiltinGuest.swift",
-    "Sources/VCPURuntime/VCPU.swift",
-  ]
-
   @Test func everyUnsafeExpressionSaysWhyItIsSafe() throws {
-    for (path, text) in try Repository.files(in: "Sources", endings: ["swift"]) where !Self.notYetHeld.contains(path) {
+    for (path, text) in try Repository.files(in: "Sources", endings: ["swift"]) {
       for line in Self.linesWithoutReason(text) {
         Issue.record("\(path):\(line): `unsafe` without a line, in its block, that says why it is safe")
       }
     }
-  }
-
-  @Test func listNamesNoFileThatIsGone() throws {
-    let paths = Set(try Repository.files(in: "Sources", endings: ["swift"]).map(\.path))
-    #expect(Self.notYetHeld.subtracting(paths).isEmpty)
   }
 
   @Test(arguments: [

@@ -39,7 +39,7 @@ public final class EventLog: Sendable {
   }
 
   private let configuration: Configuration
-  /// Guards all of `State`. The locks of receivers may be taken inside it; who publishes may hold locks of its own.
+  /// Guards all of `State`. The locks of receivers may be taken inside it; the publisher may hold locks of its own.
   private let state: Mutex<State>
   private let seats: EventSeats
   /// Sends events, in order. The log has at most one flush and one heartbeat in its queue.

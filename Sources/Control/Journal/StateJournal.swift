@@ -39,11 +39,11 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
 
   /// Leases have ended.
   public func ended(_ leases: [EndedLease]) throws(JournalFailure) -> [String] {
-    let ends = leases.compactMap { lease -> (id: String, end: StateStore.LeaseEnd, audit: AuditEntry)? in
+    let ends = leases.compactMap { lease -> (id: String, end: StoredLeaseEnd, audit: AuditEntry)? in
       guard let reason = Self.reason(lease.end) else { return nil }
       let atMS = lease.at.milliseconds
       return (
-        lease.id, StateStore.LeaseEnd(reason: reason, atMS: atMS),
+        lease.id, StoredLeaseEnd(reason: reason, atMS: atMS),
         Self.entry("lease.\(reason.rawValue)", lease.id, lease.origin, atMS: atMS)
       )
     }
@@ -51,7 +51,7 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   }
 
   /// How a lease ended, as far as is known; nil where it is not.
-  public func end(of id: String) throws(JournalFailure) -> PoolManager.LeaseEnd? {
+  public func end(of id: String) throws(JournalFailure) -> LeaseEnd? {
     let reason = try writing { () throws(StateStoreError) in try state.lease(id: id) }?.end?.reason
     return switch reason {
     case .released: .released
@@ -65,7 +65,7 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   }
 
   /// nil for what was never recorded.
-  private static func reason(_ end: PoolManager.LeaseEnd) -> StateStore.LeaseEnd.Reason? {
+  private static func reason(_ end: LeaseEnd) -> StoredLeaseEnd.Reason? {
     switch end {
     case .released: .released
     case .expired: .expired

@@ -14,8 +14,7 @@ public struct BuiltinGuest: Sendable, Equatable {
   /// Its machine code.
   public let code: [UInt8]
 
-  // The `unsafe` marks below are for the pointer in the blob, which `bytes` alone follows.
-
+  // Safe: CGuests returns constants; `bytes` alone follows the pointers in them.
   /// All of them.
   public static let all: [BuiltinGuest] = [
     BuiltinGuest(

@@ -207,7 +207,7 @@ extension ForeignFile {
   private static let abiTag: UInt32 = 1
   private static let linuxTag: UInt32 = 0
 
-  /// An ELF file that says it is a program for an operating system, or a unikernel for a loader of its own; nil where it says
+  /// An ELF file that says it is a program for an operating system, or a unikernel for a loader of its own. Nil where it says
   /// neither. A client that gives the kind `elf` is believed.
   static func program(_ part: ImagePart) throws(ImageError) -> ForeignFile? {
     // What is wrong with an ELF file its loader says.

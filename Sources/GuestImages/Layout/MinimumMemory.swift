@@ -54,8 +54,8 @@ extension GuestImage {
     }
   }
 
-  /// Memory in MiB for a VM of which the client names none: enough for the image to start. At least 2; what other kinds need
-  /// beyond that is only known to them, and Linux gets room for its initramfs three more times, unpacked, and 64 MiB.
+  /// Memory in MiB for a VM of which the client names none: enough for the image to start, and at least 2. Linux gets room for
+  /// its initramfs three more times, unpacked, and 64 MiB. What other kinds need to run, only they know.
   public var defaultMemoryMiB: Int {
     let minimum = minimumMemory
     guard case .linux = profile else { return max(2, minimum.mib) }

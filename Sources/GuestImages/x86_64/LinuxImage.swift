@@ -106,8 +106,8 @@ struct LinuxZeroPage {
   private static let unknownLoader: UInt8 = 0xFF
   private static let loadedHigh: UInt8 = 1 << 0
 
-  /// The kernel's own header; that its loader is one without a number, and loaded it high; where the command line and
-  /// the ACPI tables are; and what memory there is, more than 1 MiB.
+  /// Begins with the kernel's own header. Adds a loader without a number, which loaded it high. Adds where the command line and
+  /// the ACPI tables are, and what memory there is beyond 1 MiB.
   init(setupHeader: [UInt8], commandLine: UInt64, memoryBytes: UInt64) {
     let start = LinuxKernel.Offset.setupSectors
     bytes.replaceSubrange(start..<start + setupHeader.count, with: setupHeader)

@@ -35,8 +35,8 @@ private enum APICFeature {
   static let extendedSpace: UInt32 = 1 << 3
   /// The leaf of KVM's paravirtual features (KVM_CPUID_FEATURES).
   static let paravirtualLeaf: UInt32 = 0x4000_0001
-  /// Its bits in EAX for asynchronous page faults (4, 10, 14), end of interrupt (6), unhalt (7), interrupts between
-  /// processors (11), halt polling (12), yielding to a processor (13) and extended destinations of messages (15).
+  /// Its bits in EAX. Asynchronous page faults: 4, 10, 14. End of interrupt: 6. Unhalt: 7. Interrupts between processors: 11.
+  /// Halt polling: 12. Yielding to a processor: 13. Extended destinations of messages: 15.
   ///
   /// Source: Linux Documentation/virt/kvm/x86/cpuid.rst.
   static let paravirtual = [4, 6, 7, 10, 11, 12, 13, 14, 15].reduce(0) { $0 | 1 << $1 as UInt32 }
@@ -45,9 +45,9 @@ private enum APICFeature {
 extension CPUIDTable {
   /// The leaves of vCPU `vcpu` of `count`: cores of one package, without threads, whose APIC ids are their numbers.
   ///
-  /// KVM_GET_SUPPORTED_CPUID tells of the host's processor that it happens to run on, and leaves out what depends on the
-  /// VM: that there is a hypervisor, and that the local APIC's timer has the deadline mode, without which a kernel
-  /// measures that timer for a tenth of a second.
+  /// KVM_GET_SUPPORTED_CPUID describes the host's processor that it happens to run on, and leaves out what depends on the VM.
+  /// That is the hypervisor, and the deadline mode of the local APIC's timer. Without that mode a kernel measures the timer
+  /// for a tenth of a second.
   ///
   /// Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; api.rst, KVM_GET_SUPPORTED_CPUID.
   /// A VM without the kernel's interrupt controllers has no APIC, so neither that nor what needs it is announced.

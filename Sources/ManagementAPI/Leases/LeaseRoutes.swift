@@ -37,7 +37,7 @@ enum LeaseRoutes {
     response.whenOver = { isDelivered in
       wake?.deliver()
       // No client knows of the lease, so none would ever end it.
-      if !isDelivered { _ = api.fleet.end(lease.id, .abandoned, by: .server) }
+      if !isDelivered { _ = api.fleet.end(lease.id, as: .abandoned, by: .server) }
     }
     return response
   }
@@ -83,7 +83,7 @@ enum LeaseRoutes {
 
   private static func release(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let id = context.parameters.lease
-    guard api.fleet.end(id, .released, by: context.origin) else {
+    guard api.fleet.end(id, as: .released, by: context.origin) else {
       let problem = try api.ended(id)
       // Asking again for what is done already is no mistake.
       if problem.kind == .leaseReleased { return .noContent }
@@ -102,7 +102,7 @@ extension APIHandler {
     do throws(LeaseRefusal) {
       answer = try fleet.lease(from: pool, request) { [fleet] result in
         guard !turn.happened(result), case .success(let lease) = result else { return }
-        _ = fleet.end(lease.id, .abandoned, by: .server)
+        _ = fleet.end(lease.id, as: .abandoned, by: .server)
       }
     } catch {
       throw APIProblem(error, pool: pool)
@@ -121,7 +121,7 @@ extension APIHandler {
     }
   }
 
-  /// Refuses what the guests of that pool cannot be told, before one of them is taken for it.
+  /// Refuses arguments that the guests of that pool cannot take, before it takes one of them.
   func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
     if arguments.isEmpty { return }
     let vm = try translating { () throws(FleetError) in try fleet.pool(name) }.specification.vm

@@ -42,7 +42,7 @@ enum RunRoutes {
     // It goes on here on the vCPU's thread that saw the guest stop.
     guard case .happened(let end) = await guest.end.outcome() else {
       guest.unwatch()
-      _ = api.fleet.end(lease.id, .abandoned, by: context.origin)
+      _ = api.fleet.end(lease.id, as: .abandoned, by: context.origin)
       throw .clientLeft
     }
     let answer = RunDocument(lease.vm, end.stop, durationNS: end.durationNS)
@@ -50,7 +50,7 @@ enum RunRoutes {
     guest.unwatch()
     // A client that has the answer finds the lease ended. Recording that and replacing the VM wait until the answer is on
     // its way.
-    context.afterwards = api.fleet.endFirst(lease.id, .released, by: context.origin)
+    context.afterwards = api.fleet.endFirst(lease.id, as: .released, by: context.origin)
     return try .json(answer)
   }
 

@@ -59,8 +59,8 @@ public final class APIHandler: HTTPHandler {
   /// For scrapes, which look at every VM: they must not wait behind operations that block.
   let scrapers = WorkerPool(name: "scrape", threads: 2, queueLimit: 32)
 
-  /// An API over `fleet`, whose pools are declared in `pools` and whose VMs are made of `images`; `events` is what `/v1/events` tells, and what has to
-  /// outlive a request is kept in `state`.
+  /// An API over `fleet`, whose pools are declared in `pools` and whose VMs are made of `images`. `/v1/events` serves `events`,
+  /// and `state` keeps what has to outlive a request.
   public init(
     fleet: Fleet, pools: PoolDeclarations, images: ImageCatalogue, events: EventLog, state: StateDatabase,
     configuration: Configuration
@@ -84,7 +84,7 @@ public final class APIHandler: HTTPHandler {
   // MARK: What operations share
 
   /// The VM that a path names, if the client still has the lease whose fence it presents. `isTaken` for what makes it
-  /// unfit for being leased to somebody else.
+  /// unfit for being leased to another client.
   func vm(_ context: Context, isTaken: Bool = false) throws(APIProblem) -> VM {
     let fence = try context.fence()
     if fence == nil, !isTaken {

@@ -11,7 +11,7 @@ struct Admission: Sendable {
     self.hosts = Set((["localhost", "127.0.0.1", "::1"] + hosts).map { $0.lowercased() })
   }
 
-  /// Refuses foreign host names (on TCP: nobody reaches a unix socket by a name) and other sites' pages.
+  /// Refuses foreign host names (on TCP: no client reaches a unix socket by a name) and other sites' pages.
   func check(_ head: HTTPRequestHead) throws(APIProblem) {
     let host = head.headers["Host"]
     if let host, head.peer != "unix" { try checkHost(host) }
@@ -70,7 +70,7 @@ struct Admission: Sendable {
 
 /// What a request may send.
 enum ContentTypes {
-  /// What the body's description calls its type; `curl -d` says the second when it is told nothing. None: any will do.
+  /// What the body's description calls its type; `curl -d` says the second by itself. None: any will do.
   static func accepted(by body: Route.Body) -> [String] {
     switch body {
     case .none, .upload: []

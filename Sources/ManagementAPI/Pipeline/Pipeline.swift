@@ -39,8 +39,8 @@ extension APIHandler {
 
   /// Step 3: whether the principal may use the operation. For now every principal may.
   ///
-  /// The scope that a route names will be compared with the principal's here (403), and what belongs to another tenant
-  /// refused as if it were not there (404).
+  /// It will compare the scope that a route names with the principal's (403). It will refuse what belongs to another tenant
+  /// as if it were not there (404).
   private func authorise(_ context: Context) throws(APIProblem) {}
 
   /// Step 4: whether the principal has a request left. For now the server's limits are the only ones, and those are checked
@@ -82,8 +82,8 @@ extension APIHandler {
 
   /// Step 5: the answer to a request that came with an `Idempotency-Key` is made once, and kept before it is sent.
   ///
-  /// A request either ends in an answer, which is kept and stays true even if its client has left, or in a problem, which
-  /// has changed nothing: its key may come again. There is nothing between the two, since they are two ends of one function.
+  /// An answer is kept, and stays true even if its client has left. A problem has changed nothing, so its key may come again.
+  /// There is nothing between the two, since they are two ends of one function.
   private func once(_ context: Context) async throws(APIProblem) -> HTTPResponse {
     guard context.route.isIdempotent, let key = try context.header("Idempotency-Key") else {
       return try await context.route.operation(self, context)

@@ -1,7 +1,7 @@
 import Metrics
 import Synchronization
 
-/// How long requests take, by method, route and status: all of them closed sets, whatever clients send.
+/// How long requests take, by method, route and status: all of them closed sets, which no request can extend.
 final class RequestMetrics: Sendable {
   private struct Series: Hashable {
     let method: String

@@ -13,7 +13,7 @@ enum HTTPMethod: String, Sendable, CaseIterable {
 final class Route: Sendable {
   /// What a body may be.
   enum Body: Sendable, Equatable {
-    /// None is described: whatever comes is ignored.
+    /// None is described: a body is ignored.
     case none
     /// JSON; `isRequired` false: or nothing.
     case json(isRequired: Bool)

@@ -2,7 +2,7 @@ import APIModel
 import HTTPServer
 import JSONCodec
 
-/// The kinds of problem that the API tells of (RFC 9457), by the last segment of their type.
+/// The kinds of problem of the API (RFC 9457), by the last segment of their type.
 enum ProblemKind: String, CaseIterable, Sendable {
   case badRequest = "bad-request"
   case malformedJSON = "malformed-json"
@@ -140,7 +140,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   }
 }
 
-/// A problem with one request: thrown by whatever handles it, answered as a problem document.
+/// A problem with one request: thrown by the code that handles it, answered as a problem document.
 struct APIProblem: Error, Equatable {
   let kind: ProblemKind
   /// A sentence: what happened, to what, and what to do next.
@@ -192,7 +192,7 @@ struct APIProblem: Error, Equatable {
 }
 
 extension HTTPResponse {
-  /// An answer that nobody may keep, guess the type of, or both.
+  /// An answer that no cache may keep, and whose type no client may guess.
   static func dynamic(status: Int, type: String, body: [UInt8] = []) -> HTTPResponse {
     HTTPResponse(
       status: status,

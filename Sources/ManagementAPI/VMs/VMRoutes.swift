@@ -85,7 +85,7 @@ enum VMRoutes {
       // A vCPU that is not there within a second was started all the same; the document tells.
       let deadlineNS = MonotonicClock.now() + 1_000_000_000
       let vm = try translating { () throws(FleetError) in
-        try api.fleet.create(specification, arguments, start: document.start ?? true, untilNS: deadlineNS)
+        try api.fleet.create(specification, arguments: arguments, start: document.start ?? true, untilNS: deadlineNS)
       }
       return try .created(VMDocument(vm), at: "/v1/vms/" + vm.id)
     }

@@ -20,8 +20,8 @@ enum GuestOutcome {
 
 /// The exit status of a program whose stdout cannot be written, for that `errno`.
 ///
-/// A pipe without a reader is 141, without a word: SIGPIPE would have ended the program so, had it not been noted to
-/// clean up first. Anything else is reported, and 74; so is a pipe's end where the parent had SIGPIPE ignored.
+/// A pipe without a reader is 141 and prints nothing: SIGPIPE would have ended the program so, had it not cleaned up first. It
+/// reports anything else, as 74. So it does a pipe's end where the parent had SIGPIPE ignored.
 func outputFailure(_ number: Int32) -> ExitCode {
   if number == EPIPE, arrivedSignal == SIGPIPE { return ExitCode(128 + SIGPIPE) }
   StandardError.complain("stdout cannot be written: \(errorText(number))")

@@ -53,7 +53,7 @@ import VCPURuntime
     let harness = Harness(factory: StubFactory())
     harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":1}"#)
     let lease = try harness.send("POST", "/v1/pools/p/leases", #"{"wait_ms":30000}"#).document(LeaseDocument.self)
-    let aftermath = harness.fleet.endFirst(lease.lease, .released, by: .server)
+    let aftermath = harness.fleet.endFirst(lease.lease, as: .released, by: .server)
     #expect(harness.fleet.leases().isEmpty)
     #expect(harness.send("GET", "/v1/leases/\(lease.lease)").status == 410)
     #expect(harness.send("GET", "/v1/vms/\(lease.vm)").status == 404)
@@ -61,7 +61,7 @@ import VCPURuntime
     // What follows from it, follows.
     _ = try harness.wait(forReady: 1, in: "p")
     // Where there is nothing to end, nothing follows.
-    harness.fleet.endFirst(lease.lease, .released, by: .server)()
+    harness.fleet.endFirst(lease.lease, as: .released, by: .server)()
   }
 }
 

@@ -108,7 +108,7 @@ import Testing
     let harness = try Self.harness()
     let specification = VMSpecification(image: try Self.image(), vcpus: 1, memoryMiB: 2, deadlineNS: nil)
     let vm = try harness.fleet.create(
-      specification, GuestArguments(commandLine: "by hand"), start: true, untilNS: .max)
+      specification, arguments: GuestArguments(commandLine: "by hand"), start: true, untilNS: .max)
     _ = try harness.wait(for: "stopped", of: vm.id)
     #expect(harness.send("GET", "/v1/vms/\(vm.id)/console").text == "kernel by hand\n")
 

@@ -1,5 +1,5 @@
-/// The ACPI tables of a PC: how many processors it has, where the interrupt controllers are, how the machine is powered off
-/// and reset, and where the devices are that have a hardware ID.
+/// The ACPI tables of a PC: its processors, its interrupt controllers, how a guest powers it off and resets it, and where the
+/// devices are that have a hardware ID.
 ///
 /// They describe full ACPI hardware, not the hardware-reduced kind: Linux takes the latter for a machine without the legacy
 /// interrupt controller and interval timer, which this machine has. The power management block has no events.
