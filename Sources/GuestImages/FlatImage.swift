@@ -1,3 +1,5 @@
+import GuestMemory
+
 /// The processor mode a flat image starts in.
 public enum FlatMode: String, Sendable, CaseIterable {
   /// 16-bit real mode.
@@ -56,14 +58,15 @@ public struct FlatImage: Sendable, Equatable {
   /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
-      kind: .flat, sizeBytes: code.count, maxVCPUs: CPUStart.maxVCPUs, ring: mode == .long64Ring3 ? 3 : 0, entry: entry,
+      kind: .flat, sizeBytes: code.count, maxVCPUs: CPUStart.maxVCPUsAtOnce, ring: mode == .long64Ring3 ? 3 : 0,
+      entry: entry,
       segments: [.init(address: loadAddress, fileBytes: code.count, memoryBytes: code.count, access: "rwx")],
       notes: ["mode": mode.rawValue])
   }
 
   /// Lays it out; `vcpuLimit` is how many vCPUs it runs on.
   func layout(
-    memoryBytes: UInt64, vcpus: Int, vcpuLimit: Int = CPUStart.maxVCPUs
+    memoryBytes: UInt64, vcpus: Int, vcpuLimit: Int = CPUStart.maxVCPUsAtOnce
   ) throws(GuestLayoutError) -> GuestLayout {
     try MinimumMemory(kernelBytes: Self.leastBytes).check(memoryBytes)
     guard vcpus >= 1 && vcpus <= vcpuLimit else { throw .vcpuCount(vcpus, limit: vcpuLimit) }
@@ -114,7 +117,7 @@ public struct FlatImage: Sendable, Equatable {
   private var reach: UInt64 {
     switch mode.cpuMode {
     case .real16: 1 << 20
-    case .prot32: 1 << 32
+    case .prot32: PCMemoryMap.holeStart
     case .long64: LongModeTables.mappedEnd
     }
   }

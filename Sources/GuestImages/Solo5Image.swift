@@ -1,3 +1,5 @@
+import GuestMemory
+
 /// A Solo5 unikernel for the hvt tender, ABI version 2: one vCPU, in ring 0 of 64-bit mode.
 ///
 /// Source: Solo5's include/hvt_abi.h and elf_abi.h for the notes and the boot information; its tenders/hvt for where
@@ -18,7 +20,7 @@ struct Solo5Image: Sendable, Equatable {
   private static let frequencyOffset: UInt64 = 16
   /// Bytes of the command line, with the NUL at its end (HVT_CMDLINE_SIZE).
   private static let commandLineBytes = 8192
-  private static let addressLimit: UInt64 = 1 << 32
+  private static let addressLimit = PCMemoryMap.holeStart
 
   /// What a unikernel wants for its heap and its stack at least.
   private static let freeBytes: UInt64 = 512 << 10
