@@ -12,6 +12,8 @@ public struct ImageDocument: Codable, Sendable, Equatable {
   public var digest: String
   /// The most vCPUs it can use.
   public var maxVCPUs: Int
+  /// The least memory that it starts in, its modules included, in MiB.
+  public var minMemoryMiB: Int
   /// The privilege level its code starts at: 0 or 3.
   public var ring: Int
   /// The guest-physical address it starts at; null where that is decided when it is loaded.
@@ -31,7 +33,8 @@ public struct ImageDocument: Codable, Sendable, Equatable {
 
   /// An image.
   public init(
-    name: String, kind: String, description: String, sizeBytes: Int, digest: String, maxVCPUs: Int, ring: Int,
+    name: String, kind: String, description: String, sizeBytes: Int, digest: String, maxVCPUs: Int,
+    minMemoryMiB: Int, ring: Int,
     entry: String?, segments: [ImageSegmentDocument], notes: [String: String], manifest: ImageManifestDocument?,
     createdAt: String?, reason: String?
   ) {
@@ -41,6 +44,7 @@ public struct ImageDocument: Codable, Sendable, Equatable {
     self.sizeBytes = sizeBytes
     self.digest = digest
     self.maxVCPUs = maxVCPUs
+    self.minMemoryMiB = minMemoryMiB
     self.ring = ring
     self.entry = entry
     self.segments = segments
@@ -56,6 +60,7 @@ public struct ImageDocument: Codable, Sendable, Equatable {
     case sizeBytes = "size_bytes"
     case digest
     case maxVCPUs = "max_vcpus"
+    case minMemoryMiB = "min_memory_mib"
     case ring, entry, segments, notes, manifest
     case createdAt = "created_at"
     case state, reason

@@ -22,13 +22,16 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public var probeIntervalMS: Int?
   /// Who declared it: `api` or `file`.
   public var source: String
+  /// Why its guests will not do here what they are made for, each in a sentence or two.
+  public var warnings: [String]
   /// How it stands.
   public var status: PoolStatusDocument
 
   /// A pool.
   public init(
     name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
-    refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, source: String, status: PoolStatusDocument
+    refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, source: String, warnings: [String] = [],
+    status: PoolStatusDocument
   ) {
     self.name = name
     self.image = image
@@ -41,11 +44,12 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.paused = paused
     self.probeIntervalMS = probeIntervalMS
     self.source = source
+    self.warnings = warnings
     self.status = status
   }
 
   /// The members that only the server sets. A client that sends them back means nothing by them.
-  public static let readOnlyMembers: Set<String> = ["name", "source", "status"]
+  public static let readOnlyMembers: Set<String> = ["name", "source", "warnings", "status"]
 
   enum CodingKeys: String, CodingKey {
     case name, image, vcpus
@@ -55,7 +59,7 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     case deadlineMS = "deadline_ms"
     case refill, paused
     case probeIntervalMS = "probe_interval_ms"
-    case source, status
+    case source, warnings, status
   }
 }
 
@@ -192,9 +196,9 @@ public struct RefillStatusDocument: Codable, Sendable, Equatable {
 public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   /// The name of an image.
   public var image: String
-  /// 1 to 8; 1 when absent.
+  /// 1 to 64; 1 when absent.
   public var vcpus: Int?
-  /// 1 to 1024; 2 when absent.
+  /// 1 to 65 536; what the image needs when absent.
   public var memoryMiB: Int?
   /// How many VMs to keep ready, 0 to 1000.
   public var ready: ReadyRange

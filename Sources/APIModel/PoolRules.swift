@@ -2,9 +2,9 @@
 /// Whether the image exists and fits into the memory is for the server to say.
 public enum PoolRules {
   /// vCPUs a VM.
-  public static let vcpus = 1...8
+  public static let vcpus = 1...64
   /// Guest memory a VM, in MiB.
-  public static let memoryMiB = 1...1024
+  public static let memoryMiB = 1...65_536
   /// VMs that a pool keeps ready.
   public static let ready = 0...1000
   /// The most VMs that a pool may have.

@@ -20,11 +20,13 @@ public struct VMDocument: Codable, Sendable, Equatable {
   public var stop: StopDocument?
   /// The lease it is under; null where it is under none.
   public var lease: String?
+  /// Why its guest will not do here what it is made for, each in a sentence or two.
+  public var warnings: [String]
 
   /// A VM.
   public init(
     id: String, pool: String?, image: String, state: String, vcpus: Int, memoryMiB: Int, createdAt: String,
-    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil
+    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil, warnings: [String] = []
   ) {
     self.id = id
     self.pool = pool
@@ -36,6 +38,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     self.consoleBytes = consoleBytes
     self.stop = stop
     self.lease = lease
+    self.warnings = warnings
   }
 
   enum CodingKeys: String, CodingKey {
@@ -43,7 +46,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     case memoryMiB = "memory_mib"
     case createdAt = "created_at"
     case consoleBytes = "console_bytes"
-    case stop, lease
+    case stop, lease, warnings
   }
 }
 
@@ -76,9 +79,9 @@ public struct CreateVMDocument: Codable, Sendable, Equatable {
   public var image: String?
   /// A flat image given inline, or null when `image` is given.
   public var flat: FlatImageDocument?
-  /// 1 to 8; 1 when absent.
+  /// 1 to 64; 1 when absent.
   public var vcpus: Int?
-  /// 1 to 1024; 2 when absent.
+  /// 1 to 65 536; what the image needs when absent.
   public var memoryMiB: Int?
   /// Whether to start it at once; true when absent.
   public var start: Bool?

@@ -53,6 +53,9 @@ public final class KVMSystem: Sendable {
   /// The device's descriptor.
   var rawValue: Int32 { descriptor.rawValue }
 
+  /// The most vCPUs a VM may have (KVM_CAP_MAX_VCPUS; on kernels without it, KVM_CAP_NR_VCPUS).
+  public var maxVCPUs: Int { [.maxVCPUs, .nrVCPUs].compactMap { capabilities[$0] }.first { $0 > 0 } ?? 4 }
+
   /// Whether the kernel polls `kvm_run.immediate_exit`: without it, vCPUs are kicked by the signal mask.
   public var hasImmediateExit: Bool { capabilities[.immediateExit] != 0 }
 

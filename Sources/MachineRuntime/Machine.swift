@@ -11,9 +11,9 @@ import VCPURuntime
 public struct MachineConfiguration: Sendable {
   /// The guest.
   public let image: GuestImage
-  /// Number of vCPUs, 1 to 8.
+  /// Number of vCPUs, 1 to 64.
   public let vcpus: Int
-  /// Guest memory in MiB, 1 to 1024.
+  /// Guest memory in MiB, 1 to 65 536.
   public let memoryMiB: Int
   /// How its vCPUs are kicked.
   public let mechanism: KickMechanism
@@ -83,6 +83,9 @@ public final class Machine: Sendable {
   ) throws(MachineCreationError) {
     let size = UInt64(configuration.memoryMiB) << 20
     let layout: GuestLayout
+    guard configuration.vcpus <= system.maxVCPUs else {
+      throw .image(.vcpuCount(configuration.vcpus, limit: system.maxVCPUs))
+    }
     do throws(GuestLayoutError) {
       layout = try configuration.image.layout(memoryBytes: size, vcpus: configuration.vcpus)
     } catch { throw .image(error) }

@@ -41,10 +41,10 @@ public struct FleetLimits: Sendable, Equatable {
     self.retirementNS = retirementNS
   }
 
-  /// vCPUs a VM.
-  public static let vcpusPerVM = 8
+  /// vCPUs a VM. Its image and the host's KVM may have less.
+  public static let vcpusPerVM = 64
   /// Guest memory a VM in MiB.
-  public static let memoryMiBPerVM = 1024
+  public static let memoryMiBPerVM = 65_536
 }
 
 /// How a pool stands.

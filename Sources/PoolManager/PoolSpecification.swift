@@ -5,9 +5,9 @@ import MachineRuntime
 public struct VMSpecification: Sendable, Equatable {
   /// The guest.
   public var image: GuestImage
-  /// 1 to 8.
+  /// 1 to 64.
   public var vcpus: Int
-  /// 1 to 1024.
+  /// 1 to 65 536.
   public var memoryMiB: Int
   /// Stop it (as `deadline`) when it has been started for so long; nil for never.
   public var deadlineNS: UInt64?

@@ -94,8 +94,8 @@ extension PoolDeclaration {
     if pool.value("image") == nil {
       mistakes.add(key.position, "\(path) has no image; add image: NAME")
     }
-    vcpus = pool.number("vcpus", in: 1...8, &mistakes)
-    memoryMiB = pool.number("memory_mib", in: 1...1024, &mistakes)
+    vcpus = pool.number("vcpus", in: 1...64, &mistakes)
+    memoryMiB = pool.number("memory_mib", in: 1...65_536, &mistakes)
     maxVMs = pool.number("max_vms", in: 1...100_000, &mistakes)
     deadlineMS = pool.number("deadline_ms", in: 1...86_400_000, &mistakes)
     probeIntervalMS = pool.number("probe_interval_ms", in: 10...3_600_000, &mistakes)

@@ -12,9 +12,9 @@ public struct PoolDeclaration: Sendable, Equatable {
   public var name: String
   /// The name of an image, of the same form. Whether there is one is not known here.
   public var image: String
-  /// 1 to 8.
+  /// 1 to 64.
   public var vcpus: Int?
-  /// 1 to 1024.
+  /// 1 to 65 536.
   public var memoryMiB: Int?
   /// One number in the file stands for both.
   public var ready: Ready?

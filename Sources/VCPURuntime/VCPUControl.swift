@@ -81,6 +81,7 @@ import SystemPackage
   /// … of those, without a request.
   var spuriousReturns: UInt64 { unsafe ckvm_spurious(pointer) }
   /// Returns with another error.
+  var starts: UInt64 { unsafe ckvm_starts(pointer) }
   var runErrors: UInt64 { unsafe ckvm_run_errors(pointer) }
 
   // MARK: The vCPU's thread: requests
@@ -126,6 +127,7 @@ import SystemPackage
   func countExit(_ reason: UInt32) { unsafe ckvm_count_exit(pointer, reason) }
   func countInterruption(atEntry: Bool) { unsafe ckvm_count_eintr(pointer, atEntry) }
   func countSpurious() { unsafe ckvm_count_spurious(pointer) }
+  func countStart() { unsafe ckvm_count_start(pointer) }
   func countRunError() { unsafe ckvm_count_run_error(pointer) }
 
   // MARK: The vCPU's thread: KVM_RUN

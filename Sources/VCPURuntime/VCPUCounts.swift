@@ -10,6 +10,8 @@ public struct VCPUCounts: Sendable, Equatable {
   public internal(set) var entryExits: UInt64 = 0
   /// … of those: without a request, because a signal arrived after its request had been served.
   public internal(set) var spuriousReturns: UInt64 = 0
+  /// KVM_RUN returned -EAGAIN: a vCPU that another one starts says it each time.
+  public internal(set) var starts: UInt64 = 0
   /// KVM_RUN failed with another error.
   public internal(set) var runErrors: UInt64 = 0
   var landed: InlineArray<4, UInt64> = .init(repeating: 0)
@@ -26,7 +28,8 @@ public struct VCPUCounts: Sendable, Equatable {
   public init() {}
 
   /// Returns from KVM_RUN by name, those that did not occur left out: the kernel's reasons, `intr` (-EINTR from the
-  /// guest), `entry` (-EINTR without entering it) and `error`.
+  /// guest), `entry` (-EINTR without entering it), `start` (-EAGAIN, before another vCPU has started this one)
+  /// and `error`.
   public var exits: [String: UInt64] {
     var exits: [String: UInt64] = [:]
     for (number, count) in byReason.enumerated() where count > 0 {
@@ -36,6 +39,7 @@ public struct VCPUCounts: Sendable, Equatable {
     let interrupted = eintrReturns - min(entryExits, eintrReturns)
     if interrupted > 0 { exits["intr", default: 0] += interrupted }
     if entryExits > 0 { exits["entry"] = entryExits }
+    if starts > 0 { exits["start"] = starts }
     if runErrors > 0 { exits["error"] = runErrors }
     return exits
   }
@@ -58,6 +62,7 @@ public struct VCPUCounts: Sendable, Equatable {
     left.eintrReturns += right.eintrReturns
     left.entryExits += right.entryExits
     left.spuriousReturns += right.spuriousReturns
+    left.starts += right.starts
     left.runErrors += right.runErrors
     for phase in 0..<4 { left.landed[phase] += right.landed[phase] }
     left.kickTimeouts += right.kickTimeouts
@@ -93,6 +98,7 @@ extension VCPU {
     sum.entryExits += control.entryExits
     sum.eintrReturns += control.eintrReturns
     sum.spuriousReturns += control.spuriousReturns
+    sum.starts += control.starts
     sum.runErrors += control.runErrors
     sum.kernelSignalExits += kernelSignalExits
     if let times {

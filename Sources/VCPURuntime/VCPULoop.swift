@@ -303,7 +303,7 @@ extension VCPU {
   /// interrupted (a stop signal cannot be blocked), EAGAIN asks to be called again. Anything else, or either of them
   /// again and again, is the end.
   private func afterFailure(number: Int, _ result: Int) -> VCPUEnd? {
-    control.countRunError()
+    if result == -Int(EAGAIN) { control.countStart() } else { control.countRunError() }
     if number < Self.attempts, result == -Int(ENOMEM) || result == -Int(EAGAIN) { return nil }
     return .crashed("KVM_RUN failed: \(Errno(rawValue: Int32(truncatingIfNeeded: -result)))")
   }

@@ -197,8 +197,8 @@ struct BootedLayoutTests {
       bytes: BootedImageTests.multiboot().bytes, memory: 0,
       error: .memoryTooSmall(memoryBytes: 0, needed: MinimumMemory(kernelBytes: 0x30_2000))),
     Refusal(bytes: BootedImageTests.elf().bytes, vcpus: 9, error: .vcpuCount(9, limit: 8)),
-    Refusal(bytes: BootedImageTests.pvhFile.bytes, vcpus: .min, error: .vcpuCount(.min, limit: 8)),
-    Refusal(bytes: BootedImageTests.multiboot().bytes, vcpus: .max, error: .vcpuCount(.max, limit: 8)),
+    Refusal(bytes: BootedImageTests.pvhFile.bytes, vcpus: .min, error: .vcpuCount(.min, limit: 64)),
+    Refusal(bytes: BootedImageTests.multiboot().bytes, vcpus: .max, error: .vcpuCount(.max, limit: 64)),
     Refusal(
       bytes: elf(at: 4 * mib - 63),
       error: .memoryTooSmall(memoryBytes: 4 * mib, needed: MinimumMemory(kernelBytes: 4 * mib + 1))),

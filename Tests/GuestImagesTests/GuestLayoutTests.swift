@@ -93,8 +93,8 @@ struct GuestLayoutTests {
       image: flat(.real16, at: mib - 16, count: 17), memory: 2 * mib,
       error: .codeBeyondMode(.real16, loadAddress: mib - 16, codeBytes: 17, limit: mib)),
     Refusal(
-      image: flat(.prot32, at: 0xFFFF_FFFF, count: 2), memory: 1 << 33,
-      error: .codeBeyondMode(.prot32, loadAddress: 0xFFFF_FFFF, codeBytes: 2, limit: 1 << 32)),
+      image: flat(.prot32, at: 0xBFFF_FFFF, count: 2), memory: 1 << 33,
+      error: .codeBeyondMode(.prot32, loadAddress: 0xBFFF_FFFF, codeBytes: 2, limit: 0xC000_0000)),
     Refusal(
       image: flat(.long64Ring3, at: 0x3FFF_FFFF, count: 2), memory: 1 << 33,
       error: .codeBeyondMode(.long64, loadAddress: 0x3FFF_FFFF, codeBytes: 2, limit: 1 << 30)),
@@ -124,7 +124,7 @@ struct GuestLayoutTests {
       let layout = try image.layout(memoryBytes: mib, vcpus: 8)
       #expect(try layout.segments.last?.bytes().allSatisfy { $0 == 0x90 } == true)
     }
-    _ = try flat(.prot32, at: 0xFFFF_FFFF, count: 1).layout(memoryBytes: 1 << 33, vcpus: 1)
+    _ = try flat(.prot32, at: 0xBFFF_FFFF, count: 1).layout(memoryBytes: 1 << 33, vcpus: 1)
     _ = try flat(.long64, at: 0x3FFF_FFFF, count: 1).layout(memoryBytes: 1 << 33, vcpus: 1)
   }
 
@@ -150,7 +150,7 @@ struct GuestLayoutTests {
   /// arithmetic that cannot overflow, say so, and what is accepted is sound.
   @Test func randomImages() throws {
     var random = SeededGenerator(for: "GuestLayoutTests")
-    let landmarks: [UInt64] = [0, 0x7C00, 0xFFFF, 0x10000, mib, 2 * mib, 1 << 30, 1 << 32, 1 << 33, .max]
+    let landmarks: [UInt64] = [0, 0x7C00, 0xFFFF, 0x10000, mib, 2 * mib, 1 << 30, 0xC000_0000, 1 << 32, 1 << 33, .max]
     func address() -> UInt64 {
       let landmark = landmarks[Int.random(in: 0..<landmarks.count, using: &random)]
       let step = UInt64.random(in: 0..<40, using: &random)
@@ -203,7 +203,7 @@ struct GuestLayoutTests {
     let placed =
       switch image.mode {
       case .real16: end <= 1 << 20 && load % 16 == 0 && entry - load < 1 << 16
-      case .prot32: end <= 1 << 32
+      case .prot32: end <= 0xC000_0000
       case .long64, .long64Ring3: end <= 1 << 30 && load >= 0x10000
       }
     return memory >= mib && (1...8).contains(vcpus) && end <= Int128(memory) && placed && (load..<end).contains(entry)

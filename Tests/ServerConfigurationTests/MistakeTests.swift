@@ -55,11 +55,11 @@ struct MistakeTests {
     ),
     ("pools: {[a]: {image: b}}", "f:1:9: a list is no name"),
     // Ranges.
-    ("pools: {a: {image: b, vcpus: 0}}", range("vcpus", "0", 1, 8)),
-    ("pools: {a: {image: b, vcpus: 9}}", range("vcpus", "9", 1, 8)),
-    ("pools: {a: {image: b, vcpus: -1}}", range("vcpus", "-1", 1, 8)),
-    ("pools: {a: {image: b, vcpus: 99999999999999999999}}", range("vcpus", "99999999999999999999", 1, 8)),
-    ("pools: {a: {image: b, memory_mib: 1025}}", range("memory_mib", "1025", 1, 1024)),
+    ("pools: {a: {image: b, vcpus: 0}}", range("vcpus", "0", 1, 64)),
+    ("pools: {a: {image: b, vcpus: 65}}", range("vcpus", "65", 1, 64)),
+    ("pools: {a: {image: b, vcpus: -1}}", range("vcpus", "-1", 1, 64)),
+    ("pools: {a: {image: b, vcpus: 99999999999999999999}}", range("vcpus", "99999999999999999999", 1, 64)),
+    ("pools: {a: {image: b, memory_mib: 65537}}", range("memory_mib", "65537", 1, 65536)),
     ("pools: {a: {image: b, max_vms: 0}}", range("max_vms", "0", 1, 100_000)),
     ("pools: {a: {image: b, deadline_ms: 0}}", range("deadline_ms", "0", 1, 86_400_000)),
     ("pools: {a: {image: b, ready: 1001}}", range("ready", "1001", 0, 1000)),
@@ -117,7 +117,7 @@ struct MistakeTests {
   }
 
   private static func number(_ what: String) -> String {
-    "f:1:30: pools.a.vcpus is \(what), and must be a number; write a whole number from 1 to 8"
+    "f:1:30: pools.a.vcpus is \(what), and must be a number; write a whole number from 1 to 64"
   }
 
   private static func range(_ name: String, _ number: String, _ low: Int, _ high: Int) -> String {
@@ -133,7 +133,7 @@ struct MistakeTests {
       """
       pools:
         build:
-          vcpus: 9
+          vcpus: 65
           memory_mib: x
           image: Hello
         other: &anchor
@@ -144,8 +144,8 @@ struct MistakeTests {
       """)
     #expect(
       found == [
-        "f:3:12: pools.build.vcpus is 9, which is out of range; write a whole number from 1 to 8",
-        "f:4:17: pools.build.memory_mib is x, and must be a number; write a whole number from 1 to 1024",
+        "f:3:12: pools.build.vcpus is 65, which is out of range; write a whole number from 1 to 64",
+        "f:4:17: pools.build.memory_mib is x, and must be a number; write a whole number from 1 to 65536",
         "f:5:12: pools.build.image is Hello, which is no name; \(ResourceName.rule)",
         "f:6:10: anchors are not taken here; write out what is meant",
         "f:8:10: aliases are not taken here; write out what is meant",

@@ -97,6 +97,7 @@ struct ckvm_vcpu {
   _Atomic uint64_t eintr_returns; // KVM_RUN returned -EINTR
   _Atomic uint64_t entry_exits; // … of those: the kernel saw immediate_exit and did not enter
   _Atomic uint64_t spurious; // … of those: nothing was requested
+  _Atomic uint64_t starts; // KVM_RUN returned -EAGAIN: another vCPU has to start this one, or has just done so
   _Atomic uint64_t run_errors; // KVM_RUN failed with another error
   _Atomic uint64_t serves;
   /// When the thread was last brought out of the guest, and how often in a row since the guest last ran: kickers read
@@ -158,6 +159,10 @@ static inline void ckvm_count_eintr(struct ckvm_vcpu *v, bool at_entry) {
   if (at_entry) ckvm_bump(&v->entry_exits);
 }
 static inline void ckvm_count_spurious(struct ckvm_vcpu *v) { ckvm_bump(&v->spurious); }
+static inline void ckvm_count_start(struct ckvm_vcpu *v) { ckvm_bump(&v->starts); }
+static inline uint64_t ckvm_starts(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->starts, memory_order_relaxed);
+}
 static inline void ckvm_count_run_error(struct ckvm_vcpu *v) { ckvm_bump(&v->run_errors); }
 static inline uint64_t ckvm_exits(struct ckvm_vcpu *v, uint32_t reason) {
   return atomic_load_explicit(&v->exits[reason], memory_order_relaxed);

@@ -19,16 +19,16 @@ public struct BuiltinGuest: Sendable, Equatable {
   public static let all: [BuiltinGuest] = [
     BuiltinGuest(
       name: "spin", description: "Busy loop that only a kick gets out of the guest; counts in RAX.",
-      ring: 3, maxVCPUs: CPUStart.maxVCPUs, code: unsafe bytes(cguests_spin())),
+      ring: 3, maxVCPUs: CPUStart.maxVCPUsAtOnce, code: unsafe bytes(cguests_spin())),
     BuiltinGuest(
       name: "pio", description: "Endless writes to the unclaimed port 0x80; counts them in RBX.",
-      ring: 3, maxVCPUs: CPUStart.maxVCPUs, code: unsafe bytes(cguests_pio())),
+      ring: 3, maxVCPUs: CPUStart.maxVCPUsAtOnce, code: unsafe bytes(cguests_pio())),
     BuiltinGuest(
       name: "mmio", description: "Endless 4-byte stores to 0xD0000000, where there is no memory; counts them in RBX.",
-      ring: 3, maxVCPUs: CPUStart.maxVCPUs, code: unsafe bytes(cguests_mmio())),
+      ring: 3, maxVCPUs: CPUStart.maxVCPUsAtOnce, code: unsafe bytes(cguests_mmio())),
     BuiltinGuest(
       name: "halt", description: "Executes HLT for ever, in ring 0.",
-      ring: 0, maxVCPUs: CPUStart.maxVCPUs, code: unsafe bytes(cguests_halt())),
+      ring: 0, maxVCPUs: CPUStart.maxVCPUsAtOnce, code: unsafe bytes(cguests_halt())),
     BuiltinGuest(
       name: "hello", description: "Prints \"Hello from vmpool\" on the console and exits with code 0.",
       ring: 3, maxVCPUs: 1, code: unsafe bytes(cguests_hello())),

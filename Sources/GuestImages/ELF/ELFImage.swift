@@ -55,12 +55,14 @@ struct ELFImage: Sendable, Equatable {
   /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
-      kind: .elf, sizeBytes: sizeBytes, maxVCPUs: CPUStart.maxVCPUs, ring: 0,
+      kind: .elf, sizeBytes: sizeBytes, maxVCPUs: maxVCPUs, ring: 0,
       entry: entry, segments: segments.map(\.description), notes: ["start": pvh == nil ? "64-bit" : "PVH"])
   }
 
   /// The least memory that it fits into.
   var minimumMemory: MinimumMemory { .booted(segments, pvh?.modules ?? []) }
+
+  private var maxVCPUs: Int { pvh == nil ? CPUStart.maxVCPUsAtOnce : CPUStart.maxVCPUs }
 
   /// What a VM of it has around its memory and its vCPUs.
   var platform: Platform { pvh == nil ? .minimal : .pc }
@@ -69,7 +71,7 @@ struct ELFImage: Sendable, Equatable {
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
     try minimumMemory.check(
       memoryBytes, reach: pvh == nil ? LongModeTables.mappedEnd : BootInformation.mostMemory)
-    guard vcpus >= 1 && vcpus <= CPUStart.maxVCPUs else { throw .vcpuCount(vcpus, limit: CPUStart.maxVCPUs) }
+    guard vcpus >= 1 && vcpus <= maxVCPUs else { throw .vcpuCount(vcpus, limit: maxVCPUs) }
     do throws(PlacementError) {
       if let pvh {
         return try pvh.layout(file, segments, entry: entry, memoryBytes: memoryBytes, vcpus: vcpus)

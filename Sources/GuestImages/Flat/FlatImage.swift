@@ -1,3 +1,4 @@
+import GuestMemory
 import Processor
 
 /// The processor mode a flat image starts in.
@@ -58,14 +59,15 @@ public struct FlatImage: Sendable, Equatable {
   /// Its description for clients.
   var description: ImageDescription {
     ImageDescription(
-      kind: .flat, sizeBytes: code.count, maxVCPUs: CPUStart.maxVCPUs, ring: mode == .long64Ring3 ? 3 : 0, entry: entry,
+      kind: .flat, sizeBytes: code.count, maxVCPUs: CPUStart.maxVCPUsAtOnce, ring: mode == .long64Ring3 ? 3 : 0,
+      entry: entry,
       segments: [.init(address: loadAddress, fileBytes: code.count, memoryBytes: code.count, access: "rwx")],
       notes: ["mode": mode.rawValue])
   }
 
   /// Lays it out; `vcpuLimit` is how many vCPUs it runs on.
   func layout(
-    memoryBytes: UInt64, vcpus: Int, vcpuLimit: Int = CPUStart.maxVCPUs
+    memoryBytes: UInt64, vcpus: Int, vcpuLimit: Int = CPUStart.maxVCPUsAtOnce
   ) throws(GuestLayoutError) -> GuestLayout {
     try MinimumMemory(kernelBytes: Self.leastBytes).check(memoryBytes)
     guard vcpus >= 1 && vcpus <= vcpuLimit else { throw .vcpuCount(vcpus, limit: vcpuLimit) }
@@ -116,7 +118,7 @@ public struct FlatImage: Sendable, Equatable {
   private var reach: UInt64 {
     switch mode.cpuMode {
     case .real16: 1 << 20
-    case .prot32: 1 << 32
+    case .prot32: PCMemoryMap.holeStart
     case .long64: LongModeTables.mappedEnd
     }
   }

@@ -89,7 +89,7 @@ public enum Solo5Error: Error, Sendable, Equatable, CustomStringConvertible {
       """
       Segment \(number) of the Solo5 unikernel begins at 0x\(String(address, radix: 16)). Link it at 0x100000 or above.
       """
-    case .segmentTooHigh(let number): "Segment \(number) of the Solo5 unikernel ends beyond 4 GiB. Link it lower."
+    case .segmentTooHigh(let number): "Segment \(number) of the Solo5 unikernel ends beyond 3 GiB. Link it lower."
     case .segmentsSharePage(let first, let second):
       "Segments \(first) and \(second) of the Solo5 unikernel share a page of 4 KiB. Link them apart."
     case .writableCode(let number):

@@ -1,3 +1,4 @@
+import GuestMemory
 import Processor
 
 /// A Solo5 unikernel for the hvt tender, ABI version 2: one vCPU, in ring 0 of 64-bit mode.
@@ -20,7 +21,7 @@ struct Solo5Image: Sendable, Equatable {
   private static let frequencyOffset: UInt64 = 16
   /// Bytes of the command line, with the NUL at its end (HVT_CMDLINE_SIZE).
   private static let commandLineBytes = 8192
-  private static let addressLimit: UInt64 = 1 << 32
+  private static let addressLimit = PCMemoryMap.holeStart
 
   /// What a unikernel wants for its heap and its stack at least.
   private static let freeBytes: UInt64 = 512 << 10

@@ -11,15 +11,27 @@ import VCPURuntime
 
 // What the server has, in the API's documents.
 
+extension GuestImage {
+  /// Why its guests will not do on `host` what they are made for.
+  func warnings(on host: HostFacts) -> [String] {
+    guard host.ring0Emulated, description.kind == .linux else { return [] }
+    return [
+      "This host's KVM emulates ring 0 (ring0_emulated in GET /v1/host), where Linux does not get to its init. Use a host "
+        + "whose KVM runs ring 0 natively."
+    ]
+  }
+}
+
 extension VMDocument {
-  init(_ vm: VM) {
+  init(_ vm: VM, on host: HostFacts) {
     let state = vm.machine.state
     let configuration = vm.machine.configuration
     self.init(
       id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
-      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id)
+      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id,
+      warnings: configuration.image.warnings(on: host))
   }
 }
 
@@ -98,6 +110,7 @@ extension ImageDocument {
     self.init(
       name: name, kind: description.kind.rawValue, description: text,
       sizeBytes: Int(clamping: description.sizeBytes), digest: digest.description, maxVCPUs: description.maxVCPUs,
+      minMemoryMiB: image.minimumMemory.mib,
       ring: description.ring, entry: description.entry.map(hex),
       segments: description.segments.map(ImageSegmentDocument.init), notes: description.notes, manifest: nil,
       createdAt: nil, reason: image.reasonUnusable?.asSentence)
@@ -113,7 +126,7 @@ extension ImageSegmentDocument {
 }
 
 extension PoolDocument {
-  init(_ pool: PoolStatus, source: PoolSource) {
+  init(_ pool: PoolStatus, source: PoolSource, on host: HostFacts) {
     let (vm, ready) = (pool.specification.vm, pool.specification.ready)
     self.init(
       name: pool.name, image: vm.image.name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
@@ -122,7 +135,7 @@ extension PoolDocument {
       refill: RefillDocument(concurrency: pool.specification.refillConcurrency),
       paused: pool.specification.isPaused,
       probeIntervalMS: pool.specification.probeIntervalNS.map { Int($0 / 1_000_000) }, source: source.rawValue,
-      status: PoolStatusDocument(pool))
+      warnings: vm.image.warnings(on: host), status: PoolStatusDocument(pool))
   }
 }
 

@@ -150,7 +150,7 @@ enum PathParameter: String, Sendable {
     switch self {
     case .vm: "^vm-[0-9a-f]{12}$"
     case .lease: "^lease-[0-9a-f]{16}$"
-    case .index: "^[0-7]$"
+    case .index: "^([0-9]|[1-5][0-9]|6[0-3])$"
     case .image, .pool, .kind: "^[a-z][a-z0-9-]{0,62}$"
     case .digest: "^sha256:[0-9a-f]{64}$"
     }
@@ -161,7 +161,7 @@ enum PathParameter: String, Sendable {
     switch self {
     case .vm: "vm- and 12 lower-case hex digits"
     case .lease: "lease- and 16 lower-case hex digits"
-    case .index: "one digit, 0 to 7"
+    case .index: "a number, 0 to 63"
     case .image, .pool, .kind: PoolRules.nameRule
     case .digest: "sha256: and 64 lower-case hex digits"
     }
@@ -207,11 +207,13 @@ enum Names {
     return bytes.suffix(digits).allSatisfy { isDigit($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0) }
   }
 
-  /// One digit, 0 to 7.
+  /// A number from 0 to 63, without leading zeros.
   static func vcpuIndex(_ text: String) -> Int? {
-    guard text.utf8.count == 1, let digit = text.utf8.first, (UInt8(ascii: "0")...UInt8(ascii: "7")).contains(digit)
+    guard (1...2).contains(text.utf8.count), text.utf8.allSatisfy(isDigit),
+      text.utf8.count == 1 || text.utf8.first != 0x30,
+      let index = Int(text), index < 64
     else { return nil }
-    return Int(digit - UInt8(ascii: "0"))
+    return index
   }
 
   private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

@@ -23,7 +23,9 @@ enum PoolRoutes {
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let (pools, token) = try page(of: api.fleet.pools, by: \.name, context.query)
-    let documents = pools.map { PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api) }
+    let documents = pools.map {
+      PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api, on: api.configuration.host)
+    }
     return try .json(Page(items: documents, nextPageToken: token))
   }
 
@@ -31,9 +33,9 @@ enum PoolRoutes {
     let name = context.parameters.name
     let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
     // A pool that is being deleted has no declaration, and so no tag.
-    guard let entry = api.pools.entry(name) else { return try response(pool, nil) }
+    guard let entry = api.pools.entry(name) else { return try response(pool, nil, api) }
     return try context.unlessUnchanged(entry.tag, "The pool \(name)") { () throws(APIProblem) in
-      try response(pool, entry)
+      try response(pool, entry, api)
     }
   }
 
@@ -44,7 +46,7 @@ enum PoolRoutes {
     let (pool, entry, isNew) = try translating { () throws(DeclarationRefusal) in
       try api.pools.put(document, as: name, if: holds, by: context.origin)
     }
-    var response = try response(pool, entry)
+    var response = try response(pool, entry, api)
     if isNew {
       response.status = 201
       response.headers.append(("Location", "/v1/pools/" + name))
@@ -59,7 +61,7 @@ enum PoolRoutes {
     let (pool, entry) = try translating { () throws(DeclarationRefusal) in
       try api.pools.patch(name, with: patch, if: holds, by: context.origin)
     }
-    return try response(pool, entry)
+    return try response(pool, entry, api)
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -73,24 +75,24 @@ enum PoolRoutes {
       ) { end.happened($0) }
     }
     // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
-    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }) }
+    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }, api) }
     guard case .happened(.goesOn(let pool)) = await end.outcome() else { return .noContent }
-    return try accepted(pool)
+    return try accepted(pool, api)
   }
 
   /// How long DELETE waits for VMs that are being taken apart.
   private static let patienceNS: UInt64 = 10_000_000_000
 
-  private static func accepted(_ pool: PoolStatus) throws(APIProblem) -> HTTPResponse {
-    var response = try response(pool, nil)
+  private static func accepted(_ pool: PoolStatus, _ api: APIHandler) throws(APIProblem) -> HTTPResponse {
+    var response = try response(pool, nil, api)
     response.status = 202
     return response
   }
 
   private static func response(
-    _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?
+    _ pool: PoolStatus, _ entry: PoolDeclarations.Entry?, _ api: APIHandler
   ) throws(APIProblem) -> HTTPResponse {
-    var response = try HTTPResponse.json(PoolDocument(pool, source: entry?.source ?? .api))
+    var response = try HTTPResponse.json(PoolDocument(pool, source: entry?.source ?? .api, on: api.configuration.host))
     if let entry { response.headers.append(("ETag", entry.tag)) }
     return response
   }

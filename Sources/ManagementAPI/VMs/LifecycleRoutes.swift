@@ -31,7 +31,7 @@ enum LifecycleRoutes {
         try requests.wait(untilNS: end)
       }
       guard isDone != nil else { throw APIProblem(.timedOut(waitedNS: patienceNS), vm: vm.id) }
-      return try .json(VMDocument(vm))
+      return try .json(VMDocument(vm, on: api.configuration.host))
     }
   }
 }

@@ -32,17 +32,20 @@ enum VMRoutes {
     let page = api.fleet.vms(of: pool, after: token.map(UInt64.init), limit: limit) { vm in
       state == nil || vm.machine.state.name == state
     }
-    return try .json(Page(items: page.vms.map(VMDocument.init), nextPageToken: page.next.map { String($0) }))
+    return try .json(
+      Page(
+        items: page.vms.map { VMDocument($0, on: api.configuration.host) }, nextPageToken: page.next.map { String($0) })
+    )
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let vm = try api.vm(context)
     let state = try context.query.word("wait_for", of: states)
     let timeoutMS = try context.query.integer("timeout_ms", in: 0...600_000)
-    guard let state else { return try .json(VMDocument(vm)) }
+    guard let state else { return try .json(VMDocument(vm, on: api.configuration.host)) }
     let deadlineNS = context.receivedNS + UInt64(timeoutMS ?? 30_000) * 1_000_000
     try await wait(for: state, of: vm, untilNS: deadlineNS, api)
-    return try .json(VMDocument(vm))
+    return try .json(VMDocument(vm, on: api.configuration.host))
   }
 
   /// Returns when the VM is in that state, when it can be in it no more, or when the time is up.
@@ -87,7 +90,7 @@ enum VMRoutes {
       let vm = try translating { () throws(FleetError) in
         try api.fleet.create(specification, arguments: arguments, start: document.start ?? true, untilNS: deadlineNS)
       }
-      return try .created(VMDocument(vm), at: "/v1/vms/" + vm.id)
+      return try .created(VMDocument(vm, on: api.configuration.host), at: "/v1/vms/" + vm.id)
     }
   }
 

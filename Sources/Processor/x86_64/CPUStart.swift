@@ -11,6 +11,11 @@ public enum CPUMode: String, Sendable, CaseIterable {
 /// The registers that a vCPU starts with: an image says them, and KVM loads them. All others are as after a reset, or follow
 /// from the mode. Segments are flat. Their selectors do not matter.
 public struct CPUStart: Sendable, Equatable {
+  /// The most vCPUs that an image can have: the first one starts the others.
+  public static let maxVCPUs = 64
+  /// The most vCPUs of an image where all of them start at once: there is room for so many stacks.
+  public static let maxVCPUsAtOnce = 8
+
   /// The processor's mode.
   public var mode: CPUMode
   /// The privilege level: 0 or 3.

@@ -6,8 +6,9 @@ public enum ExitReason {
   public static let names: [String] = (0..<UInt32(CKVM_EXIT_REASONS)).map(name)
 
   /// Names of all counters a vCPU keeps: the kernel's reasons, `intr` (returned with -EINTR from the guest), `entry`
-  /// (returned with -EINTR without entering) and `error` (KVM_RUN failed).
-  public static let labels: [String] = Array(Set(names)).sorted() + ["entry", "error"]
+  /// (returned with -EINTR without entering), `start` (returned with -EAGAIN, before another vCPU has started this one)
+  /// and `error` (KVM_RUN failed).
+  public static let labels: [String] = Array(Set(names)).sorted() + ["entry", "start", "error"]
 
   /// What a vCPU does about an exit.
   enum Response: Sendable {

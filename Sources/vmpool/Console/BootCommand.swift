@@ -131,6 +131,7 @@ private struct BootedGuest {
     let made = try client.createVM(
       CreateVMDocument(image: name, vcpus: vcpus, memoryMiB: memoryMiB, deadlineMS: deadlineMS))
     vm = made.id
+    Advice.report(made.warnings)
     return made.id
   }
 

@@ -41,6 +41,12 @@ struct ImageFiles {
 
   /// Sends what the server does not have, and makes the image. `isReplaced` says whether there was one of that name.
   func store(as name: String, _ client: VMPoolClient) throws -> (image: ImageDocument, isReplaced: Bool) {
+    let stored = try sendAll(as: name, client)
+    if let commandLine = options.commandLine { LinuxConsole.hint(stored.image.kind, commandLine: commandLine) }
+    return stored
+  }
+
+  private func sendAll(as name: String, _ client: VMPoolClient) throws -> (image: ImageDocument, isReplaced: Bool) {
     for _ in 1...3 {
       for file in files { try file.upload(client) }
       do throws(APIError) {

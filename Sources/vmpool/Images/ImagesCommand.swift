@@ -92,6 +92,7 @@ struct ImagesCommand: ParsableCommand {
         (name: "name", value: image.name), (name: "kind", value: image.kind),
         (name: "description", value: image.description), (name: "size", value: "\(image.sizeBytes) bytes"),
         (name: "digest", value: image.digest), (name: "most vCPUs", value: "\(image.maxVCPUs)"),
+        (name: "least memory", value: "\(image.minMemoryMiB) MiB"),
         (name: "ring", value: "\(image.ring)"), (name: "entry", value: image.entry ?? "when it is loaded"),
         (name: "state", value: image.state),
       ] + parts + modules + blocks + segments + notes)

@@ -38,7 +38,8 @@ extension ImageDocument {
     self.init(
       name: image.name, kind: description.kind.rawValue, description: "A file on this machine.",
       sizeBytes: Int(clamping: description.sizeBytes), digest: file.digest.description,
-      maxVCPUs: description.maxVCPUs, ring: description.ring, entry: description.entry.map(hexadecimal),
+      maxVCPUs: description.maxVCPUs, minMemoryMiB: image.minimumMemory.mib, ring: description.ring,
+      entry: description.entry.map(hexadecimal),
       segments: description.segments.map {
         ImageSegmentDocument(
           address: hexadecimal($0.address), fileBytes: Int(clamping: $0.fileBytes),

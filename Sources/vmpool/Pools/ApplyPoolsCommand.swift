@@ -97,9 +97,8 @@ extension PoolsCommand {
       switch step.action {
       case .keep, .refuse: break
       case .create, .change:
-        if let settings = step.settings {
-          _ = try client.putPool(step.name, declaration: settings.document, if: step.condition)
-        }
+        guard let settings = step.settings else { return }
+        Advice.report(try client.putPool(step.name, declaration: settings.document, if: step.condition).warnings)
       case .delete: if let rest = try client.deletePool(step.name, if: step.condition) { reportLeases(of: rest) }
       }
     }

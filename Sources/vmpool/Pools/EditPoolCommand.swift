@@ -34,7 +34,7 @@ extension PoolsCommand {
         return StandardError.complain("\(name) was not changed")
       }
       let condition = tag.map { VMPoolClient.PoolCondition.unchanged(since: $0) } ?? .none
-      _ = try client.putPool(name, declaration: PoolSettings(declaration).document, if: condition)
+      Advice.report(try client.putPool(name, declaration: PoolSettings(declaration).document, if: condition).warnings)
       StandardError.complain("\(name) was changed")
     }
 

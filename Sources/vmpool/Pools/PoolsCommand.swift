@@ -116,6 +116,7 @@ struct PoolsCommand: ParsableCommand {
       ("last error", refill.lastError), ("last failed", refill.lastFailedAt.map { Age.since($0) + " ago" }),
       ("next attempt", refill.nextAttemptAt.map { "in " + Age.until($0) }),
     ].compactMap { pair in pair.1.map { (name: pair.0, value: $0) } }
-    return properties([(name: "name", value: pool.name)] + declaration + standing + trouble)
+    let warnings = pool.warnings.map { (name: "warning", value: $0) }
+    return properties([(name: "name", value: pool.name)] + declaration + standing + trouble + warnings)
   }
 }

@@ -43,7 +43,9 @@ extension PoolsCommand {
     var mentioned: [Mention] { image.map { [.image($0)] } ?? [] }
 
     func run(_ client: VMPoolClient) throws {
-      try output.show(client.putPool(name, declaration: declaration()), quiet: false, table)
+      let pool = try client.putPool(name, declaration: declaration())
+      Advice.report(pool.warnings)
+      try output.show(pool, quiet: false, table)
     }
 
     private func declaration() throws -> DeclarePoolDocument {
@@ -81,7 +83,9 @@ extension PoolsCommand {
     var mentioned: [Mention] { [.pool(name)] + (image.map { [.image($0)] } ?? []) }
 
     func run(_ client: VMPoolClient) throws {
-      try output.show(client.patchPool(name, changes: changes), quiet: false, table)
+      let pool = try client.patchPool(name, changes: changes)
+      Advice.report(pool.warnings)
+      try output.show(pool, quiet: false, table)
     }
 
     var changes: PoolChanges {

@@ -1,5 +1,6 @@
 import APIClient
 import APIModel
+import CommandLineSupport
 import Glibc
 
 /// The server's problems and the transport's failures, in the words of the command line.
@@ -11,6 +12,11 @@ enum Advice {
     case .unreachable(let endpoint, let reason, let number): unreachable(endpoint, reason, number)
     case .protocolViolation(let text): text
     }
+  }
+
+  /// Reports on stderr why guests will not do on the server's host what they are made for.
+  static func report(_ warnings: [String]) {
+    for warning in warnings { StandardError.complain("warning: \(withoutHTTP(warning))") }
   }
 
   // MARK: - Problems
@@ -30,6 +36,7 @@ enum Advice {
       ("GET /v1/vms lists", "`vmpool vms` lists"), ("GET /v1/pools lists", "`vmpool pools` lists"),
       ("GET /v1/images lists", "`vmpool images` lists"), ("GET /v1/leases lists", "`vmpool leases` lists"),
       ("GET /v1/blobs lists", "`vmpool blobs` lists"), ("(wait_ms)", "(--wait)"),
+      ("ring0_emulated in GET /v1/host", "`vmpool host` says so"),
       (" is not as If-Match says", " was changed meanwhile"), ("GET it and try again", "Try again"),
     ] {
       text = text.replacing(phrase, with: command)

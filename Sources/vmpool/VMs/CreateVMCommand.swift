@@ -60,8 +60,10 @@ extension VMsCommand {
       let request = CreateVMDocument(
         image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart,
         deadlineMS: deadline?.milliseconds,
-        commandLine: try arguments.commandLine(ofImage: image ?? "", client), environment: arguments.environment)
-      try output.show(client.createVM(request), quiet: quiet.quiet, table)
+        commandLine: try arguments.commandLine(ofImage: image, client), environment: arguments.environment)
+      let vm = try client.createVM(request)
+      Advice.report(vm.warnings)
+      try output.show(vm, quiet: quiet.quiet, table)
     }
 
     private func flatImage() throws -> FlatImageDocument? {

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 import GuestImages
 
 /// What a guest finds as its command line and environment, for commands that lease a VM or create one.
@@ -28,10 +29,27 @@ struct GuestArgumentOptions: ParsableArguments {
     env.isEmpty ? nil : Dictionary(uniqueKeysWithValues: env.map { ($0.name, $0.value) })
   }
 
-  /// The command line for a VM of that image; nil where the image's own is meant. `--append` costs a request.
-  func commandLine(ofImage name: @autoclosure () throws -> String, _ client: VMPoolClient) throws -> String? {
-    guard let append else { return commandLine }
-    return try client.image(name()).commandLine + " " + append
+  /// The command line for a VM of that image; nil where the image's own is meant. Says on stderr where it takes Linux its
+  /// console. `--append` costs a request, and so does a `--command-line` without a console.
+  func commandLine(ofImage name: @autoclosure () throws -> String?, _ client: VMPoolClient) throws -> String? {
+    if let append, let name = try name() { return try client.image(name).commandLine + " " + append }
+    if let commandLine, !LinuxConsole.isNamed(in: commandLine), let name = try name() {
+      LinuxConsole.hint(try client.image(name).kind, commandLine: commandLine)
+    }
+    return commandLine
+  }
+}
+
+/// The console of Linux guests, which their command line names.
+enum LinuxConsole {
+  static func isNamed(in commandLine: String) -> Bool { commandLine.contains("console=") }
+
+  /// Says that the console will stay empty where the guest is Linux, and its command line names none.
+  static func hint(_ kind: String?, commandLine: String) {
+    guard kind == GuestKind.linux.rawValue, !isNamed(in: commandLine) else { return }
+    StandardError.complain(
+      "hint: the command line names no console, so the guest's stays empty; --append adds words to the default, "
+        + "or add console=ttyS0")
   }
 }
 

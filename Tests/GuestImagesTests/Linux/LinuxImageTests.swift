@@ -29,7 +29,7 @@ struct LinuxImageTests {
   @Test func isRecognisedAndDescribesItself() throws {
     let image = try LinuxBuilder().image(initramfs: ImagePart(LinuxBuilder.initramfs(3)))
     let description = image.description
-    #expect(description.kind == .linux && description.maxVCPUs == 8 && description.ring == 0)
+    #expect(description.kind == .linux && description.maxVCPUs == 64 && description.ring == 0)
     #expect(description.sizeBytes == UInt64(LinuxBuilder().bytes.count) + 3)
     #expect(description.entry == 0x10_0200)
     #expect(description.notes == ["format": "bzImage", "boot_protocol": "2.15", "version": "6.1.0-test"])
@@ -141,8 +141,8 @@ struct LinuxImageTests {
     let low = try LinuxBuilder(initramfsLimit: 0x3F_FFFF).image(initramfs: ImagePart(LinuxBuilder.initramfs(2)))
       .layout(memoryBytes: 64 * mib, vcpus: 1)
     #expect(low.segments.last?.address == 0x3F_F000)
-    for vcpus in [0, 9, .min, .max] {
-      #expect(throws: GuestLayoutError.vcpuCount(vcpus, limit: 8)) {
+    for vcpus in [0, 65, .min, .max] {
+      #expect(throws: GuestLayoutError.vcpuCount(vcpus, limit: 64)) {
         try image.layout(memoryBytes: 64 * mib, vcpus: vcpus)
       }
     }

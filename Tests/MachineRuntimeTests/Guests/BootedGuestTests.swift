@@ -44,9 +44,9 @@ import Testing
     #expect(stop == Self.exited)
   }
 
-  @Test func multibootStartsTheOtherVCPUs() throws {
-    let (lines, stop) = try run(try BuiltGuest.named("multiboot"), vcpus: 8)
-    #expect(lines.last(where: { !$0.isEmpty }) == "00000008")
+  @Test(arguments: [8, 64]) func multibootStartsTheOtherVCPUs(vcpus: Int) throws {
+    let (lines, stop) = try run(try BuiltGuest.named("multiboot"), vcpus: vcpus)
+    #expect(lines.last(where: { !$0.isEmpty }) == (vcpus == 8 ? "00000008" : "00000040"))
     #expect(stop == Self.exited)
   }
 
@@ -96,6 +96,12 @@ import Testing
 
   @Test func theTimerInterruptsThroughPin2() throws {
     #expect(try run(try BuiltGuest.named("timer")).1 == Self.exited)
+  }
+
+  /// 2 MiB more than fit below the hole.
+  @Test func memoryGoesOnAboveTheHole() throws {
+    let code = FlatImage(mode: .long64Ring3, code: try BuiltGuest.bytes("above"))
+    #expect(try run(.flat(code), memoryMiB: 3074).1 == Self.exited)
   }
 
   /// It waits until the clock is not being updated, which never was where there is no clock.

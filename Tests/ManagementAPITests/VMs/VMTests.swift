@@ -78,7 +78,7 @@ import VCPURuntime
   @Test(arguments: [
     (#""mode":"long64","load_address":"0x1000","code":"9A==""#, "/flat/load_address"),
     (#""mode":"real16","load_address":"0x10001","code":"9A==""#, "/flat/load_address"),
-    (#""mode":"prot32","load_address":"0xfffff000","code":"9A==""#, "/flat/code"),
+    (#""mode":"prot32","load_address":"0xfffff000","code":"9A==""#, "/flat/load_address"),
     (#""mode":"prot32","entry":"0x0","code":"9A==""#, "/flat/entry"),
   ])
   func imagesThatDoNotFit(members: String, pointer: String) throws {

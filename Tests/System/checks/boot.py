@@ -61,6 +61,41 @@ def whole():
         nothing_left(client)
 
 
+@check("what looks like Linux has the default command line and what is added; a console or a host that is lost is told")
+def linux():
+    kernel, root = built() / "vmlinux", tree()
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool, client = CommandLine(daemon.url), daemon.client()
+        emulated = client.get("/v1/host").json["ring0_emulated"]
+
+        def told(*words):
+            """What a guest prints, and what is said of it, the warning of the host's left out."""
+            result = processes.run(vmpool.command(*words))
+            equal(result.returncode, 0, f"{words}: {result.stderr}")
+            lines = result.stderr.splitlines()
+            warnings = [line for line in lines if "warning" in line]
+            equal(len(warnings), int(emulated), f"warnings of {words}: {lines}")
+            expect(all("emulates ring 0 (`vmpool host` says so)" in line for line in warnings), lambda: f"{warnings}")
+            return result.stdout, [line for line in lines if line not in warnings]
+
+        equal(told("boot", kernel, "--initramfs", root), ("console=ttyS0 panic=-1\n", []), "nothing added")
+        equal(told("boot", kernel, "quiet", "a=b"), ("console=ttyS0 panic=-1 quiet a=b\n", []), "words")
+        equal(told("boot", kernel, "--append", "quiet")[0], "console=ttyS0 panic=-1 quiet\n", "--append")
+        output, lines = told("boot", kernel, "--command-line", "quiet")
+        equal(output, "quiet\n", "--command-line")
+        expect(len(lines) == 1 and "console=ttyS0" in lines[0], lambda: f"what is said of a lost console: {lines}")
+        equal(told("boot", kernel, "--command-line=-x console=ttyS0"), ("-x console=ttyS0\n", []), "a dash, a console")
+        vmpool.run("images", "push", kernel, "--name", "linux")
+        _, lines = told("vms", "create", "--image", "linux", "--no-start", "--command-line", "quiet")
+        expect(len(lines) == 1 and "console=ttyS0" in lines[0], lambda: f"what is said of a lost console: {lines}")
+        told("pools", "set", "linux", "--image", "linux", "--ready", "0")
+        told("pools", "patch", "linux", "--vcpus", "2")
+        for path in ("/v1/pools/linux", f"/v1/vms/{client.get('/v1/vms').json['items'][0]['id']}"):
+            equal(len(client.get(path).json["warnings"]), int(emulated), f"the warnings of {path}")
+        equal(client.get("/v1/images/linux").json["min_memory_mib"], 3, "the least memory of it")
+        equal(client.post("/v1/vms", {"image": "spin"}).json["warnings"], [], "a guest in ring 3")
+
+
 @check("a directory's archive is one that cpio reads")
 def archive():
     if not processes.which("cpio"):

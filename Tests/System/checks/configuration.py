@@ -36,8 +36,8 @@ def mistakes():
 DECLARATIONS = [
     {name: value}
     for name, values in {
-        "vcpus": (0, 1, 8, 9, "two", 1.5),
-        "memory_mib": (0, 1024, 1025, -1),
+        "vcpus": (0, 1, 8, 65, "two", 1.5),
+        "memory_mib": (0, 1024, 65537, -1),
         "ready": (-1, 0, 1000, 1001, 4096, {"min": 0, "max": 1000}, {"min": 0, "max": 1001}, {"min": 2, "max": 1},
                   {"min": 1}, {"max": 1}, {"min": 1, "mx": 2}, [], "1"),
         "max_vms": (0, 1, 100_000, 100_001),

@@ -175,7 +175,7 @@ def eight():
         equal([sum(vcpu["kicks"].values()) for vcpu in vcpus], [20] * 8, "kicks by vCPU")
         for vcpu in vcpus:
             equal(client.get(f"{vm}/vcpus/{vcpu['index']}").json["index"], vcpu["index"], "the index")
-        problems.expect_problem(client.get(f"{vm}/vcpus/8"), "invalid-parameter", "a ninth vCPU")
+        problems.expect_problem(client.get(f"{vm}/vcpus/64"), "invalid-parameter", "a vCPU beyond all")
         equal(client.delete(vm).status, 204, "deleting")
 
 
