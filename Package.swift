@@ -62,14 +62,15 @@ let package = Package(
     module("JSONCodec", ["CJansson"]),
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
+    module("Containers", []),
     .target(
       name: "APIModel", dependencies: ["JSONCodec"],
       // A link to VERSION: both programs carry the version that stands there.
       resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
-    module("BlobStore", ["Digests", "LinuxSupport", systemPackage]),
+    module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
-    module("ServerConfiguration", ["CYAML", systemPackage]),
+    module("ServerConfiguration", ["APIModel", "CYAML", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("KVM", ["CKVM", "LinuxSupport", systemPackage]),
@@ -84,13 +85,13 @@ let package = Package(
     module(
       "PoolManager",
       [
-        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "LinuxSupport", deques, heaps,
+        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "Containers", "LinuxSupport", deques, heaps,
       ]),
     .target(
       name: "ManagementAPI",
       dependencies: [
         "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel", "JSONCodec",
-        "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", systemPackage,
+        "HTTPServer", "BlobStore", "Containers", "Digests", "StateStore", "Metrics", "LinuxSupport", systemPackage,
       ],
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
@@ -136,12 +137,13 @@ let package = Package(
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
+    tests("ContainersTests", ["TestRandomness", "Containers"]),
     tests(
       "StateStoreTests",
       ["TestSupport", "TestRandomness", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DigestsTests", ["TestRandomness", "Digests"]),
     tests("BlobStoreTests", ["TestSupport", "TestRandomness", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration"]),
+    tests("ServerConfigurationTests", ["TestSupport", "TestRandomness", "ServerConfiguration", "APIModel"]),
     tests("DevicesTests", ["TestRandomness", "Devices", "GuestMemory"]),
     tests(
       "GuestImagesTests",

@@ -1,5 +1,6 @@
 import APIModel
 public import BlobStore
+import Containers
 import Digests
 import GuestImages
 import JSONCodec
@@ -31,7 +32,31 @@ public final class ImageCatalogue: Sendable {
   private let journal: (any ImageJournal)?
   /// Guards the stored images. The locks of the blobs and the journal are taken under it, so that no image names a blob
   /// that is being deleted.
-  private let guarded = Mutex<[String: StoredEntry]>([:])
+  private let guarded = Mutex(Tables())
+
+  /// The stored images, and who uses which blob.
+  private struct Tables {
+    private(set) var entries = SortedMap<String, StoredEntry>()
+    /// The names of the images that name each blob.
+    private var users: [SHA256Digest: Set<String>] = [:]
+
+    subscript(_ name: String) -> StoredEntry? {
+      get { entries[name] }
+      set {
+        for digest in entries[name]?.digests ?? [] {
+          users[digest]?.remove(name)
+          if users[digest]?.isEmpty == true { users[digest] = nil }
+        }
+        for digest in newValue?.digests ?? [] { users[digest, default: []].insert(name) }
+        entries[name] = newValue
+      }
+    }
+
+    func users(of digest: SHA256Digest) -> [String] { users[digest]?.sorted() ?? [] }
+
+    /// The blobs of an image that was replaced or deleted, and that no image names any more.
+    func unused(_ old: StoredEntry?) -> [SHA256Digest] { old?.digests.filter { users[$0] == nil } ?? [] }
+  }
 
   /// The images shipped with the server; those stored live in `blobs`.
   public init(blobs: BlobRepository, journal: (any ImageJournal)?) {
@@ -54,25 +79,19 @@ public final class ImageCatalogue: Sendable {
   func entry(_ name: String) -> StoredEntry? { guarded.withLock { $0[name] } }
 
   /// Every stored image.
-  var entries: [StoredEntry] { guarded.withLock { Array($0.values) } }
+  var entries: [StoredEntry] { guarded.withLock { Array($0.entries.values) } }
 
-  /// The names of the images that name a blob.
-  func users(of digest: SHA256Digest) -> [String] {
-    guarded.withLock { entries in Self.users(of: digest, entries) }
+  /// At most `limit` stored images behind the one called `name` (nil: from the first), by name, and whether more follow.
+  func page(after name: String?, limit: Int) -> (entries: [StoredEntry], goesOn: Bool) {
+    let (items, goesOn) = guarded.withLock { $0.entries.page(after: name, limit: limit) }
+    return (items.map(\.value), goesOn)
   }
 
-  /// The names of the images that name each of some blobs: one look at the images for all of them.
+  /// The names of the images that name each of some blobs.
   func users(of digests: [SHA256Digest]) -> [SHA256Digest: [String]] {
-    let wanted = Set(digests)
-    var users: [SHA256Digest: [String]] = [:]
-    for entry in entries {
-      for digest in entry.digests where wanted.contains(digest) { users[digest, default: []].append(entry.name) }
+    guarded.withLock { images in
+      Dictionary(digests.map { ($0, images.users(of: $0)) }) { first, _ in first }
     }
-    return users.mapValues { $0.sorted() }
-  }
-
-  private static func users(of digest: SHA256Digest, _ entries: [String: StoredEntry]) -> [String] {
-    entries.values.filter { $0.digests.contains(digest) }.map(\.name).sorted()
   }
 
   // MARK: Changing
@@ -122,9 +141,9 @@ public final class ImageCatalogue: Sendable {
   func store(
     _ entry: StoredEntry, _ condition: Condition, by origin: Origin
   ) throws(APIProblem) -> (entry: StoredEntry, isNew: Bool) {
-    let (old, unused) = try guarded.withLock { entries throws(APIProblem) in
-      let old = entries[entry.name]
-      guard old != nil || entries.count < Self.limit else {
+    let (old, unused) = try guarded.withLock { images throws(APIProblem) in
+      let old = images[entry.name]
+      guard old != nil || images.entries.count < Self.limit else {
         throw APIProblem(.resourcesExhausted, "The server keeps at most \(Self.limit) images; delete some.")
       }
       // They may have gone since they were opened.
@@ -139,8 +158,8 @@ public final class ImageCatalogue: Sendable {
       } catch {
         throw APIProblem(error)
       }
-      entries[entry.name] = entry
-      return (old, Self.unused(old, entries))
+      images[entry.name] = entry
+      return (old, images.unused(old))
     }
     remove(unused, by: origin)
     guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
@@ -149,22 +168,18 @@ public final class ImageCatalogue: Sendable {
 
   /// Deletes an image, and the blobs that nothing else names.
   func delete(_ name: String, _ condition: Condition, by origin: Origin) throws(APIProblem) {
-    let unused = try guarded.withLock { entries throws(APIProblem) in
-      guard let old = entries[name] else { throw .noSuchImage(name) }
+    let unused = try guarded.withLock { images throws(APIProblem) in
+      guard let old = images[name] else { throw .noSuchImage(name) }
       try condition.check(old.tag, "The image \(name)")
       do throws(JournalFailure) {
         try journal?.deletedImage(name, by: origin)
       } catch {
         throw APIProblem(error)
       }
-      entries[name] = nil
-      return Self.unused(old, entries)
+      images[name] = nil
+      return images.unused(old)
     }
     remove(unused, by: origin)
-  }
-
-  private static func unused(_ old: StoredEntry?, _ entries: [String: StoredEntry]) -> [SHA256Digest] {
-    old?.digests.filter { users(of: $0, entries).isEmpty } ?? []
   }
 
   /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
@@ -177,8 +192,8 @@ public final class ImageCatalogue: Sendable {
 
   /// Deletes a blob that no image names.
   func delete(_ digest: SHA256Digest, by origin: Origin) throws(APIProblem) {
-    try guarded.withLock { entries throws(APIProblem) in
-      let users = Self.users(of: digest, entries)
+    try guarded.withLock { images throws(APIProblem) in
+      let users = images.users(of: digest)
       guard users.isEmpty else {
         throw APIProblem(
           .blobInUse, "The blob \(digest) belongs to \(users.joined(separator: ", ")); delete those images instead.")
@@ -212,8 +227,8 @@ public final class ImageCatalogue: Sendable {
 
   /// Puts an image that was mended in the place of the unusable one.
   func replace(_ entry: StoredEntry) {
-    guarded.withLock { entries in
-      if entries[entry.name]?.tag == entry.tag { entries[entry.name] = entry }
+    guarded.withLock { images in
+      if images[entry.name]?.tag == entry.tag { images[entry.name] = entry }
     }
   }
 
