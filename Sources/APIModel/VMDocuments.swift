@@ -20,11 +20,13 @@ public struct VMDocument: Codable, Sendable, Equatable {
   public var stop: StopDocument?
   /// The lease it is under; null where it is under none.
   public var lease: String?
+  /// Bytes of the host's memory that its guest holds; null but where this one VM is looked at.
+  public var memoryResidentBytes: Int?
 
   /// A VM.
   public init(
     id: String, pool: String?, image: String, state: String, vcpus: Int, memoryMiB: Int, createdAt: String,
-    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil
+    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil, memoryResidentBytes: Int? = nil
   ) {
     self.id = id
     self.pool = pool
@@ -36,6 +38,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     self.consoleBytes = consoleBytes
     self.stop = stop
     self.lease = lease
+    self.memoryResidentBytes = memoryResidentBytes
   }
 
   enum CodingKeys: String, CodingKey {
@@ -44,6 +47,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     case createdAt = "created_at"
     case consoleBytes = "console_bytes"
     case stop, lease
+    case memoryResidentBytes = "memory_resident_bytes"
   }
 }
 

@@ -308,6 +308,10 @@ public final class Machine: Sendable {
     Self.snapshot(try vcpu(index))
   }
 
+  /// Bytes of the host's memory that its guest holds: of its memory what was touched, and what it wrote to disks. No other
+  /// VM shares them. The kernel looks at each page: some 0.3 ms for 1 GiB.
+  public var residentBytes: Int { memory.residentBytes + (devices.overlay?.residentBytes ?? 0) }
+
   /// Every vCPU, looked at.
   public var vcpuSnapshots: [VCPUSnapshot] { core.vcpus.map(Self.snapshot) }
 

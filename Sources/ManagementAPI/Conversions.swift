@@ -10,14 +10,16 @@ import VCPURuntime
 // What the server has, in the API's documents.
 
 extension VMDocument {
-  init(_ vm: VM) {
+  /// `looksAtMemory`: the kernel is asked about each page of its memory.
+  init(_ vm: VM, looksAtMemory: Bool = false) {
     let state = vm.machine.state
     let configuration = vm.machine.configuration
     self.init(
       id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
-      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id)
+      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id,
+      memoryResidentBytes: looksAtMemory ? vm.machine.residentBytes : nil)
   }
 }
 

@@ -83,6 +83,7 @@ final class StubMachine: ManagedMachine {
     throw .noSuchVCPU(index: vcpu, count: configuration.vcpus)
   }
   var vcpuSnapshots: [VCPUSnapshot] { [] }
+  var residentBytes: Int { 0 }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func destroy() {}
@@ -157,6 +158,7 @@ final class DeafMachine: ManagedMachine {
   }
   func snapshot(vcpu: Int) throws(MachineControlError) -> VCPUSnapshot { try real.snapshot(vcpu: vcpu) }
   var vcpuSnapshots: [VCPUSnapshot] { real.vcpuSnapshots }
+  var residentBytes: Int { 0 }
   var counts: VCPUCounts { real.counts }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
   func destroy() { real.destroy() }
