@@ -58,8 +58,8 @@ enum HostRoutes {
     let host = api.configuration.host
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxMemoryMiB: api.fleet.limits.memoryMiB, maxVCPUs: api.fleet.limits.threads,
-      maxVCPUsPerVM: FleetLimits.vcpusPerVM,
-      maxMemoryMiBPerVM: FleetLimits.memoryMiBPerVM, maxBodyBytes: api.configuration.bodyLimit,
+      maxVCPUsPerVM: PoolRules.vcpus.upperBound,
+      maxMemoryMiBPerVM: PoolRules.memoryMiB.upperBound, maxBodyBytes: api.configuration.bodyLimit,
       maxPools: api.fleet.limits.pools, maxBlobBytes: api.images.blobs.limits.blobBytes,
       maxBlobsBytes: api.images.blobs.limits.totalBytes)
     let document = HostDocument(

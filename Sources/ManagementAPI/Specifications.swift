@@ -22,14 +22,14 @@ extension VMSpecification {
   fileprivate init(_ image: GuestImage, vcpus: Int?, memoryMiB: Int?, deadlineMS: Int?) throws(APIProblem) {
     var deadlineNS: UInt64?
     if let limit = deadlineMS {
-      deadlineNS = UInt64(try checked(limit, default: limit, in: 1...86_400_000, at: "/deadline_ms")) * 1_000_000
+      deadlineNS = UInt64(try checked(limit, default: limit, in: PoolRules.deadlineMS, at: "/deadline_ms")) * 1_000_000
     }
     self.init(
       image: image,
-      vcpus: try checked(vcpus, default: 1, in: 1...FleetLimits.vcpusPerVM, at: "/vcpus"),
+      vcpus: try checked(vcpus, default: 1, in: PoolRules.vcpus, at: "/vcpus"),
       memoryMiB: try checked(
-        memoryMiB, default: min(image.defaultMemoryMiB, FleetLimits.memoryMiBPerVM),
-        in: 1...FleetLimits.memoryMiBPerVM, at: "/memory_mib"),
+        memoryMiB, default: min(image.defaultMemoryMiB, PoolRules.memoryMiB.upperBound),
+        in: PoolRules.memoryMiB, at: "/memory_mib"),
       deadlineNS: deadlineNS)
   }
 }

@@ -40,11 +40,6 @@ public struct FleetLimits: Sendable, Equatable {
     self.leaseNS = leaseNS
     self.retirementNS = retirementNS
   }
-
-  /// vCPUs a VM.
-  public static let vcpusPerVM = 8
-  /// Guest memory a VM in MiB.
-  public static let memoryMiBPerVM = 1024
 }
 
 /// How a pool stands.
