@@ -62,14 +62,15 @@ let package = Package(
     module("JSONCodec", ["CJansson"]),
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
+    module("Containers", []),
     .target(
       name: "APIModel", dependencies: ["JSONCodec"],
       // A link to VERSION: both programs carry the version that stands there.
       resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
-    module("BlobStore", ["Digests", "LinuxSupport", systemPackage]),
+    module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
-    module("ServerConfiguration", ["CYAML", systemPackage]),
+    module("ServerConfiguration", ["APIModel", "CYAML", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("Processor", []),
@@ -86,13 +87,13 @@ let package = Package(
     module(
       "PoolManager",
       [
-        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "LinuxSupport", deques, heaps,
+        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "Containers", "LinuxSupport", deques, heaps,
       ]),
     module(
       "Control",
       [
-        "PoolManager", "MachineRuntime", "GuestImages", "APIModel", "JSONCodec", "BlobStore", "Digests", "StateStore",
-        "LinuxSupport",
+        "PoolManager", "MachineRuntime", "GuestImages", "APIModel", "JSONCodec", "BlobStore", "Containers", "Digests",
+        "StateStore", "LinuxSupport",
       ]),
     .target(
       name: "ManagementAPI",
@@ -148,12 +149,13 @@ let package = Package(
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("MetricsTests", ["Metrics"]),
+    tests("ContainersTests", ["TestSupport", "Containers"]),
     tests(
       "StateStoreTests",
       ["TestSupport", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DigestsTests", ["TestSupport", "Digests"]),
     tests("BlobStoreTests", ["TestSupport", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestSupport", "ServerConfiguration"]),
+    tests("ServerConfigurationTests", ["TestSupport", "ServerConfiguration", "APIModel"]),
     tests("DevicesTests", ["TestSupport", "Devices", "GuestMemory"]),
     tests(
       "GuestImagesTests",

@@ -22,11 +22,14 @@ public struct VMDocument: Codable, Sendable, Equatable {
   public var lease: String?
   /// Why its guest will not do here what it is made for, each in a sentence or two.
   public var warnings: [String]
+  /// Bytes of the host's memory that its guest holds; null but where this one VM is looked at.
+  public var memoryResidentBytes: Int?
 
   /// A VM.
   public init(
     id: String, pool: String?, image: String, state: String, vcpus: Int, memoryMiB: Int, createdAt: String,
-    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil, warnings: [String] = []
+    consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil, memoryResidentBytes: Int? = nil,
+    warnings: [String] = []
   ) {
     self.id = id
     self.pool = pool
@@ -39,6 +42,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     self.stop = stop
     self.lease = lease
     self.warnings = warnings
+    self.memoryResidentBytes = memoryResidentBytes
   }
 
   enum CodingKeys: String, CodingKey {
@@ -47,6 +51,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
     case createdAt = "created_at"
     case consoleBytes = "console_bytes"
     case stop, lease, warnings
+    case memoryResidentBytes = "memory_resident_bytes"
   }
 }
 

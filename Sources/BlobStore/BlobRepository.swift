@@ -4,28 +4,6 @@ public import LinuxSupport
 import Synchronization
 import SystemPackage
 
-/// The limits of a store.
-public struct BlobLimits: Sendable {
-  /// Bytes of one blob.
-  public var blobBytes: Int
-  /// Bytes of all blobs together, uploads that are not complete among them.
-  public var totalBytes: Int
-  /// Interrupted uploads that are kept to be continued, the latest.
-  public var partials: Int
-  /// For how long they are kept, in milliseconds.
-  public var partialAgeMS: Int
-
-  /// The server's defaults, but for the limits given.
-  public init(
-    blobBytes: Int = 1 << 30, totalBytes: Int = 16 << 30, partials: Int = 16, partialAgeMS: Int = 86_400_000
-  ) {
-    self.blobBytes = blobBytes
-    self.totalBytes = totalBytes
-    self.partials = partials
-    self.partialAgeMS = partialAgeMS
-  }
-}
-
 /// Files named by the SHA-256 hash of their bytes.
 ///
 /// A blob is there in whole or not at all. The store writes it under another name, reads it back, compares it with its hash,
@@ -43,32 +21,9 @@ public final class BlobRepository: Sendable {
   private let temporary: TemporaryDirectory?
   /// Guards the tables below. Files get and lose their names under it, so that it and the directory agree; it is a
   /// leaf.
-  private let guarded: Mutex<Tables>
+  private let guarded: Mutex<BlobTables>
   /// Frees the space of files: for a large one that takes a while.
   private let trash = WorkerPool(name: "blob-trash", threads: 1, queueLimit: 4096)
-
-  private struct Tables {
-    var blobs: [SHA256Digest: Blob] = [:]
-    var partials: [SHA256Digest: Partial] = [:]
-    /// Bytes that uploads under way have, or will have.
-    var reserved = 0
-    /// What the next file without a name of its own is called by.
-    var nextName = 0
-  }
-
-  private struct Blob {
-    var size: Int
-    var damage: String?
-    /// Unix milliseconds.
-    var addedMS = BlobRepository.nowMS()
-  }
-
-  private struct Partial {
-    var size: Int
-    var changedMS: Int
-    /// An upload is writing to it, and its bytes are reserved.
-    var isBusy = false
-  }
 
   /// A blob, as it is listed.
   public struct Status: Sendable, Equatable {
@@ -96,7 +51,7 @@ public final class BlobRepository: Sendable {
     temporary = directory == nil ? try TemporaryDirectory() : nil
     let path = directory ?? temporary?.path ?? ""
     self.directory = try translating(path) { () throws(Errno) in try BlobDirectory(path, step) }
-    guarded = Mutex(Tables())
+    guarded = Mutex(BlobTables())
     let found = try translating(path) { () throws(Errno) in try Self.found(in: self.directory) }
     guarded.withLock { $0 = found }
     prune()
@@ -122,19 +77,19 @@ public final class BlobRepository: Sendable {
     }
   }
 
-  /// Reads what is there, and removes what no upload can continue.
-  private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> Tables {
-    var tables = Tables()
+  /// Reads what is there, and removes what nobody can continue.
+  private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> BlobTables {
+    var tables = BlobTables()
     let names = try directory.names()
     for name in names.blobs {
       guard let digest = SHA256Digest(hex: name) else { continue }
-      tables.blobs[digest] = try found(digest, in: directory)
+      tables[digest] = try found(digest, in: directory)
     }
     for name in names.partial {
-      if let digest = SHA256Digest(hex: name), !Self.isWhole(digest, tables),
+      if let digest = SHA256Digest(hex: name), !tables.isWhole(digest),
         let (size, changedMS) = directory.partialStatus(name), size > 0
       {
-        tables.partials[digest] = Partial(size: size, changedMS: changedMS)
+        tables.partials[digest] = BlobTables.Partial(size: size, changedMS: changedMS)
       } else {
         directory.unlinkPartial(name)
       }
@@ -144,48 +99,38 @@ public final class BlobRepository: Sendable {
 
   private static func found(
     _ digest: SHA256Digest, in directory: borrowing BlobDirectory
-  ) throws(Errno) -> Blob {
+  ) throws(Errno) -> BlobTables.Blob {
     do throws(Errno) {
       let file = try directory.openBlob(digest)
       let (size, isMarked, addedMS) = try BlobDirectory.status(of: file)
-      if isMarked { return Blob(size: size, addedMS: addedMS) }
+      if isMarked { return BlobTables.Blob(size: size, addedMS: addedMS) }
       let (found, length) = try BlobDirectory.digest(of: file)
-      guard found == digest else { return Blob(size: length, damage: "its bytes are \(found)") }
+      guard found == digest else { return BlobTables.Blob(size: length, damage: "its bytes are \(found)") }
       try directory.seal(file)
-      return Blob(size: length)
+      return BlobTables.Blob(size: length)
     } catch {
-      return Blob(size: 0, damage: "its file cannot be read: \(error)")
+      return BlobTables.Blob(size: 0, damage: "its file cannot be read: \(error)")
     }
   }
 
   // MARK: Looking
 
   /// All whole blobs, by name.
-  public var blobs: [Status] {
-    let blobs = guarded.withLock { $0.blobs }
-    return blobs.sorted { $0.key < $1.key }.map { digest, blob in
-      Status(digest: digest, size: blob.size, damage: blob.damage, addedMS: blob.addedMS)
-    }
-  }
+  public var blobs: [Status] { page(after: nil, limit: .max).blobs }
 
-  /// At most `limit` whole blobs behind `digest` (nil: the first), by name, and whether more follow. Looks at every name, and
-  /// copies only what the page has.
+  /// At most `limit` whole blobs behind `digest` (nil: from the first), by name, and whether more follow. Costs what the page
+  /// has, however many blobs there are.
   public func page(after digest: SHA256Digest?, limit: Int) -> (blobs: [Status], goesOn: Bool) {
-    guarded.withLock { tables in
-      let names = tables.blobs.keys.filter { name in digest.map { $0 < name } ?? true }.sorted()
-      let page = names.prefix(limit).compactMap { name in
-        tables.blobs[name].map { Status(digest: name, size: $0.size, damage: $0.damage, addedMS: $0.addedMS) }
-      }
-      return (page, names.count > limit)
-    }
+    let (items, goesOn) = guarded.withLock { $0.blobs.page(after: digest, limit: limit) }
+    return (items.map { Status(digest: $0, size: $1.size, damage: $1.damage, addedMS: $1.addedMS) }, goesOn)
   }
 
   /// Bytes taken: by whole blobs, by interrupted uploads and by those under way.
-  public var usedBytes: Int { guarded.withLock { Self.used($0) } }
+  public var usedBytes: Int { guarded.withLock { $0.usedBytes } }
 
   /// A blob's size; it is there and whole.
   public func size(of digest: SHA256Digest) throws(BlobStoreError) -> Int {
-    guard let blob = guarded.withLock({ $0.blobs[digest] }) else { throw .noSuchBlob(digest) }
+    guard let blob = guarded.withLock({ $0[digest] }) else { throw .noSuchBlob(digest) }
     if let damage = blob.damage { throw .damaged(digest, reason: damage) }
     return blob.size
   }
@@ -243,7 +188,7 @@ public final class BlobRepository: Sendable {
   }
 
   private func place(
-    _ digest: SHA256Digest?, at offset: Int, reserving bytes: Int, _ tables: inout Tables, _ trash: inout [String]
+    _ digest: SHA256Digest?, at offset: Int, reserving bytes: Int, _ tables: inout BlobTables, _ trash: inout [String]
   ) throws(BlobStoreError) -> (name: String, isKept: Bool) {
     let partial = digest.flatMap { tables.partials[$0] }
     if offset > 0 {
@@ -259,16 +204,17 @@ public final class BlobRepository: Sendable {
       throw error
     }
     // Beside an upload of the same blob this one is on its own: whoever is first makes the blob.
-    guard let digest, partial?.isBusy != true else { return (Self.newName("upload", &tables), false) }
-    tables.partials[digest] = Partial(size: 0, changedMS: 0, isBusy: true)
+    guard let digest, partial?.isBusy != true else { return (tables.newName("upload"), false) }
+    tables.partials[digest] = BlobTables.Partial(size: 0, changedMS: 0, isBusy: true)
     return (digest.hex, true)
   }
 
   /// Reserves room for so many bytes more, if need be at the cost of interrupted uploads.
-  private func reserve(_ bytes: Int, _ tables: inout Tables, _ trash: inout [String]) throws(BlobStoreError) {
-    let idle = tables.partials.values.filter { !$0.isBusy }.reduce(0) { $0 + $1.size }
-    guard Self.used(tables) - idle + bytes <= limits.totalBytes else { throw .quotaUsedUp(limit: limits.totalBytes) }
-    while Self.used(tables) + bytes > limits.totalBytes, let oldest = Self.oldestPartial(tables) {
+  private func reserve(_ bytes: Int, _ tables: inout BlobTables, _ trash: inout [String]) throws(BlobStoreError) {
+    guard tables.usedBytes - tables.idleBytes + bytes <= limits.totalBytes else {
+      throw .quotaUsedUp(limit: limits.totalBytes)
+    }
+    while tables.usedBytes + bytes > limits.totalBytes, let oldest = tables.oldestPartial {
       drop(oldest, &tables, &trash)
     }
     tables.reserved += bytes
@@ -282,9 +228,9 @@ public final class BlobRepository: Sendable {
   /// Makes the sealed file of an upload a whole blob, and so ends the upload; false when the blob is there already.
   func publish(_ upload: BlobUpload, as digest: SHA256Digest) throws(BlobStoreError) -> Bool {
     let isNew = try changing { tables, trash throws(BlobStoreError) in
-      if Self.isWhole(digest, tables) { return false }
+      if tables.isWhole(digest) { return false }
       try translating(directory.path) { () throws(Errno) in try directory.publish(upload.name, as: digest) }
-      tables.blobs[digest] = Blob(size: upload.size)
+      tables[digest] = BlobTables.Blob(size: upload.size)
       tables.reserved -= upload.reserved
       if upload.isKept {
         tables.partials[digest] = nil
@@ -309,8 +255,8 @@ public final class BlobRepository: Sendable {
     changing { tables, trash in
       tables.reserved -= upload.reserved
       if upload.isKept, let digest = upload.expected {
-        tables.partials[digest] = Partial(size: upload.size, changedMS: Self.nowMS())
-        if !isKept || upload.size == 0 || Self.isWhole(digest, tables) { drop(digest, &tables, &trash) }
+        tables.partials[digest] = BlobTables.Partial(size: upload.size, changedMS: Self.nowMS())
+        if !isKept || upload.size == 0 || tables.isWhole(digest) { drop(digest, &tables, &trash) }
       } else {
         trash.append(upload.name)
       }
@@ -335,10 +281,10 @@ public final class BlobRepository: Sendable {
   /// Removes a blob. Readers that have it open can go on.
   public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {
     try changing { tables, trash throws(BlobStoreError) in
-      guard tables.blobs[digest] != nil else { throw .noSuchBlob(digest) }
-      let name = Self.newName("trash", &tables)
+      guard tables[digest] != nil else { throw .noSuchBlob(digest) }
+      let name = tables.newName("trash")
       try translating(directory.path) { () throws(Errno) in try directory.moveAway(digest, to: name) }
-      tables.blobs[digest] = nil
+      tables[digest] = nil
       trash.append(name)
     }
   }
@@ -354,17 +300,17 @@ public final class BlobRepository: Sendable {
     }
   }
 
-  private func trim(_ tables: inout Tables, _ trash: inout [String]) {
+  private func trim(_ tables: inout BlobTables, _ trash: inout [String]) {
     while tables.partials.values.count(where: { !$0.isBusy }) > limits.partials,
-      let oldest = Self.oldestPartial(tables)
+      let oldest = tables.oldestPartial
     {
       drop(oldest, &tables, &trash)
     }
   }
 
-  private func drop(_ digest: SHA256Digest, _ tables: inout Tables, _ trash: inout [String]) {
+  private func drop(_ digest: SHA256Digest, _ tables: inout BlobTables, _ trash: inout [String]) {
     tables.partials[digest] = nil
-    let name = Self.newName("trash", &tables)
+    let name = tables.newName("trash")
     // Where that fails, the file is found again at the next start, or by the next upload of that blob.
     if (try? directory.movePartial(digest.hex, to: name)) != nil { trash.append(name) }
   }
@@ -373,7 +319,7 @@ public final class BlobRepository: Sendable {
 
   /// Changes the tables, and has files removed that have lost their names.
   private func changing<Value, Failure: Error>(
-    _ body: (inout Tables, _ trash: inout [String]) throws(Failure) -> sending Value
+    _ body: (inout BlobTables, _ trash: inout [String]) throws(Failure) -> sending Value
   ) throws(Failure) -> Value {
     var names: [String] = []
     defer { if !names.isEmpty { remove(names) } }
@@ -384,24 +330,6 @@ public final class BlobRepository: Sendable {
     let work: @Sendable () -> Void = { for name in names { self.directory.unlinkPartial(name) } }
     // Where that thread takes no more, the caller does it.
     do throws(WorkerPool.Refusal) { try trash.submit(work) } catch { work() }
-  }
-
-  private static func used(_ tables: Tables) -> Int {
-    let idle = tables.partials.values.reduce(0) { $0 + ($1.isBusy ? 0 : $1.size) }
-    return tables.blobs.values.reduce(idle + tables.reserved) { $0 + $1.size }
-  }
-
-  private static func isWhole(_ digest: SHA256Digest, _ tables: Tables) -> Bool {
-    tables.blobs[digest].map { $0.damage == nil } ?? false
-  }
-
-  private static func oldestPartial(_ tables: Tables) -> SHA256Digest? {
-    tables.partials.filter { !$0.value.isBusy }.min { $0.value.changedMS < $1.value.changedMS }?.key
-  }
-
-  private static func newName(_ what: String, _ tables: inout Tables) -> String {
-    defer { tables.nextName += 1 }
-    return "\(what)-\(tables.nextName)"
   }
 
   static func nowMS() -> Int {

@@ -59,6 +59,9 @@ public final class GuestRAM: Sendable {
     ]
   }
 
+  /// Bytes that the host holds in memory: what was touched. Any thread; after `unmap` it is 0.
+  public var residentBytes: Int { mapping.residentBytes }
+
   /// Gives the memory back to the host. By the owner, once the VM's descriptors are closed and its vCPU threads joined.
   public func unmap() { mapping.unmap() }
 

@@ -66,6 +66,9 @@ public final class OverlayMemory: Sendable {
     slotsUsed.withLock { $0 = template.slotsUsed }
   }
 
+  /// Bytes that the host holds in memory. Any thread; after `unmap` it is 0.
+  public var residentBytes: Int { mapping.residentBytes }
+
   /// Gives the memory back to the host. By the owner, once no vCPU thread is left.
   public func unmap() { mapping.unmap() }
 

@@ -1,5 +1,6 @@
 import Glibc
 import LinuxSupport
+import Synchronization
 public import SystemPackage
 
 /// The host refused to map memory.
@@ -27,6 +28,9 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   private let base: UnsafeMutableRawPointer
   /// Bytes; 0 once it is unmapped.
   private(set) var size: Int
+  /// Bytes until it is unmapped. Guards the mapping against being unmapped, and the address used again, while
+  /// `residentBytes` looks at it. A leaf lock.
+  private let mapped: Mutex<Int>
 
   /// Maps `size` bytes, a multiple of 4096 above 0, of `file`, which may be closed afterwards, or of nothing (nil). Pages
   /// cost nothing until they are written.
@@ -42,14 +46,18 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
     _ = unsafe madvise(mapped, size, MADV_DONTDUMP)
     unsafe base = mapped
     self.size = size
+    self.mapped = Mutex(size)
   }
 
   deinit { unmap() }
 
   /// Gives the memory back. No thread may access it at the same time; later accesses fail.
   func unmap() {
-    // Safe: unmapped once, since the size is 0 afterwards.
-    if size > 0 { _ = unsafe munmap(base, size) }
+    mapped.withLock { mapped in
+      // Safe: unmapped once, since the size is 0 afterwards.
+      if mapped > 0 { _ = unsafe munmap(base, mapped) }
+      mapped = 0
+    }
     size = 0
   }
 
@@ -57,6 +65,18 @@ public struct MappingError: Error, Sendable, Equatable, CustomStringConvertible 
   func discard() {
     // Safe: the mapping is this object's, and private.
     if size > 0 { _ = unsafe madvise(base, size, MADV_DONTNEED) }
+  }
+
+  /// Bytes that the host holds in memory, in whole pages; 0 once it is unmapped. Any thread. The kernel looks at each page:
+  /// some 0.3 ms for 1 GiB, 2 microseconds for 2 MiB. The C function is mincore(2).
+  var residentBytes: Int {
+    mapped.withLock { mapped in
+      guard mapped > 0 else { return 0 }
+      var pages = [UInt8](repeating: 0, count: mapped / 4096)
+      // Safe: the lock keeps the mapping, and there is a byte for each of its pages.
+      guard unsafe mincore(base, mapped, &pages) == 0 else { return 0 }
+      return pages.reduce(0) { $0 + Int($1 & 1) } * 4096
+    }
   }
 
   /// Where it begins in this process.

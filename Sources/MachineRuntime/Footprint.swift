@@ -2,11 +2,10 @@ import Devices
 import GuestImages
 import GuestMemory
 
-/// What one VM can take of the host, known before it is made. All memory that its guest can cause is in it, but for the
-/// console, which takes `Console.mostBytes` in every VM.
+/// What one VM can take of the host, known before it is made. All memory that its guest can cause is in it.
 public struct Footprint: Sendable, Equatable {
-  /// Guest memory, and what the guest may write to its block devices, in MiB.
-  public var memoryMiB: Int
+  /// Guest memory, what the guest may write to its block devices, and its console, in KiB.
+  public var memoryKiB: Int
   /// File descriptors.
   public var descriptors: Int
   /// Memory mappings.
@@ -20,7 +19,7 @@ public struct Footprint: Sendable, Equatable {
   public init(image: GuestImage, vcpus: Int, memoryMiB: Int) {
     let platform = image.platform
     let overlayMiB = platform.overlayMiB(memoryBytes: UInt64(memoryMiB) << 20)
-    self.memoryMiB = memoryMiB + overlayMiB
+    memoryKiB = (memoryMiB + overlayMiB) << 10 + Console.mostBytes >> 10
     descriptors = 1 + platform.interruptCount + 2 * vcpus
     mappings = 1 + (overlayMiB > 0 ? 1 : 0) + 3 * vcpus
     threads = vcpus

@@ -398,6 +398,10 @@ public final class Machine: Sendable {
   /// The same of every vCPU, in the order of their numbers.
   public var vcpuStatistics: [VCPUStatistics] { core.vcpus.map(Self.statistics) }
 
+  /// Bytes of the host's memory that its guest holds: of its memory what was touched, and what it wrote to disks. A clone
+  /// shares those that it has not written with its template. The kernel looks at each page: some 0.3 ms for 1 GiB.
+  public var residentBytes: Int { memory.residentBytes + (devices.overlay?.residentBytes ?? 0) }
+
   private static func statistics(of vcpu: VCPU) -> VCPUStatistics {
     let counts = vcpu.counts
     return VCPUStatistics(

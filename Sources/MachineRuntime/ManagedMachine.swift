@@ -42,6 +42,8 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var vcpuStatistics: [VCPUStatistics] { get }
   /// What its vCPUs counted so far; after `destroy`, in the end.
   var counts: VCPUCounts { get }
+  /// Bytes of the host's memory that its guest holds: its memory, and what it wrote to disks. All of them are its own.
+  var residentBytes: Int { get }
   /// Gives the guest input; returns how many bytes fitted.
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int
   /// Takes it apart; once.

@@ -156,7 +156,7 @@ public final class Fleet: Sendable {
   private func followUp(_ tables: inout Tables, _ now: UInt64) -> [@Sendable () -> Void] {
     var work: [@Sendable () -> Void] = []
     performActions(&tables, now, &work)
-    while let creation = tables.ledger.nextCreation(now: now) {
+    while !isRetirementBehind, let creation = tables.ledger.nextCreation(now: now) {
       let measurements = tables.measurements[creation.pool] ?? standalone
       work.append { self.submit(to: self.refill) { [weak self] in self?.make(creation, measurements) } }
     }
@@ -167,6 +167,12 @@ public final class Fleet: Sendable {
     tables.outbox = []
     return work
   }
+
+  /// Whether so many VMs wait to be taken apart that none is made. The kernel takes the longer for each VM the more of them
+  /// there are, so what is made faster than it can be taken apart would make both slower and slower. A look at each end of
+  /// a retirement follows, by `update`.
+  private var isRetirementBehind: Bool { retirement.load.queued >= Self.retirementBacklog }
+  private static let retirementBacklog = 256
 
   private func performActions(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {
     var ended: [String] = []
@@ -261,6 +267,8 @@ public final class Fleet: Sendable {
       vm.retirementAlarm.set(atNS: MonotonicClock.now() + limits.retirementNS) { [weak self, weak vm] in
         if let vm { self?.quarantine(vm) }
       }
+      // Refill may have waited for this.
+      update { _, _ in }
     }
   }
 

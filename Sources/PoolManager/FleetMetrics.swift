@@ -25,7 +25,7 @@ extension Fleet {
         outside.states[Self.quarantinedState, default: 0] += pool.quarantined
       }
       return [outside]
-        + tables.ledger.names.compactMap { name in
+        + tables.ledger.keys.keys.compactMap { name in
           guard let key = tables.ledger.keys[name], let measurements = tables.measurements[key] else { return nil }
           return sample(key, measurements)
         }

@@ -46,11 +46,9 @@ extension Fleet {
   public func pools(after name: String?, limit: Int) -> (pools: [PoolStatus], next: String?) {
     let now = MonotonicClock.now()
     return read { tables in
-      let names = tables.ledger.names
-      let start = name.flatMap { name in names.firstIndex { $0 > name } ?? names.endIndex } ?? 0
-      let page = names[start...].prefix(limit)
-      let pools = page.compactMap { name in tables.ledger.pool(name).map { Self.status($0, tables, now) } }
-      return (pools, page.endIndex < names.endIndex ? page.last : nil)
+      let (page, goesOn) = tables.ledger.keys.page(after: name, limit: limit)
+      let pools = page.compactMap { item in tables.ledger.pools[item.value].map { Self.status($0, tables, now) } }
+      return (pools, goesOn ? page.last?.key : nil)
     }
   }
 

@@ -40,11 +40,6 @@ public struct FleetLimits: Sendable, Equatable {
     self.leaseNS = leaseNS
     self.retirementNS = retirementNS
   }
-
-  /// vCPUs a VM. Its image and the host's KVM may have less.
-  public static let vcpusPerVM = 64
-  /// Guest memory a VM in MiB.
-  public static let memoryMiBPerVM = 65_536
 }
 
 /// How a pool stands.

@@ -138,22 +138,9 @@ extension Fleet {
     return (page.map(\.value), found.count > limit ? page.last?.number : nil)
   }
 
-  /// Deletes a VM, and ends the lease it is under. Waits until its threads are joined, its descriptors closed and its
-  /// memory freed.
-  public func delete(_ id: String, fence: UInt64? = nil) throws(FleetError) {
-    let isOver = CountingSemaphore()
-    let refusal = Mutex<FleetError?>(nil)
-    try delete(id, fence: fence) { error in
-      refusal.withLock { $0 = error }
-      isOver.signal()
-    }
-    isOver.wait()
-    if let error = refusal.withLock({ $0 }) { throw error }
-  }
-
-  /// Deletes a VM, and ends the lease it is under. Calls `whenOver` once, on any thread. It gets nil when the
-  /// threads are joined, the descriptors closed and the memory freed, or `stuck` when that was not done in time. No client
-  /// finds the VM when this returns, and it occupies no thread while it stops.
+  /// Deletes a VM, and ends the lease it is under. `whenOver` is called once, on any thread: with nil when its threads are
+  /// joined, its descriptors closed and its memory freed, or with `stuck` when that was not done in time. The VM cannot be
+  /// found any more when this returns, and occupies no thread while it stops.
   public func delete(
     _ id: String, fence: UInt64?, whenOver: @escaping @Sendable (FleetError?) -> Void
   ) throws(FleetError) {

@@ -15,8 +15,8 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
     switch resource {
     case .vms: "the server keeps at most \(limit) VMs: delete some, or start it with a higher --max-vms"
     case .memory:
-      "the server's VMs may have \(limit) MiB of guest memory in all: delete some, or start it with a higher "
-        + "--max-memory-mib"
+      "the server's VMs may have \(limit) MiB of guest memory in all, consoles included: delete some, or start it with "
+        + "a higher --max-memory-mib"
     case .descriptors:
       "the server may use \(limit) file descriptors for VMs: delete some, or raise its limit (RLIMIT_NOFILE, "
         + "LimitNOFILE= in its unit)"
@@ -33,7 +33,7 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
 struct HostBudget: Sendable, Equatable {
   let limits: FleetLimits
   private(set) var vms = 0
-  private(set) var memoryMiB = 0
+  private(set) var memoryKiB = 0
   private(set) var descriptors = 0
   private(set) var mappings = 0
   private(set) var threads = 0
@@ -43,7 +43,7 @@ struct HostBudget: Sendable, Equatable {
   /// Why one more VM does not fit; nil if it does.
   func refusal(of footprint: Footprint) -> BudgetRefusal? {
     if vms >= limits.vms { return BudgetRefusal(resource: .vms, limit: limits.vms) }
-    if memoryMiB + footprint.memoryMiB > limits.memoryMiB {
+    if (memoryKiB + footprint.memoryKiB + 1023) >> 10 > limits.memoryMiB {
       return BudgetRefusal(resource: .memory, limit: limits.memoryMiB)
     }
     if descriptors + footprint.descriptors > limits.descriptors {
@@ -60,7 +60,7 @@ struct HostBudget: Sendable, Equatable {
 
   mutating func add(_ footprint: Footprint) {
     vms += 1
-    memoryMiB += footprint.memoryMiB
+    memoryKiB += footprint.memoryKiB
     descriptors += footprint.descriptors
     mappings += footprint.mappings
     threads += footprint.threads
@@ -68,7 +68,7 @@ struct HostBudget: Sendable, Equatable {
 
   mutating func remove(_ footprint: Footprint) {
     vms -= 1
-    memoryMiB -= footprint.memoryMiB
+    memoryKiB -= footprint.memoryKiB
     descriptors -= footprint.descriptors
     mappings -= footprint.mappings
     threads -= footprint.threads

@@ -1,3 +1,4 @@
+import Containers
 import HeapModule
 import MachineRuntime
 
@@ -91,9 +92,7 @@ struct Ledger: Sendable {
   let limits: FleetLimits
   var pools: [PoolKey: PoolState] = [:]
   /// The pools that can be found by name: those that are deleted and only have VMs taken apart cannot.
-  var keys: [String: PoolKey] = [:]
-  /// Their names, sorted.
-  private(set) var names: [String] = []
+  var keys = SortedMap<String, PoolKey>()
   var vms: [String: VMRecord] = [:]
   var leases: [String: LeaseGrant] = [:]
   var budget: HostBudget
@@ -133,13 +132,5 @@ struct Ledger: Sendable {
   /// Reads or changes a pool in place: changing a copy would copy its whole stock.
   mutating func withPool<Value>(_ key: PoolKey, _ body: (inout PoolState) -> Value) -> Value? {
     pools.index(forKey: key).map { body(&pools.values[$0]) }
-  }
-
-  mutating func setKey(_ key: PoolKey?, for name: String) {
-    let old = keys[name]
-    keys[name] = key
-    guard (old == nil) != (key == nil) else { return }
-    let place = names.firstIndex { $0 >= name } ?? names.endIndex
-    if key == nil { names.remove(at: place) } else { names.insert(name, at: place) }
   }
 }

@@ -27,7 +27,7 @@ extension Ledger {
     nextKey += 1
     pools[key] = PoolState(key: key, name: name, specification: specification, revision: nextRevision)
     nextRevision += 1
-    setKey(key, for: name)
+    keys[name] = key
     reconcile(key, now)
     return true
   }
@@ -97,7 +97,7 @@ extension Ledger {
   private mutating func reconcileDraining(_ key: PoolKey) {
     underfilled.remove(key)
     guard let pool = pools[key] else { return }
-    if pool.leased == 0, pool.taken == 0, keys[pool.name] == key { setKey(nil, for: pool.name) }
+    if pool.leased == 0, pool.taken == 0, keys[pool.name] == key { keys[pool.name] = nil }
     if pool.total == 0 {
       pools[key] = nil
       actions.append(.gone(key))

@@ -1,3 +1,4 @@
+import APIModel
 import SystemPackage
 
 /// The daemon's configuration file, YAML:
@@ -53,8 +54,8 @@ public struct ConfigurationFile: Sendable, Equatable {
     guard !pools.isNull else { return mistakes.add(pools.position, "pools is nothing; \(Self.noPools)") }
     guard let declarations = MappingReader(pools, at: "pools", &mistakes) else { return }
     for (name, key, value) in declarations.all {
-      if !ResourceName.isValid(name) {
-        mistakes.add(key.position, "\(name.shown) is no name for a pool; \(ResourceName.rule)")
+      if !PoolRules.isName(name) {
+        mistakes.add(key.position, "\(name.shown) is no name for a pool; \(MappingReader.nameAdvice)")
       }
       if let pool = PoolDeclaration(name, key, value, &mistakes) { self.pools.append(pool) }
     }
@@ -94,49 +95,54 @@ extension PoolDeclaration {
     if pool.value("image") == nil {
       mistakes.add(key.position, "\(path) has no image; add image: NAME")
     }
-    vcpus = pool.number("vcpus", in: 1...64, &mistakes)
-    memoryMiB = pool.number("memory_mib", in: 1...65_536, &mistakes)
-    maxVMs = pool.number("max_vms", in: 1...100_000, &mistakes)
-    deadlineMS = pool.number("deadline_ms", in: 1...86_400_000, &mistakes)
-    probeIntervalMS = pool.number("probe_interval_ms", in: 10...3_600_000, &mistakes)
-    paused = pool.boolean("paused", &mistakes)
+    var document = DeclarePoolDocument(
+      image: image ?? Self.anyImage, vcpus: pool.number("vcpus", in: PoolRules.vcpus, &mistakes),
+      memoryMiB: pool.number("memory_mib", in: PoolRules.memoryMiB, &mistakes), ready: ReadyRange(1),
+      maxVMs: pool.number("max_vms", in: PoolRules.maxVMs, &mistakes),
+      deadlineMS: pool.number("deadline_ms", in: PoolRules.deadlineMS, &mistakes),
+      paused: pool.boolean("paused", &mistakes),
+      probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes))
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)
     {
-      refillConcurrency = reader.number("concurrency", in: 1...64, &mistakes)
+      document.refill = reader.number("concurrency", in: PoolRules.refillConcurrency, &mistakes).map {
+        RefillDocument(concurrency: $0)
+      }
     }
-    if let ready = pool.value("ready") { self.ready = Ready(ready, path + ".ready", &mistakes) }
-    if let ready, let maxVMs, let node = pool.value("max_vms"), maxVMs < ready.max {
+    if let node = pool.value("ready") {
+      guard let ready = ReadyRange(node, path + ".ready", &mistakes) else { return nil }
+      document.ready = ready
+    }
+    // What was wrong by itself is not in the document; this is how its members go together.
+    for mistake in document.mistakes {
+      let member = mistake.path.prefix { $0 != "." }
       mistakes.add(
-        node.position, "\(path).max_vms is \(maxVMs), below the \(ready.max) that are to be ready; raise it to that")
+        pool.value(String(member))?.position ?? key.position, "\(path).\(mistake.description.dropLast())")
     }
-    guard let image else { return nil }
+    guard image != nil else { return nil }
     self.name = name
-    self.image = image
+    self.document = document
     position = key.position
   }
+
+  /// Stands for an image whose name was complained of.
+  private static let anyImage = "image"
 }
 
-extension PoolDeclaration.Ready {
-  private static let range = 0...1000
-
+extension ReadyRange {
   fileprivate init?(_ node: YAMLNode, _ path: String, _ mistakes: inout Mistakes) {
     guard case .mapping = node.content else {
-      guard let number = MappingReader.number(node, at: path, in: Self.range, &mistakes) else { return nil }
-      self.init(min: number, max: number)
+      guard let number = MappingReader.number(node, at: path, in: PoolRules.ready, &mistakes) else { return nil }
+      self.init(number)
       return
     }
     guard let reader = MappingReader(node, at: path, known: ["min", "max"], &mistakes) else { return nil }
     for name in ["min", "max"] where reader.value(name) == nil {
       mistakes.add(node.position, "\(path) has no \(name); give both min and max, or one number for both")
     }
-    guard let min = reader.number("min", in: Self.range, &mistakes),
-      let max = reader.number("max", in: Self.range, &mistakes)
+    guard let min = reader.number("min", in: PoolRules.ready, &mistakes),
+      let max = reader.number("max", in: PoolRules.ready, &mistakes)
     else { return nil }
-    guard min <= max else {
-      mistakes.add(node.position, "\(path) has a min of \(min), above its max of \(max); swap them")
-      return nil
-    }
     self.init(min: min, max: max)
   }
 }

@@ -1,3 +1,5 @@
+import APIModel
+
 /// Reads the members of a mapping, each once, and complains of what is wrong.
 struct MappingReader {
   /// The mapping's place, for messages: `pools.build`.
@@ -84,15 +86,18 @@ struct MappingReader {
     return nil
   }
 
-  /// The name of a resource: see `ResourceName`.
+  /// What to do where a name is none.
+  static let nameAdvice = "write " + PoolRules.nameRule
+
+  /// The name of a pool or an image.
   func resourceName(_ name: String, _ mistakes: inout Mistakes) -> String? {
     guard let node = value(name) else { return nil }
     guard case .scalar(let text, _) = node.content, !node.isNull else {
       if !node.isRefused { mistakes.add(node.position, "\(path).\(name) is \(node.kind), and must be a name") }
       return nil
     }
-    guard ResourceName.isValid(text) else {
-      mistakes.add(node.position, "\(path).\(name) is \(text.shown), which is no name; \(ResourceName.rule)")
+    guard PoolRules.isName(text) else {
+      mistakes.add(node.position, "\(path).\(name) is \(text.shown), which is no name; \(Self.nameAdvice)")
       return nil
     }
     return text
@@ -120,17 +125,5 @@ struct MappingReader {
       }
     }
     return row[b.count]
-  }
-}
-
-/// The form that the API gives the names of pools and images, too.
-enum ResourceName {
-  static let rule = "write a lower-case letter, then up to 62 lower-case letters, digits and hyphens"
-
-  static func isValid(_ text: String) -> Bool {
-    let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
-    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
-    guard let first = text.utf8.first, letters.contains(first), text.utf8.count <= 63 else { return false }
-    return text.utf8.allSatisfy { letters.contains($0) || digits.contains($0) || $0 == UInt8(ascii: "-") }
   }
 }

@@ -48,7 +48,7 @@ final class ConfiguredPools: Sendable {
   func declare(_ file: ConfigurationFile) -> (applied: Int, refused: Int)? {
     state.withLock { state in
       guard !state.isEnding else { return nil }
-      let errors = pools.load(file: file.pools.map { ($0.name, DeclarePoolDocument($0)) })
+      let errors = pools.load(file: file.pools.map { ($0.name, $0.document) })
       for error in errors {
         logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])
       }
@@ -105,15 +105,5 @@ final class ConfiguredPools: Sendable {
         help: "When all of the configuration file was last applied, in seconds since 1970; 0 for never.", kind: .gauge,
         unit: "seconds", samples: [MetricSample(value: .number(state.succeededAt ?? 0))]),
     ]
-  }
-}
-
-extension DeclarePoolDocument {
-  fileprivate init(_ pool: PoolDeclaration) {
-    self.init(
-      image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
-      ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
-      deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
-      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS)
   }
 }

@@ -70,7 +70,8 @@ struct Vmpoold: ParsableCommand {
   @Option(
     name: .customLong("max-memory-mib"),
     help: """
-      The most guest memory of all VMs together, in MiB. (default: four fifths of what the control group or the host has)
+      The most guest memory of all VMs together, in MiB, with what they write to disks and 128 KiB for each console. \
+      (default: four fifths of what the control group or the host has)
       """)
   var maxMemoryMiB: Int?
 

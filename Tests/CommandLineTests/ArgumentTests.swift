@@ -40,11 +40,27 @@ import Testing
   @Test(
     arguments: [
       ("0", ReadyRange(0)), ("3", ReadyRange(3)), ("1:3", ReadyRange(min: 1, max: 3)), ("2:2", ReadyRange(2)),
-      ("3:1", nil), ("-1", nil), ("", nil), (":", nil), ("1:", nil), (":2", nil), ("1:2:3", nil), ("none", nil),
-      ("-2:-1", nil),
+      ("3:1", ReadyRange(min: 3, max: 1)), ("-1", ReadyRange(-1)), ("", nil), (":", nil), ("1:", nil), (":2", nil),
+      ("1:2:3", nil), ("none", nil),
+      ("1:x", nil),
     ] as [(String, ReadyRange?)])
   func readsHowManyAreReady(text: String, range: ReadyRange?) {
     #expect(ReadyArgument(argument: text)?.range == range)
+  }
+
+  /// What no server takes is refused before one is asked, by the rules of declarations.
+  @Test(arguments: [
+    ["--ready", "3:1"], ["--ready=-1"], ["--ready", "1001"], ["--vcpus", "9"], ["--memory", "2048"],
+    ["--max-vms", "100001"], ["--refill-concurrency", "65"], ["--deadline", "25h"], ["--probe-interval", "1ms"],
+    ["--image", "No"], ["--max-vms", "1", "--ready", "2"],
+  ])
+  func refusesWhatNoDeclarationSays(words: [String]) throws {
+    let set = ["pools", "set", "p", "--image", "hello", "--ready", "1"]
+    _ = try VMPoolCommand.parseAsRoot(set)
+    _ = try VMPoolCommand.parseAsRoot(["pools", "patch", "p", "--max-vms", "3"])
+    for command in [set, ["pools", "patch", "p"]] {
+      #expect(throws: (any Error).self, "\(command + words)") { try VMPoolCommand.parseAsRoot(command + words) }
+    }
   }
 
   @Test func readsNone() {

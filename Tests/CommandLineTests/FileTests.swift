@@ -40,7 +40,7 @@ import Testing
       let text = PoolSettings(pool).yaml(name: "p")
       let read = try ConfigurationFile(parsing: Array(text.utf8), path: "test").pools
       #expect(read.map(\.name) == ["p"])
-      #expect(read.map { PoolSettings($0) } == [PoolSettings(pool)], "\(text)")
+      #expect(read.map { PoolSettings($0.document) } == [PoolSettings(pool)], "\(text)")
     }
   }
 

@@ -75,9 +75,12 @@ import Testing
 
   /// What is not compared would be lost when a pool is declared anew.
   @Test func knowsEveryMemberThatAFileCanHave() throws {
-    let declaration = try #require(try Self.pools("pools: {a: {image: spin}}").first)
+    let declaration = try #require(try Self.pools("pools: {a: {image: spin}}").first).document
     func members(_ value: Any) -> Set<String> { Set(Mirror(reflecting: value).children.compactMap(\.label)) }
-    #expect(members(PoolSettings(declaration)) == members(declaration).subtracting(["name", "position"]))
+    #expect(members(RefillDocument()) == ["concurrency"])
+    #expect(
+      members(PoolSettings(declaration)).subtracting(["refillConcurrency"])
+        == members(declaration).subtracting(["refill"]))
     #expect(PoolSettings(declaration).members.count == members(PoolSettings(declaration)).count)
   }
 

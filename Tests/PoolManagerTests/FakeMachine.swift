@@ -100,6 +100,7 @@ final class FakeMachine: ManagedMachine {
   }
   var vcpuStatistics: [VCPUStatistics] { [] }
   var counts: VCPUCounts { VCPUCounts() }
+  var residentBytes: Int { 0 }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func destroy() {
     hasBeenDestroyed.store(true, ordering: .relaxed)

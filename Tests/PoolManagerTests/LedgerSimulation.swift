@@ -258,7 +258,9 @@ struct LedgerSimulation {
     if Set(ledger.leases.keys) != Set(holders.keys) { fail("the ledger and the holders disagree about the leases") }
     let budget = ledger.budget
     if budget.vms != alive.count + creations.count { fail("\(budget.vms) VMs are accounted for") }
-    if budget.vms > ledger.limits.vms || budget.memoryMiB > ledger.limits.memoryMiB { fail("the host is overdrawn") }
+    if budget.vms > ledger.limits.vms || budget.memoryKiB > ledger.limits.memoryMiB << 10 {
+      fail("the host is overdrawn")
+    }
     if ledger.creationsInFlight != creations.count { fail("creations in flight are miscounted") }
     for book in ledger.pools.values {
       let count = ledger.vms.values.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }

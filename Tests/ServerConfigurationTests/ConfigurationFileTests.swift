@@ -1,3 +1,4 @@
+import APIModel
 import Foundation
 import TestSupport
 import Testing
@@ -31,11 +32,15 @@ struct ConfigurationFileTests {
       """)
     #expect(pools.map(\.name) == ["build", "spare"])
     let expected = PoolDeclaration(
-      name: "build", image: "hello", vcpus: 1, memoryMiB: 2, ready: .init(min: 2, max: 4), maxVMs: 16,
-      deadlineMS: 60_000, refillConcurrency: 2, paused: false, position: .init(line: 3, column: 3))
+      name: "build",
+      document: DeclarePoolDocument(
+        image: "hello", vcpus: 1, memoryMiB: 2, ready: ReadyRange(min: 2, max: 4), maxVMs: 16, deadlineMS: 60_000,
+        refill: RefillDocument(concurrency: 2), paused: false),
+      position: .init(line: 3, column: 3))
     #expect(pools[0] == expected)
     let spare = PoolDeclaration(
-      name: "spare", image: "spin", ready: .init(min: 3, max: 3), paused: true, position: .init(line: 12, column: 3))
+      name: "spare", document: DeclarePoolDocument(image: "spin", ready: ReadyRange(3), paused: true),
+      position: .init(line: 12, column: 3))
     #expect(pools[1] == spare)
   }
 

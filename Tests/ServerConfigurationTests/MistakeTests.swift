@@ -73,7 +73,7 @@ struct MistakeTests {
     ),
     (
       "pools: {a: {image: b, ready: {min: 3, max: 2}}}",
-      "f:1:30: pools.a.ready has a min of 3, above its max of 2; swap them"
+      "f:1:30: pools.a.ready.min is 3, above ready.max, which is 2"
     ),
     (
       "pools: {a: {image: b, ready: {min: 3}}}",
@@ -81,15 +81,15 @@ struct MistakeTests {
     ),
     (
       "pools: {a: {image: b, ready: 4, max_vms: 3}}",
-      "f:1:42: pools.a.max_vms is 3, below the 4 that are to be ready; raise it to that"
+      "f:1:42: pools.a.max_vms is 3, below ready.max, which is 4"
     ),
     // Names.
-    ("pools: {A: {image: b}}", "f:1:9: A is no name for a pool; \(ResourceName.rule)"),
-    ("pools: {1a: {image: b}}", "f:1:9: 1a is no name for a pool; \(ResourceName.rule)"),
-    ("pools: {a_b: {image: b}}", "f:1:9: a_b is no name for a pool; \(ResourceName.rule)"),
-    ("pools: {'': {image: b}}", "f:1:9:  is no name for a pool; \(ResourceName.rule)"),
-    ("pools: {ä: {image: b}}", "f:1:9: ä is no name for a pool; \(ResourceName.rule)"),
-    ("pools: {a: {image: B/b}}", "f:1:20: pools.a.image is B/b, which is no name; \(ResourceName.rule)"),
+    ("pools: {A: {image: b}}", "f:1:9: A is no name for a pool; \(MappingReader.nameAdvice)"),
+    ("pools: {1a: {image: b}}", "f:1:9: 1a is no name for a pool; \(MappingReader.nameAdvice)"),
+    ("pools: {a_b: {image: b}}", "f:1:9: a_b is no name for a pool; \(MappingReader.nameAdvice)"),
+    ("pools: {'': {image: b}}", "f:1:9:  is no name for a pool; \(MappingReader.nameAdvice)"),
+    ("pools: {ä: {image: b}}", "f:1:9: ä is no name for a pool; \(MappingReader.nameAdvice)"),
+    ("pools: {a: {image: B/b}}", "f:1:20: pools.a.image is B/b, which is no name; \(MappingReader.nameAdvice)"),
     // Duplicates.
     (
       "pools:\n  a: {image: b}\n  b: {image: b}\n  a: {image: c}",
@@ -146,7 +146,7 @@ struct MistakeTests {
       found == [
         "f:3:12: pools.build.vcpus is 65, which is out of range; write a whole number from 1 to 64",
         "f:4:17: pools.build.memory_mib is x, and must be a number; write a whole number from 1 to 65536",
-        "f:5:12: pools.build.image is Hello, which is no name; \(ResourceName.rule)",
+        "f:5:12: pools.build.image is Hello, which is no name; \(MappingReader.nameAdvice)",
         "f:6:10: anchors are not taken here; write out what is meant",
         "f:8:10: aliases are not taken here; write out what is meant",
         "f:9:3: build is given twice, first in line 2; keep one of them",

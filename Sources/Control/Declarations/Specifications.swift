@@ -30,14 +30,14 @@ extension VMSpecification {
   ) throws(SpecificationError) {
     do throws(DocumentMistake) {
       let deadlineNS = try deadlineMS.map { limit throws(DocumentMistake) in
-        UInt64(try checked(limit, default: limit, in: 1...86_400_000, at: "/deadline_ms")) * 1_000_000
+        UInt64(try checked(limit, default: limit, in: PoolRules.deadlineMS, at: "/deadline_ms")) * 1_000_000
       }
       self.init(
         image: image,
-        vcpus: try checked(vcpus, default: 1, in: 1...FleetLimits.vcpusPerVM, at: "/vcpus"),
+        vcpus: try checked(vcpus, default: 1, in: PoolRules.vcpus, at: "/vcpus"),
         memoryMiB: try checked(
-          memoryMiB, default: min(image.defaultMemoryMiB, FleetLimits.memoryMiBPerVM),
-          in: 1...FleetLimits.memoryMiBPerVM, at: "/memory_mib"),
+          memoryMiB, default: min(image.defaultMemoryMiB, PoolRules.memoryMiB.upperBound),
+          in: PoolRules.memoryMiB, at: "/memory_mib"),
         deadlineNS: deadlineNS)
     } catch {
       throw .mistake(error)

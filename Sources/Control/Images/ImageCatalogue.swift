@@ -1,5 +1,6 @@
 import APIModel
 import BlobStore
+import Containers
 import Digests
 import GuestImages
 import JSONCodec
@@ -24,7 +25,34 @@ public final class ImageCatalogue: Sendable {
   /// the journal and `guarded` are taken under it.
   private let changes = Mutex(())
   /// Guards the stored images, for as long as a look at them takes; a leaf. They change under `changes` alone.
-  private let guarded = Mutex<[String: StoredEntry]>([:])
+  private let guarded = Mutex(Tables())
+
+  /// The stored images, and who uses which blob.
+  private struct Tables {
+    private(set) var entries = SortedMap<String, StoredEntry>()
+    /// The names of the images that name each blob.
+    private var users: [SHA256Digest: Set<String>] = [:]
+    /// How many files all images hold open.
+    private(set) var files = 0
+
+    subscript(_ name: String) -> StoredEntry? {
+      get { entries[name] }
+      set {
+        for digest in entries[name]?.digests ?? [] {
+          users[digest]?.remove(name)
+          if users[digest]?.isEmpty == true { users[digest] = nil }
+        }
+        for digest in newValue?.digests ?? [] { users[digest, default: []].insert(name) }
+        files += (newValue?.digests.count ?? 0) - (entries[name]?.digests.count ?? 0)
+        entries[name] = newValue
+      }
+    }
+
+    func users(of digest: SHA256Digest) -> [String] { users[digest]?.sorted() ?? [] }
+
+    /// The blobs of an image that was replaced or deleted, and that no image names any more.
+    func unused(_ old: StoredEntry?) -> [SHA256Digest] { old?.digests.filter { users[$0] == nil } ?? [] }
+  }
 
   /// The images shipped with the server; those stored live in `blobs`.
   public init(blobs: BlobRepository, journal: (any ImageJournal)?) {
@@ -45,23 +73,19 @@ public final class ImageCatalogue: Sendable {
   public func entry(_ name: String) -> StoredEntry? { guarded.withLock { $0[name] } }
 
   /// Every stored image.
-  public var entries: [StoredEntry] { guarded.withLock { Array($0.values) } }
+  public var entries: [StoredEntry] { guarded.withLock { Array($0.entries.values) } }
 
-  /// The names of the images that name a blob.
-  public func users(of digest: SHA256Digest) -> [String] {
-    guarded.withLock { entries in
-      entries.values.filter { $0.digests.contains(digest) }.map(\.name)
-    }.sorted()
+  /// At most `limit` stored images behind the one called `name` (nil: from the first), by name, and whether more follow.
+  public func page(after name: String?, limit: Int) -> (entries: [StoredEntry], goesOn: Bool) {
+    let (items, goesOn) = guarded.withLock { $0.entries.page(after: name, limit: limit) }
+    return (items.map(\.value), goesOn)
   }
 
-  /// The names of the images that name each of some blobs: one look at the images for all of them.
+  /// The names of the images that name each of some blobs.
   public func users(of digests: [SHA256Digest]) -> [SHA256Digest: [String]] {
-    let wanted = Set(digests)
-    var users: [SHA256Digest: [String]] = [:]
-    for entry in entries {
-      for digest in entry.digests where wanted.contains(digest) { users[digest, default: []].append(entry.name) }
+    guarded.withLock { images in
+      Dictionary(digests.map { ($0, images.users(of: $0)) }) { first, _ in first }
     }
-    return users.mapValues { $0.sorted() }
   }
 
   // MARK: Changing
@@ -125,11 +149,12 @@ public final class ImageCatalogue: Sendable {
     _ entry: StoredEntry, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
-      let entries = guarded.withLock { $0 }
-      let old = entries[entry.name]
-      guard old != nil || entries.count < Self.limit else { throw .tooMany(limit: Self.limit) }
-      let files = entries.values.reduce(entry.digests.count - (old?.digests.count ?? 0)) { $0 + $1.digests.count }
-      guard files <= Self.fileLimit else { throw .tooManyParts(limit: Self.fileLimit) }
+      let (old, count, others) = guarded.withLock { images in
+        let old = images[entry.name]
+        return (old, images.entries.count, images.files - (old?.digests.count ?? 0))
+      }
+      guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
+      guard others + entry.digests.count <= Self.fileLimit else { throw .tooManyParts(limit: Self.fileLimit) }
       // They may have gone since they were opened.
       for digest in entry.manifest.digests {
         do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }
@@ -138,8 +163,7 @@ public final class ImageCatalogue: Sendable {
       try Self.check(holds, old?.tag)
       if let old, old.tag == entry.tag, old.image == entry.image { return (old, []) }
       do throws(JournalFailure) { try journal?.stored(entry.stored, by: origin) } catch { throw .journal(error) }
-      guarded.withLock { $0[entry.name] = entry }
-      return (old, digestsOnly(in: old))
+      return (old, change(entry.name, entry, from: old))
     }
     remove(unused, by: origin)
     guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
@@ -152,8 +176,7 @@ public final class ImageCatalogue: Sendable {
       guard let old = self.entry(name) else { throw .noSuchImage(name) }
       try Self.check(holds, old.tag)
       do throws(JournalFailure) { try journal?.deletedImage(name, by: origin) } catch { throw .journal(error) }
-      guarded.withLock { $0[name] = nil }
-      return digestsOnly(in: old)
+      return change(name, nil, from: old)
     }
     remove(unused, by: origin)
   }
@@ -162,9 +185,12 @@ public final class ImageCatalogue: Sendable {
     do throws(PreconditionFailure) { try holds(tag) } catch { throw .precondition(error) }
   }
 
-  /// The blobs of an image that was there which no image names any more.
-  private func digestsOnly(in old: StoredEntry?) -> [SHA256Digest] {
-    old?.digests.filter { users(of: $0).isEmpty } ?? []
+  /// Puts an image, or none, in the place of `old`. Returns the blobs of that which no image names any more.
+  private func change(_ name: String, _ entry: StoredEntry?, from old: StoredEntry?) -> [SHA256Digest] {
+    guarded.withLock { images in
+      images[name] = entry
+      return images.unused(old)
+    }
   }
 
   /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
@@ -178,7 +204,7 @@ public final class ImageCatalogue: Sendable {
   /// Deletes a blob that no image names.
   public func delete(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
     try changes.withLock { _ throws(ImageRefusal) in
-      let users = users(of: digest)
+      let users = guarded.withLock { $0.users(of: digest) }
       guard users.isEmpty else { throw .blobInUse(digest, images: users) }
       do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
       try note(digest, nil, by: origin)
@@ -206,8 +232,8 @@ public final class ImageCatalogue: Sendable {
   /// Puts an image that was mended in the place of the unusable one.
   func replace(_ entry: StoredEntry) {
     changes.withLock { _ in
-      guarded.withLock { entries in
-        if entries[entry.name]?.tag == entry.tag { entries[entry.name] = entry }
+      guarded.withLock { images in
+        if images[entry.name]?.tag == entry.tag { images[entry.name] = entry }
       }
     }
   }

@@ -23,7 +23,8 @@ extension GuestImage {
 }
 
 extension VMDocument {
-  init(_ vm: VM, on host: HostFacts) {
+  /// `looksAtMemory`: the kernel is asked about each page of its memory.
+  init(_ vm: VM, on host: HostFacts, looksAtMemory: Bool = false) {
     let state = vm.machine.state
     let configuration = vm.machine.configuration
     self.init(
@@ -31,6 +32,7 @@ extension VMDocument {
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
       consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id,
+      memoryResidentBytes: looksAtMemory ? vm.machine.residentBytes : nil,
       warnings: configuration.image.warnings(on: host))
   }
 }

@@ -58,8 +58,8 @@ enum HostRoutes {
     let host = api.configuration.host
     let limits = LimitsDocument(
       maxVMs: api.fleet.limits.vms, maxMemoryMiB: api.fleet.limits.memoryMiB, maxVCPUs: api.fleet.limits.threads,
-      maxVCPUsPerVM: min(FleetLimits.vcpusPerVM, host.capabilities["max_vcpus"] ?? .max),
-      maxMemoryMiBPerVM: min(FleetLimits.memoryMiBPerVM, api.fleet.limits.memoryMiB),
+      maxVCPUsPerVM: min(PoolRules.vcpus.upperBound, host.capabilities["max_vcpus"] ?? .max),
+      maxMemoryMiBPerVM: min(PoolRules.memoryMiB.upperBound, api.fleet.limits.memoryMiB),
       maxBodyBytes: api.configuration.bodyLimit,
       maxPools: api.fleet.limits.pools, maxBlobBytes: api.images.blobs.limits.blobBytes,
       maxBlobsBytes: api.images.blobs.limits.totalBytes)

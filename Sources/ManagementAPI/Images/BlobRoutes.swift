@@ -124,7 +124,8 @@ enum BlobRoutes {
 
   private static func document(_ api: APIHandler, _ digest: SHA256Digest, _ size: Int) -> BlobDocument {
     BlobDocument(
-      digest: digest.description, sizeBytes: size, images: api.images.users(of: digest), state: "complete")
+      digest: digest.description, sizeBytes: size, images: api.images.users(of: [digest])[digest] ?? [],
+      state: "complete")
   }
 }
 

@@ -25,13 +25,13 @@ enum ImageRoutes {
   }
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    // Documents are made of what the page has, and of nothing else.
-    let names = (builtin.map(\.document.name) + api.images.entries.map(\.name)).sorted()
-    let (page, token) = try ManagementAPI.page(of: names, by: \.self, context.query)
-    let documents = page.compactMap { name in
-      builtin.first { $0.document.name == name }?.document ?? api.images.entry(name).map(ImageDocument.init)
-    }
-    return try .json(Page(items: documents, nextPageToken: token))
+    let (token, limit) = (try context.query.resourceName("page_token"), try context.query.pageLimit())
+    let (stored, goesOn) = api.images.page(after: token, limit: limit)
+    let shipped = builtin.map(\.document).filter { document in token.map { document.name > $0 } ?? true }
+    let documents = (shipped + stored.map(ImageDocument.init)).sorted { $0.name < $1.name }
+    let page = documents.prefix(limit)
+    let next = goesOn || documents.count > limit ? page.last?.name : nil
+    return try .json(Page(items: Array(page), nextPageToken: next))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -149,15 +149,4 @@ extension Context {
   fileprivate var isDocument: Bool {
     head.headers["Content-Type"].map { ContentTypes.essence($0) == "application/json" } ?? false
   }
-}
-
-/// The part of `items`, which are sorted by name, that a query asks for, and the token of what follows.
-func page<Item>(
-  of items: [Item], by name: (Item) -> String, _ query: Query
-) throws(APIProblem) -> (items: [Item], nextPageToken: String?) {
-  let limit = try query.pageLimit()
-  let token = try query.resourceName("page_token")
-  let rest = token.map { token in items.drop { name($0) <= token } } ?? items[...]
-  let page = Array(rest.prefix(limit))
-  return (page, rest.count > limit ? page.last.map(name) : nil)
 }

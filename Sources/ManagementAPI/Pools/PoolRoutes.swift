@@ -22,7 +22,8 @@ enum PoolRoutes {
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let (pools, token) = try page(of: api.fleet.pools, by: \.name, context.query)
+    let (pools, token) = try api.fleet.pools(
+      after: context.query.resourceName("page_token"), limit: context.query.pageLimit())
     let documents = pools.map {
       PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api, on: api.configuration.host)
     }

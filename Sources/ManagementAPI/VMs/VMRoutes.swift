@@ -42,10 +42,10 @@ enum VMRoutes {
     let vm = try api.vm(context)
     let state = try context.query.word("wait_for", of: states)
     let timeoutMS = try context.query.integer("timeout_ms", in: 0...600_000)
-    guard let state else { return try .json(VMDocument(vm, on: api.configuration.host)) }
+    guard let state else { return try .json(VMDocument(vm, on: api.configuration.host, looksAtMemory: true)) }
     let deadlineNS = context.receivedNS + UInt64(timeoutMS ?? 30_000) * 1_000_000
     try await wait(for: state, of: vm, untilNS: deadlineNS, api)
-    return try .json(VMDocument(vm, on: api.configuration.host))
+    return try .json(VMDocument(vm, on: api.configuration.host, looksAtMemory: true))
   }
 
   /// Returns when the VM is in that state, when it can be in it no more, or when the time is up.
@@ -97,10 +97,12 @@ enum VMRoutes {
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let id = context.parameters.vm
     let fence = try context.fence()
-    return try await api.working { () throws(APIProblem) in
-      try translating { () throws(FleetError) in try api.fleet.delete(id, fence: fence) }
-      return .noContent
-    }
+    let end = Waiting<FleetError?>()
+    try translating { () throws(FleetError) in try api.fleet.delete(id, fence: fence) { end.happened($0) } }
+    // A client that leaves changes nothing: its VM is being taken apart.
+    guard case .happened(let failure) = await end.outcome() else { throw .clientLeft }
+    if let failure { throw APIProblem(failure) }
+    return .noContent
   }
 }
 

@@ -30,11 +30,11 @@ extension PoolsCommand {
       let declaration = try declaration(in: path)
       // Safe: the string lives for the call.
       defer { _ = unsafe unlink(path) }
-      guard PoolSettings(declaration).yaml(name: name) != before else {
+      guard PoolSettings(declaration.document).yaml(name: name) != before else {
         return StandardError.complain("\(name) was not changed")
       }
       let condition = tag.map { VMPoolClient.PoolCondition.unchanged(since: $0) } ?? .none
-      Advice.report(try client.putPool(name, declaration: PoolSettings(declaration).document, if: condition).warnings)
+      Advice.report(try client.putPool(name, declaration: PoolSettings(declaration.document).document, if: condition).warnings)
       StandardError.complain("\(name) was changed")
     }
 

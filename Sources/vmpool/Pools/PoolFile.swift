@@ -22,7 +22,9 @@ enum PoolFile {
     if let other = try JSON.decode(Named.self, from: bytes, unknownMembers: .ignore).name, other != name {
       throw Failure("the file declares \(other), and not \(name)", status: 65)
     }
-    return try JSON.decode(DeclarePoolDocument.self, from: bytes, passingOver: PoolDocument.readOnlyMembers)
+    let document = try JSON.decode(DeclarePoolDocument.self, from: bytes, passingOver: PoolDocument.readOnlyMembers)
+    try document.check()
+    return document
   }
 
   private struct Named: Decodable {

@@ -28,14 +28,14 @@ struct PoolSettings: Equatable {
     probeIntervalMS = pool.probeIntervalMS
   }
 
-  init(_ pool: PoolDeclaration) {
+  init(_ pool: DeclarePoolDocument) {
     image = pool.image
     vcpus = pool.vcpus ?? vcpus
     memoryMiB = pool.memoryMiB
-    ready = pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ready
+    ready = pool.ready
     maxVMs = pool.maxVMs
     deadlineMS = pool.deadlineMS
-    refillConcurrency = pool.refillConcurrency
+    refillConcurrency = pool.refill?.concurrency
     paused = pool.paused ?? paused
     probeIntervalMS = pool.probeIntervalMS
   }
@@ -123,7 +123,7 @@ struct PoolPlan {
     let names = Set(wanted.map(\.name))
     let surplus = present.filter { prune && $0.pool.source == "api" && !names.contains($0.pool.name) }
     steps =
-      wanted.map { Self.step($0.name, PoolSettings($0), byName[$0.name]) }
+      wanted.map { Self.step($0.name, PoolSettings($0.document), byName[$0.name]) }
       + surplus.sorted { $0.pool.name < $1.pool.name }.map {
         Step(
           name: $0.pool.name, action: .delete, condition: Self.condition($0.tag), leased: $0.pool.status.leased)

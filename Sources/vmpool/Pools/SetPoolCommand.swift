@@ -38,6 +38,8 @@ extension PoolsCommand {
       } else if image != nil || ready != nil || !options.isEmpty {
         throw ValidationError("--file gives the whole declaration; leave the other options out.")
       }
+      if file != nil { return }
+      try options.document(image: image ?? "", ready: ready?.range ?? ReadyRange(1)).checkOptions()
     }
 
     var mentioned: [Mention] { image.map { [.image($0)] } ?? [] }
@@ -50,11 +52,7 @@ extension PoolsCommand {
 
     private func declaration() throws -> DeclarePoolDocument {
       if let file { return try PoolFile.declaration(in: file, of: name) }
-      return DeclarePoolDocument(
-        image: image ?? "", vcpus: options.vcpus, memoryMiB: options.memory, ready: ready?.range ?? ReadyRange(1),
-        maxVMs: options.maxVms?.value, deadlineMS: options.deadline?.value?.milliseconds,
-        refill: options.refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: options.paused,
-        probeIntervalMS: options.probeInterval?.value?.milliseconds)
+      return options.document(image: image ?? "", ready: ready?.range ?? ReadyRange(1))
     }
   }
 
@@ -78,6 +76,8 @@ extension PoolsCommand {
 
     func validate() throws {
       if changes == PoolChanges() { throw ValidationError("Say what is to change.") }
+      // In the place of what stays as it is, values that forbid nothing.
+      try options.document(image: image ?? "image", ready: ready?.range ?? ReadyRange(0)).checkOptions()
     }
 
     var mentioned: [Mention] { [.pool(name)] + (image.map { [.image($0)] } ?? []) }
@@ -131,10 +131,26 @@ struct PoolOptions: ParsableArguments {
       "Kick one of its running VMs this often, to see how long that takes; or none.", valueName: "duration"))
   var probeInterval: OrNone<DurationArgument>?
 
+  /// The declaration that they make.
+  func document(image: String, ready: ReadyRange) -> DeclarePoolDocument {
+    DeclarePoolDocument(
+      image: image, vcpus: vcpus, memoryMiB: memory, ready: ready, maxVMs: maxVms?.value,
+      deadlineMS: deadline?.value?.milliseconds,
+      refill: refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: paused,
+      probeIntervalMS: probeInterval?.value?.milliseconds)
+  }
+
   /// Whether none is given.
   var isEmpty: Bool {
     vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
       && probeInterval == nil
+  }
+}
+
+extension DeclarePoolDocument {
+  /// Refuses what any server would refuse.
+  fileprivate func checkOptions() throws {
+    if let mistake = mistakes.first { throw ValidationError(mistake.description) }
   }
 }
 
@@ -149,7 +165,6 @@ struct ReadyArgument: ExpressibleByArgument, Equatable {
     let numbers = parts.compactMap { Int($0) }
     guard 1...2 ~= parts.count, numbers.count == parts.count else { return nil }
     range = ReadyRange(min: numbers[0], max: numbers[numbers.count - 1])
-    guard range.min >= 0, range.min <= range.max else { return nil }
   }
 }
 

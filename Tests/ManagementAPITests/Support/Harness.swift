@@ -75,7 +75,10 @@ final class Harness: Sendable {
       let gone = DispatchSemaphore(value: 0)
       if (try? fleet.deletePool(pool.name, force: true) { gone.signal() }) != nil { gone.wait() }
     }
-    for vm in fleet.vms(after: nil, limit: .max).vms { try? fleet.delete(vm.id) }
+    for vm in fleet.vms(after: nil, limit: .max).vms {
+      let gone = DispatchSemaphore(value: 0)
+      if (try? fleet.delete(vm.id, fence: nil) { _ in gone.signal() }) != nil { gone.wait() }
+    }
   }
 
   /// Sends a request, waits for its answer, and checks that the OpenAPI document knows of it.

@@ -83,6 +83,7 @@ final class StubMachine: ManagedMachine {
     throw .noSuchVCPU(index: index, count: configuration.vcpus)
   }
   var vcpuStatistics: [VCPUStatistics] { [] }
+  var residentBytes: Int { 0 }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func destroy() {}
@@ -157,6 +158,7 @@ final class DeafMachine: ManagedMachine {
   }
   func statistics(of index: Int) throws(MachineControlError) -> VCPUStatistics { try real.statistics(of: index) }
   var vcpuStatistics: [VCPUStatistics] { real.vcpuStatistics }
+  var residentBytes: Int { 0 }
   var counts: VCPUCounts { real.counts }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
   func destroy() { real.destroy() }

@@ -1,4 +1,5 @@
 import APIModel
+import HTTPServer
 import MachineRuntime
 import PoolManager
 import Testing
@@ -80,6 +81,23 @@ import Testing
     let series = harness.metrics()
     #expect(series[#"vmpool_kicks_total{pool="_none",phase="none",result="timeout"}"#] == 1)
     #expect(series[ok("guest")] == 0)
+  }
+
+  /// A kick is published before it is known whether its answer may be waited for: it goes on.
+  @Test(arguments: ["kick", "vcpus/0/kick"])
+  func aKickGoesOnWhereAsManyRequestsWaitAsMay(path: String) throws {
+    let factory = DeafFactory(real: KVMMachineFactory(system: try RealKVM.system.get()))
+    let harness = Harness(factory: factory, load: HTTPLoad(waitingLimit: 0))
+    let id = try harness.create(#"{"image":"spin"}"#).id
+    let reply = harness.send("POST", "/v1/vms/\(id)/\(path)", #"{"timeout_ms":60000}"#)
+    #expect(reply.status == 429 && reply.problem?.kind == "too-many-waiting" && reply["Retry-After"] == "1")
+    #expect(reply.problem?.detail.contains("What was asked of \(id) goes on, but cannot be waited for.") == true)
+    // Nothing else makes this guest leave KVM_RUN.
+    var exits: UInt64 = 0
+    while exits == 0 {
+      exits = try harness.send("GET", "/v1/vms/\(id)/vcpus/0").document(VCPUDocument.self).exits.values.reduce(0, +)
+    }
+    #expect(exits == 1)
   }
 
   @Test func registersOfAPausedAndOfAStoppedVM() throws {

@@ -52,7 +52,36 @@ DECLARATIONS = [
 ] + [{"ready": 4, "max_vms": 3}, {"ready": {"min": 1, "max": 4}, "max_vms": 4}]
 
 
-@check("check-config, vmpool pools apply --dry-run and the server agree on what a declaration may say")
+def options(declaration):
+    """The declaration as options of `vmpool pools set`; None where they cannot say it."""
+    names = {"vcpus": "vcpus", "memory_mib": "memory", "max_vms": "max-vms", "ready": "ready", "image": "image",
+             "deadline_ms": "deadline", "probe_interval_ms": "probe-interval", "refill": "refill-concurrency"}
+    words = []
+    for member, value in declaration.items():
+        if member == "ready" and isinstance(value, dict) and set(value) == {"min", "max"}:
+            value = f"{value['min']}:{value['max']}"
+        elif member == "refill" and isinstance(value, dict) and set(value) == {"concurrency"}:
+            value = value["concurrency"]
+        elif member in ("refill", "paused", "unknown") or not isinstance(value, str if member == "image" else int):
+            return None
+        unit = "ms" if member.endswith("_ms") else ""
+        words.append(f"--{names[member]}={value}{unit}")
+    return words
+
+
+def write(text):
+    path = processes.scratch_directory("configuration") / "pool.json"
+    path.write_text(text)
+    return path
+
+
+def set_pool(*words):
+    """The exit status of `vmpool pools set` where no server is."""
+    return processes.run(
+        [processes.BINARIES / "vmpool", "--server", "http://127.0.0.1:1", "pools", "set", "p", *words]).returncode
+
+
+@check("check-config, vmpool pools apply --dry-run, pools set and the server agree on what a declaration may say")
 def agreement():
     path = processes.scratch_directory("configuration") / "vmpoold.yaml"
     differences = []
@@ -67,7 +96,11 @@ def agreement():
                 "--dry-run": processes.run([processes.BINARIES / "vmpool", "--server", daemon.url, "pools", "apply", "-f",
                                             path, "--dry-run"]).returncode == 0,
                 "the server": client.put("/v1/pools/p", pool).status in (200, 201),
+                # Where nobody listens (69), the client's own judgement shows.
+                "set --file": set_pool("--file", write(json.dumps(pool))) == 69,
             }
+            if (words := options({"image": "spin", "ready": 0, **declaration})) is not None:
+                verdicts["set"] = set_pool(*words) == 69
             if len(set(verdicts.values())) > 1:
                 differences.append(f"{json.dumps(declaration)}: {verdicts}")
     expect(not differences, lambda: "\n".join(differences))

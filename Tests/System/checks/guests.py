@@ -140,7 +140,7 @@ def disks_are_counted():
     result = processes.run([GUESTS / "solo5/build", folder])
     equal(result.returncode, 0, f"building the unikernels: {result.stderr}")
     disk = 64
-    with Daemon("--no-demo-pool", "--max-memory-mib", str(2 * disk + 1)) as daemon:
+    with Daemon("--no-demo-pool", "--max-memory-mib", str(2 * disk + 2)) as daemon:
         client = daemon.client()
         digest = "sha256:" + hashlib.sha256(bytes(disk << 20)).hexdigest()
         answer = client("PUT", f"/v1/blobs/{digest}", bytes(disk << 20), BYTES)

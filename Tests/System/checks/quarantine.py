@@ -9,7 +9,7 @@ from testbed.pools import declare, filled, lease, path, status
 @check("a VM whose vCPU does not stop is quarantined, shown and counted, until it has stopped after all")
 def released():
     # Room for two VMs.
-    with Daemon("--no-demo-pool", "--max-memory-mib", "4") as daemon:
+    with Daemon("--no-demo-pool", "--max-memory-mib", "5") as daemon:
         client = daemon.client()
         declare(client, "p", ready=1)
         thread = vcpu_thread(daemon)
@@ -27,7 +27,7 @@ def released():
             expect(second["fence"] > first["fence"] and second["vm"] != first["vm"], "the lease of another VM")
             refill = status(client, "p")["refill"]
             equal(refill["state"], "limited", "the refill")
-            expect("4 MiB of guest memory" in refill["last_error"], lambda: f"which limit it names: {refill}")
+            expect("5 MiB of guest memory" in refill["last_error"], lambda: f"which limit it names: {refill}")
             problems.expect_problem(client.post("/v1/pools/p/leases"), "pool-exhausted", "a lease beyond that")
             # Others are taken apart meanwhile, and their place is used.
             equal(client.delete(path(second)).status, 204, "releasing that lease")

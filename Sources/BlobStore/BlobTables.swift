@@ -1,0 +1,58 @@
+import Containers
+import Digests
+
+/// What a store has: whole blobs, interrupted uploads, and room that is promised to uploads under way.
+struct BlobTables: Sendable {
+  struct Blob {
+    var size: Int
+    var damage: String?
+    /// Unix milliseconds.
+    var addedMS = BlobRepository.nowMS()
+  }
+
+  struct Partial {
+    var size: Int
+    var changedMS: Int
+    /// An upload is writing to it, and its bytes are reserved.
+    var isBusy = false
+  }
+
+  /// Whole blobs, by name.
+  private(set) var blobs = SortedMap<SHA256Digest, Blob>()
+  /// Their bytes, kept where they change.
+  private var blobBytes = 0
+  /// Few: those that are kept are bounded in number, and so are connections.
+  var partials: [SHA256Digest: Partial] = [:]
+  /// Bytes that uploads under way have, or will have.
+  var reserved = 0
+  /// What the next file without a name of its own is called by.
+  private var nextName = 0
+
+  /// A whole blob.
+  subscript(_ digest: SHA256Digest) -> Blob? {
+    get { blobs[digest] }
+    set {
+      blobBytes += (newValue?.size ?? 0) - (blobs[digest]?.size ?? 0)
+      blobs[digest] = newValue
+    }
+  }
+
+  /// Bytes of interrupted uploads.
+  var idleBytes: Int { partials.values.reduce(0) { $0 + ($1.isBusy ? 0 : $1.size) } }
+
+  /// Bytes taken, and those that uploads under way will take.
+  var usedBytes: Int { blobBytes + idleBytes + reserved }
+
+  /// Whether a blob is there and its bytes are what they should be.
+  func isWhole(_ digest: SHA256Digest) -> Bool { self[digest].map { $0.damage == nil } ?? false }
+
+  /// The interrupted upload that has rested for the longest.
+  var oldestPartial: SHA256Digest? {
+    partials.filter { !$0.value.isBusy }.min { $0.value.changedMS < $1.value.changedMS }?.key
+  }
+
+  mutating func newName(_ what: String) -> String {
+    defer { nextName += 1 }
+    return "\(what)-\(nextName)"
+  }
+}
