@@ -48,6 +48,7 @@ GROUPS = [
     "installation",
     "images",
     "linux",
+    "foreign",
     "configuration",
     "limits",
     "documents",
