@@ -55,7 +55,8 @@ bench: build
 lab:
 	@scripts/dependencies test
 	swift build --build-tests
-	VMPOOL_STRESS_KICKS=100000 Tests/Lab/run -t 3600
+	-Tests/Lab/foreign-guests
+	VMPOOL_STRESS_KICKS=100000 Tests/Lab/run -m 3072 -t 5400
 
 # SECONDS: how long in all.
 SECONDS ?= 7200

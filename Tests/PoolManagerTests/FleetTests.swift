@@ -226,7 +226,7 @@ struct FleetTests {
         continue
       }
       let lease = try await lease("p", on: fleet, request(waitNS: 0))
-      #expect(fleet.end(lease.id, .released, by: .server))
+      #expect(fleet.end(lease.id, as: .released, by: .server))
       granted += 1
     }
     #expect(granted > 200 && granted < 300)

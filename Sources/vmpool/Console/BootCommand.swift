@@ -17,7 +17,7 @@ struct BootCommand: ServerCommand {
         vmpool boot /boot/vmlinuz-6.1.0-18-amd64 --initramfs root/
         vmpool boot vmlinuz --initramfs initramfs.gz --memory 512 --vcpus 2 quiet
         vmpool boot vmlinuz --initramfs root/ rdinit=/bin/sh
-        vmpool boot xen --module 'vmlinuz=vmlinuz console=hvc0' --memory 512 console=com1
+        vmpool boot xen --module 'vmlinuz=vmlinuz console=hvc0' --memory 768 console=com1 com1=115200,8n1 no-real-mode
         vmpool boot unikernel.hvt --block storage=disk.img -- --flag
 
       EXIT STATUS

@@ -49,6 +49,7 @@ GROUPS = [
     "installation",
     "images",
     "linux",
+    "foreign",
     "configuration",
     "limits",
     "documents",
