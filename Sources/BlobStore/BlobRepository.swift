@@ -77,7 +77,7 @@ public final class BlobRepository: Sendable {
     }
   }
 
-  /// Reads what is there, and removes what nobody can continue.
+  /// Reads what is there, and removes what no upload can continue.
   private static func found(in directory: borrowing BlobDirectory) throws(Errno) -> BlobTables {
     var tables = BlobTables()
     let names = try directory.names()

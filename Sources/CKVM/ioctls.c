@@ -52,3 +52,8 @@ int ckvm_unblock_in_run(int vcpu, int signal) {
   free(argument);
   return r;
 }
+
+int ckvm_dirty_log(int vm, uint32_t slot, uint64_t *bitmap) {
+  struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
+  return result(ioctl(vm, KVM_GET_DIRTY_LOG, &log));
+}

@@ -25,7 +25,7 @@ struct MachineDevices: Sendable {
   let overlay: OverlayMemory?
 
   /// The devices of `platform` and `additional` ones. Guests' writes to block devices are kept in memory of their own, of a
-  /// size that `Footprint` counts; those of a clone begin with those of `template`.
+  /// size that `Footprint` counts. A clone begins with those of `template`.
   init(
     _ platform: Platform, additional: [DeviceAttachment] = [], console: Console, memory: GuestRAM, vcpus: Int,
     overlay template: OverlayMemory.Template? = nil

@@ -141,10 +141,12 @@ extension VCPU {
   }
 
   fileprivate func requestRestore(of saved: MachineTemplate.SavedVCPU) throws(KickError) -> ErrandResult<Void> {
-    try request(resultOf: { (descriptor, loop) throws(KVMError) in
-      try descriptor.restore(saved.kvm)
-      loop = saved.loop
-    })
+    try request(
+      replacesState: true,
+      resultOf: { (descriptor, loop) throws(KVMError) in
+        try descriptor.restore(saved.kvm)
+        loop = saved.loop
+      })
   }
 }
 

@@ -168,8 +168,8 @@ public final class Fleet: Sendable {
     return work
   }
 
-  /// Whether so many VMs wait to be taken apart that none is made. The kernel takes the longer for each VM the more of them
-  /// there are, so what is made faster than it can be taken apart would make both slower and slower. A look at each end of
+  /// Whether so many VMs wait to be taken apart that none is made. The kernel takes longer for each VM the more there are. So
+  /// VMs that are made faster than they can be taken apart would make both slower and slower. A look at each end of
   /// a retirement follows, by `update`.
   private var isRetirementBehind: Bool { retirement.load.queued >= Self.retirementBacklog }
   private static let retirementBacklog = 256

@@ -115,7 +115,7 @@ public enum VCPUState: UInt8, Sendable {
     self.mechanism = mechanism
     self.handler = handler
     initialState = state
-    control.set(cr8: state.cr8)
+    control.setTaskPriority(state.taskPriority)
     self.descriptor = Mutex(consume descriptor)
     do throws(Errno) {
       try AnswerNotifier.shared.start()

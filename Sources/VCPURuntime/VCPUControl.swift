@@ -115,10 +115,12 @@ import SystemPackage
   /// Wakes the threads that sleep on the served word.
   func wakeWaiters() { unsafe Futex.wakeAll(ckvm_served_futex(pointer)) }
 
-  /// CR8 as the next KVM_RUN loads it, where the VM has no interrupt controllers of the kernel's.
-  var cr8: UInt64 { unsafe ckvm_cr8(pointer) }
+  /// The task priority that the next KVM_RUN loads, where the VM has no interrupt controllers of the kernel's.
+  var taskPriority: UInt64 { unsafe pointer.pointee.run.map { unsafe ckvm_task_priority($0) } ?? 0 }
   /// Sets it. Also before there is a thread.
-  func set(cr8: UInt64) { unsafe ckvm_set_cr8(pointer, cr8) }
+  func setTaskPriority(_ priority: UInt64) {
+    if let run = unsafe pointer.pointee.run { unsafe ckvm_set_task_priority(run, priority) }
+  }
 
   /// Takes the handler's time stamp away; 0 when no handler ran since the last call.
   func takeHandlerTime() -> UInt64 { unsafe ckvm_take_handler_time(pointer) }

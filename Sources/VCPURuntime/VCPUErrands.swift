@@ -5,6 +5,8 @@ import Synchronization
 /// other thread can know that it has.
 struct Errand: Sendable {
   let number: UInt64
+  /// Whether it puts other registers in the place of the guest's.
+  let replacesState: Bool
   let body: @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
 }
 
@@ -12,8 +14,8 @@ struct Errand: Sendable {
 public struct VCPULoopState: Sendable, Equatable {
   /// How long the sleep that the guest asked for still lasts, in nanoseconds; 0: it does not sleep.
   public var remainingSleepNS: UInt64 = 0
-  /// CR8 of a vCPU without a local APIC.
-  public var cr8: UInt64 = 0
+  /// The task priority of a vCPU without an interrupt controller of the kernel's: CR8.
+  public var taskPriority: UInt64 = 0
 
   /// A guest that does not sleep.
   public init() {}
@@ -27,15 +29,15 @@ extension VCPU {
   public func request(
     errand body: @escaping @Sendable (borrowing VCPUDescriptor) -> Void
   ) throws(KickError) -> KickTicket {
-    try publishErrand { (descriptor, _) in body(descriptor) }
+    try publishErrand(replacesState: false) { (descriptor, _) in body(descriptor) }
   }
 
   private func publishErrand(
-    _ body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
+    replacesState: Bool, _ body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
   ) throws(KickError) -> KickTicket {
     let number = errands.withLock { errands in
       errands.last += 1
-      errands.waiting.append(Errand(number: errands.last, body: body))
+      errands.waiting.append(Errand(number: errands.last, replacesState: replacesState, body: body))
       return errands.last
     }
     do throws(KickError) {
@@ -46,12 +48,14 @@ extension VCPU {
     }
   }
 
-  /// The same for work that has a result. A loop state that it sets is that of the next run.
+  /// The same for work that has a result. A loop state that it sets is that of the next run. `replacesState`: it puts other
+  /// registers in the place of the guest's.
   public func request<Value>(
+    replacesState: Bool = false,
     resultOf body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) throws(KVMError) -> Value
   ) throws(KickError) -> ErrandResult<Value> {
     let place = ErrandResult<Value>.Place()
-    let ticket = try publishErrand { (descriptor, loop) in
+    let ticket = try publishErrand(replacesState: replacesState) { (descriptor, loop) in
       do throws(KVMError) {
         let value = try body(descriptor, &loop)
         place.result.withLock { $0 = .success(value) }
@@ -69,18 +73,21 @@ extension VCPU {
     })
   }
 
-  /// Part of step T4: does what waits to be done. By the vCPU's thread, with what it keeps of its guest. Returns what it is to
-  /// begin the next run with, if that was set.
-  func runErrands(_ state: VCPULoopState, isParked: Bool) -> VCPULoopState? {
-    let waiting = errands.withLock { errands in
+  /// Part of step T4: takes the work that waits to be done. By the vCPU's thread.
+  func takeErrands() -> [Errand] {
+    errands.withLock { errands in
       let waiting = errands.waiting
       errands.waiting = []
       return waiting
     }
-    guard isParked, !waiting.isEmpty else { return nil }
+  }
+
+  /// Part of step T4: does that work. By the vCPU's thread, with what it keeps of its guest. Returns what it is to begin the
+  /// next run with, if that was set.
+  func perform(_ errands: [Errand], _ state: VCPULoopState) -> VCPULoopState? {
     var changed = state
     withDescriptor { descriptor in
-      for errand in waiting { errand.body(descriptor, &changed) }
+      for errand in errands { errand.body(descriptor, &changed) }
     }
     return changed == state ? nil : changed
   }

@@ -166,13 +166,37 @@ extension VCPU {
   }
 
   private func doErrands(isParked: Bool, _ progress: inout Progress) {
+    let errands = takeErrands()
+    guard isParked, !errands.isEmpty else { return }
+    if progress.accessIsOpen, errands.contains(where: { $0.replacesState }) { discardAccess(&progress) }
     var state = VCPULoopState()
-    state.cr8 = control.cr8
+    state.taskPriority = control.taskPriority
     let now = MonotonicClock.now()
     state.remainingSleepNS = progress.wakeNS > now ? progress.wakeNS - now : progress.remainingSleepNS
-    guard let restart = runErrands(state, isParked: isParked) else { return }
+    guard let restart = perform(errands, state) else { return }
     progress.restart = restart
-    control.set(cr8: restart.cr8)
+    control.setTaskPriority(restart.taskPriority)
+  }
+
+  /// Has KVM complete the access by which a guest has ended, before other registers take the place of the guest's: at its next
+  /// KVM_RUN it would complete that access into those. No device sees what else the same instruction accesses.
+  private func discardAccess(_ progress: inout Progress) {
+    progress.accessIsOpen = false
+    let byself = mechanism == .signalMask ? Self.signal : 0
+    for _ in 0..<4096 {
+      let result = control.complete(byself)
+      if result == -Int(EINTR) { control.countInterruption(atEntry: control.wasAtEntry) }
+      guard result == 0 else { break }
+      let reason = control.exitReason
+      control.countExit(reason)
+      if reason == KVM_EXIT_MMIO {
+        if !control.memoryAccess.is_write { control.setMemoryDatum(0) }
+      } else if reason == KVM_EXIT_IO {
+        let access = control.portAccess
+        if !access.is_write { for item in 0..<access.count { control.setPortDatum(item, 0) } }
+      }
+    }
+    _ = mechanism == .signalMask ? ckvm_drain(Self.signal) : false
   }
 
   /// Step T5: publishes that everything up to `last` has been served.

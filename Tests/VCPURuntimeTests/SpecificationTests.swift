@@ -28,7 +28,8 @@ struct SpecificationTests {
     var functions = ""
     for folder in ["VCPURuntimeTests", "MachineRuntimeTests", "LinuxSupportTests"] {
       let path = Self.root.appending(path: "Tests/" + folder)
-      for file in try FileManager.default.contentsOfDirectory(at: path, includingPropertiesForKeys: nil) {
+      let files = FileManager.default.enumerator(at: path, includingPropertiesForKeys: nil)
+      for case let file as URL in try #require(files) where file.pathExtension == "swift" {
         functions += try String(contentsOf: file, encoding: .utf8)
       }
     }

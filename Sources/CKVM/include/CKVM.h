@@ -12,10 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include "state.h"
 
 #if defined(__x86_64__)
 #include "../x86_64/processor.h"
+#include "../x86_64/state.h"
 #elif defined(__aarch64__)
 #include "../aarch64/processor.h"
 #else
@@ -39,6 +39,9 @@ int ckvm_connect_interrupt(int vm, int event, uint32_t gsi);
 int ckvm_make_runnable(int vcpu);
 /// Maps [guest, guest + size) onto [host, host + size) as slot `slot`; size 0 removes the slot.
 int ckvm_set_memory(int vm, uint32_t slot, uint32_t flags, uint64_t guest, uint64_t size, void *_Nullable host);
+/// KVM_GET_DIRTY_LOG: a bit for each page of the slot that its guest wrote since the last call. `bitmap` holds a bit a
+/// page, rounded up to 64.
+int ckvm_dirty_log(int vm, uint32_t slot, uint64_t *bitmap);
 int ckvm_stats_fd(int fd);
 /// KVM_SET_SIGNAL_MASK: while in KVM_RUN the calling thread's mask is its present one without `signal`.
 int ckvm_unblock_in_run(int vcpu, int signal);
@@ -245,9 +248,6 @@ static inline void ckvm_clear_immediate_exit(struct ckvm_vcpu *v) {
 static inline bool ckvm_take_fixed_up(struct ckvm_vcpu *v) {
   return atomic_exchange_explicit(&v->fixed_up, false, memory_order_relaxed);
 }
-/// CR8 of a VM without the kernel's interrupt controllers: each KVM_RUN loads it from here and stores it here.
-static inline uint64_t ckvm_cr8(struct ckvm_vcpu *v) { return v->run->cr8; }
-static inline void ckvm_set_cr8(struct ckvm_vcpu *v, uint64_t value) { v->run->cr8 = value; }
 static inline uint32_t ckvm_exit_reason(struct ckvm_vcpu *v) { return v->run->exit_reason; }
 
 // ---- exits -----------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ public final class PoolDeclarations: Sendable {
   }
 
   /// Makes the pools of the configuration file be what the file says. A pool that was declared over the API keeps its
-  /// declaration, and is among the errors; one that the file no longer has is deleted once its leases have ended.
+  /// declaration, and is among the errors. A pool that the file no longer has is deleted once its leases have ended.
   public func load(file pools: [(name: String, document: DeclarePoolDocument)]) -> [DeclarationError] {
     var errors: [DeclarationError] = []
     let names = Set(pools.map(\.name))

@@ -20,9 +20,9 @@ public final class ImageCatalogue: Sendable {
   /// Where the bytes are.
   public let blobs: BlobRepository
   private let journal: (any ImageJournal)?
-  /// Held by a change of images or blobs, from its look at them until it is recorded and in force, so that no image names a
-  /// blob that is being deleted. Recording waits for a disk: what only reads never takes this lock. The locks of the blobs,
-  /// the journal and `guarded` are taken under it.
+  /// A change of images or blobs holds it, from its look at them until the change is recorded and in force. So no image names
+  /// a blob that is being deleted. Recording waits for a disk, so what only reads never takes this lock. The locks of the
+  /// blobs, the journal and `guarded` are taken under it.
   private let changes = Mutex(())
   /// Guards the stored images, for as long as a look at them takes; a leaf. They change under `changes` alone.
   private let guarded = Mutex(Tables())

@@ -120,9 +120,6 @@ extension ImageParts {
 }
 
 extension CPUStart {
-  /// The most vCPUs any image can have: there is room for so many stacks.
-  public static let maxVCPUs = 8
-
   /// 64-bit mode in ring 0 at `entry`, with a stack of its own and the vCPU's number in RDI.
   static func long64(entry: UInt64, vcpu: Int) -> CPUStart {
     CPUStart(

@@ -5,9 +5,9 @@ public enum ExitReason {
   /// The names by number; numbers beyond share the last name.
   public static let names: [String] = (0..<UInt32(CKVM_EXIT_REASONS)).map(name)
 
-  /// Names of all counters a vCPU keeps: the kernel's reasons, `intr` (returned with -EINTR from the guest), `entry`
-  /// (returned with -EINTR without entering), `start` (returned with -EAGAIN, before another vCPU has started this one)
-  /// and `error` (KVM_RUN failed).
+  /// Names of all counters a vCPU keeps. Beside the kernel's reasons these are `intr` (returned with -EINTR from the guest)
+  /// and `entry` (returned with -EINTR without entering). `start` is a return with -EAGAIN, before another vCPU has started
+  /// this one; `error` is any other failure.
   public static let labels: [String] = Array(Set(names)).sorted() + ["entry", "start", "error"]
 
   /// What a vCPU does about an exit.

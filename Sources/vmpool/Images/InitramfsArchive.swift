@@ -15,8 +15,8 @@ enum InitramfsArchive {
 
   /// Packs the directory into a file without a name, in $TMPDIR. Equal directories make equal archives.
   ///
-  /// Throws a ``Failure`` with exit status 66 for what cannot be read, 65 for what an archive cannot hold, and 73 where it
-  /// cannot be written.
+  /// Throws a ``Failure``. Its exit status is 66 for what cannot be read, 65 for what an archive cannot hold, and 73 where
+  /// the archive cannot be written.
   static func packed(_ directory: String) throws(Failure) -> ReadableFile {
     let (path, output) = openTemporaryFile(in: environment("TMPDIR") ?? "/var/tmp")
     guard output >= 0 else { throw Failure("\(path) cannot be created: \(errorText(errno))", status: 73) }

@@ -34,7 +34,8 @@ extension PoolsCommand {
         return StandardError.complain("\(name) was not changed")
       }
       let condition = tag.map { VMPoolClient.PoolCondition.unchanged(since: $0) } ?? .none
-      Advice.report(try client.putPool(name, declaration: PoolSettings(declaration.document).document, if: condition).warnings)
+      Advice.report(
+        try client.putPool(name, declaration: PoolSettings(declaration.document).document, if: condition).warnings)
       StandardError.complain("\(name) was changed")
     }
 

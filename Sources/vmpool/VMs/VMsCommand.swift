@@ -122,7 +122,8 @@ struct VMsCommand: ParsableCommand {
         ("id", vm.id), ("pool", vm.pool ?? "none"), ("lease", vm.lease ?? "none"), ("image", vm.image),
         ("state", vm.state), ("vcpus", "\(vm.vcpus)"), ("memory", "\(vm.memoryMiB) MiB"),
         ("created", "\(vm.createdAt) (\(Age.since(vm.createdAt)) ago)"), ("console", "\(vm.consoleBytes) bytes"),
-      ] + vm.warnings.map { ("warning", $0) } + (vm.memoryResidentBytes.map { [("memory in use", "\($0 >> 10) KiB")] } ?? [])
+      ] + vm.warnings.map { ("warning", $0) }
+        + (vm.memoryResidentBytes.map { [("memory in use", "\($0 >> 10) KiB")] } ?? [])
         + (vm.stop.map { [("stop", describe($0))] } ?? []))
   }
 

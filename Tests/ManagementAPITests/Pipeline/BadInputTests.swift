@@ -21,7 +21,7 @@ import Testing
 
   @Test(arguments: [
     ("/v1/vms/5", "VM id"), ("/v1/vms/vm-00000000000", "VM id"), ("/v1/vms/vm-00000000000G", "VM id"),
-    ("/v1/vms/VM-000000000000", "VM id"), ("/v1/vms/vm-000000000000/vcpus/8", "vCPU index"),
+    ("/v1/vms/VM-000000000000", "VM id"), ("/v1/vms/vm-000000000000/vcpus/64", "vCPU index"),
     ("/v1/vms/vm-000000000000/vcpus/00", "vCPU index"), ("/v1/vms/vm-000000000000/vcpus/-1", "vCPU index"),
     ("/v1/vms/vm-000000000000/vcpus/+1", "vCPU index"), ("/v1/pools/Demo", "pool name"),
     ("/v1/pools/_none", "pool name"), ("/v1/pools/-a", "pool name"), ("/v1/pools/é", "pool name"),
@@ -123,12 +123,12 @@ import Testing
     BadBody(body: #"{"image":"spim"}"#, pointer: "/image"),
     BadBody(body: #"{"image":"flat"}"#, pointer: "/image"),
     BadBody(body: #"{"image":"spin","vcpus":0}"#, pointer: "/vcpus"),
-    BadBody(body: #"{"image":"spin","vcpus":9}"#, pointer: "/vcpus"),
+    BadBody(body: #"{"image":"spin","vcpus":65}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":1.5}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":"1"}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","vcpus":99999999999999999999}"#, pointer: "/vcpus"),
     BadBody(body: #"{"image":"spin","memory_mib":0}"#, pointer: "/memory_mib"),
-    BadBody(body: #"{"image":"spin","memory_mib":1025}"#, pointer: "/memory_mib"),
+    BadBody(body: #"{"image":"spin","memory_mib":65537}"#, pointer: "/memory_mib"),
     BadBody(body: #"{"image":"spin","start":1}"#, pointer: "/start"),
     BadBody(body: #"{"image":"spin","deadline_ms":0}"#, pointer: "/deadline_ms"),
     BadBody(body: #"{"image":"spin","deadline_ms":86400001}"#, pointer: "/deadline_ms"),

@@ -1,8 +1,8 @@
+#if defined(__x86_64__)
+#include "../result.h"
 #include "CKVM.h"
 #include <stdlib.h>
 #include <sys/ioctl.h>
-
-static int result(int r) { return r < 0 ? -errno : r; }
 
 size_t ckvm_vcpu_part_size(enum ckvm_vcpu_part part, size_t xsave) {
   switch (part) {
@@ -127,8 +127,4 @@ int ckvm_get_msrs(int vcpu, struct kvm_msr_entry *entries) {
 int ckvm_set_msrs(int vcpu, const struct kvm_msr_entry *entries) {
   return result(ioctl(vcpu, KVM_SET_MSRS, (const char *)entries + sizeof(struct kvm_msrs)));
 }
-
-int ckvm_dirty_log(int vm, uint32_t slot, uint64_t *bitmap) {
-  struct kvm_dirty_log log = {.slot = slot, .dirty_bitmap = bitmap};
-  return result(ioctl(vm, KVM_GET_DIRTY_LOG, &log));
-}
+#endif

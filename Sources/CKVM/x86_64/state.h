@@ -44,8 +44,8 @@ int ckvm_get_msrs(int vcpu, struct kvm_msr_entry *entries);
 /// KVM_SET_MSRS, likewise.
 int ckvm_set_msrs(int vcpu, const struct kvm_msr_entry *entries);
 
-/// KVM_GET_DIRTY_LOG: a bit for each page of the slot that its guest wrote since the last call. `bitmap` holds a bit a
-/// page, rounded up to 64.
-int ckvm_dirty_log(int vm, uint32_t slot, uint64_t *bitmap);
+/// CR8 of a VM without the kernel's interrupt controllers: each KVM_RUN loads it from here and stores it here.
+static inline uint64_t ckvm_task_priority(const struct kvm_run *run) { return run->cr8; }
+static inline void ckvm_set_task_priority(struct kvm_run *run, uint64_t priority) { run->cr8 = priority; }
 
 #pragma clang assume_nonnull end
