@@ -3,9 +3,9 @@ extension GuestRAM {
   /// Freezes a copy of this memory.
   public func frozen() throws(MappingError) -> TemplateMemory { try TemplateMemory(copying: mapping) }
 
-  /// Copies the template's contents over every page that has changed: those whose bit is set in `guestWrites` (a bit for
-  /// each page from the beginning of memory without the hole, as KVM's dirty log has them), and those that the server
-  /// wrote. Begins a new set of the latter. Returns how many pages it copied.
+  /// Copies the template's contents over every page that the guest or the server has written, and begins a new set of the
+  /// server's. `guestWrites` has a bit for each page from the beginning of memory without the hole, as KVM's dirty log has
+  /// them. Returns how many pages it copied.
   ///
   /// The memory is a clone's.
   public func revert(_ guestWrites: [UInt64]) -> Int {

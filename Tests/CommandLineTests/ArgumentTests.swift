@@ -50,7 +50,7 @@ import Testing
 
   /// What no server takes is refused before one is asked, by the rules of declarations.
   @Test(arguments: [
-    ["--ready", "3:1"], ["--ready=-1"], ["--ready", "1001"], ["--vcpus", "9"], ["--memory", "2048"],
+    ["--ready", "3:1"], ["--ready=-1"], ["--ready", "1001"], ["--vcpus", "65"], ["--memory", "65537"],
     ["--max-vms", "100001"], ["--refill-concurrency", "65"], ["--deadline", "25h"], ["--probe-interval", "1ms"],
     ["--image", "No"], ["--max-vms", "1", "--ready", "2"],
   ])
