@@ -85,6 +85,7 @@ final class StubMachine: ManagedMachine {
   var vcpuStatistics: [VCPUStatistics] { [] }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
+  func makeTemplate(untilNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate { throw .noTemplate }
   func destroy() {}
 }
 
@@ -159,5 +160,8 @@ final class DeafMachine: ManagedMachine {
   var vcpuStatistics: [VCPUStatistics] { real.vcpuStatistics }
   var counts: VCPUCounts { real.counts }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
+  func makeTemplate(untilNS end: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
+    try real.makeTemplate(untilNS: end)
+  }
   func destroy() { real.destroy() }
 }
