@@ -13,6 +13,8 @@ import SystemPackage
 ///         refill: {concurrency: 2}
 ///         paused: false
 ///         probe_interval_ms: 1000
+///         ready_when: {console: "login:"}     # or loaded, started, {after_ms: 500}
+///         ready_timeout_ms: 60000
 ///
 /// Only `pools` and a pool's `image` cannot be left out. A file that declares no pools says so: `pools: {}`. An empty
 /// file, or one that ends after `pools:`, was more likely cut off, and would end every pool that the file had declared.
@@ -84,7 +86,7 @@ public struct ConfigurationFile: Sendable, Equatable {
 extension PoolDeclaration {
   private static let members = [
     "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
-    "probe_interval_ms",
+    "probe_interval_ms", "ready_when", "ready_timeout_ms",
   ]
 
   fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
@@ -99,6 +101,8 @@ extension PoolDeclaration {
     maxVMs = pool.number("max_vms", in: 1...100_000, &mistakes)
     deadlineMS = pool.number("deadline_ms", in: 1...86_400_000, &mistakes)
     probeIntervalMS = pool.number("probe_interval_ms", in: 10...3_600_000, &mistakes)
+    readyTimeoutMS = pool.number("ready_timeout_ms", in: 1...600_000, &mistakes)
+    if let point = pool.value("ready_when") { readyWhen = ReadyWhen(point, path + ".ready_when", &mistakes) }
     paused = pool.boolean("paused", &mistakes)
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)
@@ -114,6 +118,36 @@ extension PoolDeclaration {
     self.name = name
     self.image = image
     position = key.position
+  }
+}
+
+extension PoolDeclaration.ReadyWhen {
+  private static let forms = "write loaded, started, {console: TEXT} or {after_ms: NUMBER}"
+
+  fileprivate init?(_ node: YAMLNode, _ path: String, _ mistakes: inout Mistakes) {
+    guard case .mapping = node.content else {
+      switch node.content {
+      case .scalar("loaded", _): self = .loaded
+      case .scalar("started", _): self = .started
+      case .refused: return nil
+      default:
+        mistakes.add(node.position, "\(path) is \(node.kind); \(Self.forms)")
+        return nil
+      }
+      return
+    }
+    guard let reader = MappingReader(node, at: path, known: ["console", "after_ms"], &mistakes) else { return nil }
+    switch (reader.value("console"), reader.value("after_ms")) {
+    case (.some, nil):
+      guard let text = reader.text("console", bytes: 1...256, &mistakes) else { return nil }
+      self = .console(text)
+    case (nil, .some):
+      guard let time = reader.number("after_ms", in: 1...600_000, &mistakes) else { return nil }
+      self = .afterMS(time)
+    default:
+      mistakes.add(node.position, "\(path) has not one of console and after_ms alone; \(Self.forms)")
+      return nil
+    }
   }
 }
 

@@ -8,6 +8,16 @@ public struct PoolDeclaration: Sendable, Equatable {
     public var max: Int
   }
 
+  /// How far the guests of its VMs have come when they are leased.
+  public enum ReadyWhen: Sendable, Equatable {
+    /// Not started, or just started.
+    case loaded, started
+    /// They have printed this text, of 1 to 256 bytes.
+    case console(String)
+    /// 1 to 600000 milliseconds have passed since their start.
+    case afterMS(Int)
+  }
+
   /// A lower-case letter, then up to 62 lower-case letters, digits and hyphens; unique in the file.
   public var name: String
   /// The name of an image, of the same form. Whether there is one is not known here.
@@ -28,6 +38,10 @@ public struct PoolDeclaration: Sendable, Equatable {
   public var paused: Bool?
   /// 10 to 3600000.
   public var probeIntervalMS: Int?
+  /// What `vmpoold` takes for `loaded` where it is left out.
+  public var readyWhen: ReadyWhen?
+  /// 1 to 600000.
+  public var readyTimeoutMS: Int?
   /// Where its name stands, both from 1.
   public var position: ConfigurationMistake.Position
 }

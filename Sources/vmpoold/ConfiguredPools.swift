@@ -114,6 +114,18 @@ extension DeclarePoolDocument {
       image: pool.image, vcpus: pool.vcpus, memoryMiB: pool.memoryMiB,
       ready: pool.ready.map { ReadyRange(min: $0.min, max: $0.max) } ?? ReadyRange(1), maxVMs: pool.maxVMs,
       deadlineMS: pool.deadlineMS, refill: pool.refillConcurrency.map { RefillDocument(concurrency: $0) },
-      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS)
+      paused: pool.paused, probeIntervalMS: pool.probeIntervalMS, readyWhen: pool.readyWhen.map { ReadyWhen($0) },
+      readyTimeoutMS: pool.readyTimeoutMS)
+  }
+}
+
+extension ReadyWhen {
+  fileprivate init(_ point: PoolDeclaration.ReadyWhen) {
+    switch point {
+    case .loaded: self = .loaded
+    case .started: self = .started
+    case .console(let text): self = .console(text)
+    case .afterMS(let time): self = .afterMS(time)
+    }
   }
 }
