@@ -32,7 +32,7 @@ final class TemplateBoot: Sendable {
   private let plan: Ledger.Boot
   /// Called once, when there is an outcome and the VM is made: it must not wait.
   private let settled: @Sendable (TemplateBoot) -> Void
-  /// A leaf lock.
+  /// The console's lock is taken under it, and no other.
   private let state: Mutex<State>
   private let alarm = Alarm()
 
