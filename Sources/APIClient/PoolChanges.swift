@@ -28,6 +28,10 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
   public var paused: Bool?
   /// How often one of its running VMs is kicked, to see how long that takes.
   public var probeIntervalMS: NewValue<Int>?
+  /// How far its VMs' guests have come when they are leased.
+  public var readyWhen: ReadyWhen?
+  /// How long the guest of the VM that the others are cloned from may take to print the text of `ready_when`.
+  public var readyTimeoutMS: Int?
 
   /// No change.
   public init() {}
@@ -49,6 +53,8 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     }
     if let paused { try members.encode(paused, forKey: .paused) }
     try Self.encode(probeIntervalMS, .probeIntervalMS, &members)
+    if let readyWhen { try members.encode(readyWhen, forKey: .readyWhen) }
+    if let readyTimeoutMS { try members.encode(readyTimeoutMS, forKey: .readyTimeoutMS) }
   }
 
   private static func encode(

@@ -20,6 +20,10 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public var paused: Bool
   /// How often one of its running VMs is kicked to see how long that takes; null for never.
   public var probeIntervalMS: Int?
+  /// How far its VMs' guests have come when they are leased.
+  public var readyWhen: ReadyWhen
+  /// How long the guest of the VM that the others are cloned from may take to print the text of `ready_when`.
+  public var readyTimeoutMS: Int
   /// Who declared it: `api` or `file`.
   public var source: String
   /// Why its guests will not do here what they are made for, each in a sentence or two.
@@ -30,7 +34,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   /// A pool.
   public init(
     name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
-    refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, source: String, warnings: [String] = [],
+    refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, readyWhen: ReadyWhen = .loaded,
+    readyTimeoutMS: Int = PoolRules.standardReadyTimeoutMS, source: String, warnings: [String] = [],
     status: PoolStatusDocument
   ) {
     self.name = name
@@ -43,6 +48,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.refill = refill
     self.paused = paused
     self.probeIntervalMS = probeIntervalMS
+    self.readyWhen = readyWhen
+    self.readyTimeoutMS = readyTimeoutMS
     self.source = source
     self.warnings = warnings
     self.status = status
@@ -59,6 +66,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     case deadlineMS = "deadline_ms"
     case refill, paused
     case probeIntervalMS = "probe_interval_ms"
+    case readyWhen = "ready_when"
+    case readyTimeoutMS = "ready_timeout_ms"
     case source, warnings, status
   }
 }
@@ -138,11 +147,14 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
   public var draining: Bool
   /// How it stands with making VMs.
   public var refill: RefillStatusDocument
+  /// How it stands with the VM that its others are cloned from.
+  public var template: TemplateStatusDocument
 
   /// A status.
   public init(
     ready: Int, outdated: Int, leased: Int, creating: Int, retiring: Int, quarantined: Int, waiting: Int,
-    running: Int, paused: Int, stopped: Int, draining: Bool, refill: RefillStatusDocument
+    running: Int, paused: Int, stopped: Int, draining: Bool, refill: RefillStatusDocument,
+    template: TemplateStatusDocument = TemplateStatusDocument(state: "none")
   ) {
     self.ready = ready
     self.outdated = outdated
@@ -156,6 +168,7 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
     self.stopped = stopped
     self.draining = draining
     self.refill = refill
+    self.template = template
   }
 }
 
@@ -212,11 +225,16 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   public var paused: Bool?
   /// 10 to 3 600 000; never when absent.
   public var probeIntervalMS: Int?
+  /// `loaded` when absent.
+  public var readyWhen: ReadyWhen?
+  /// 1 to 600 000; 60 000 when absent.
+  public var readyTimeoutMS: Int?
 
   /// A declaration; nil stands for the default.
   public init(
     image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: ReadyRange, maxVMs: Int? = nil,
-    deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil, probeIntervalMS: Int? = nil
+    deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil, probeIntervalMS: Int? = nil,
+    readyWhen: ReadyWhen? = nil, readyTimeoutMS: Int? = nil
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -227,6 +245,8 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     self.refill = refill
     self.paused = paused
     self.probeIntervalMS = probeIntervalMS
+    self.readyWhen = readyWhen
+    self.readyTimeoutMS = readyTimeoutMS
   }
 
   /// The members' names; a change of a declaration has the same.
@@ -238,5 +258,7 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     case deadlineMS = "deadline_ms"
     case refill, paused
     case probeIntervalMS = "probe_interval_ms"
+    case readyWhen = "ready_when"
+    case readyTimeoutMS = "ready_timeout_ms"
   }
 }

@@ -10,6 +10,9 @@ public struct PoolPatch: Decodable, Sendable {
   private let refill: Change<RefillPatch>
   private let paused: Change<Bool>
   private let probeIntervalMS: Change<Int>
+  /// Replaced as a whole: its forms have no members in common.
+  private let readyWhen: Change<ReadyWhen>
+  private let readyTimeoutMS: Change<Int>
 
   /// What a patch says of one member.
   fileprivate enum Change<Value: Decodable & Sendable>: Sendable {
@@ -60,6 +63,8 @@ public struct PoolPatch: Decodable, Sendable {
     refill = try members.change(.refill)
     paused = try members.change(.paused)
     probeIntervalMS = try members.change(.probeIntervalMS)
+    readyWhen = try members.change(.readyWhen)
+    readyTimeoutMS = try members.change(.readyTimeoutMS)
   }
 
   /// What comes of a declaration; where a member that it needs would be removed, the RFC 6901 pointer to that.
@@ -88,6 +93,8 @@ public struct PoolPatch: Decodable, Sendable {
     deadlineMS.applied(to: &result.deadlineMS)
     paused.applied(to: &result.paused)
     probeIntervalMS.applied(to: &result.probeIntervalMS)
+    readyWhen.applied(to: &result.readyWhen)
+    readyTimeoutMS.applied(to: &result.readyTimeoutMS)
     switch refill {
     case .none: break
     case .remove: result.refill = nil

@@ -15,6 +15,14 @@ public enum PoolRules {
   public static let refillConcurrency = 1...64
   /// How often a VM is probed, in ms.
   public static let probeIntervalMS = 10...3_600_000
+  /// Bytes of the text that a guest prints when it is ready.
+  public static let consoleBytes = 1...256
+  /// How long after its start a guest is ready, in ms.
+  public static let afterMS = 1...600_000
+  /// How long a guest may take to print the text of its ready point, in ms.
+  public static let readyTimeoutMS = 1...600_000
+  /// The same where a declaration says nothing.
+  public static let standardReadyTimeoutMS = 60_000
   /// What a name is made of, in words.
   public static let nameRule = "a lower-case letter, then up to 62 lower-case letters, digits and hyphens"
 
@@ -62,6 +70,18 @@ extension DeclarePoolDocument {
     check(deadlineMS, in: PoolRules.deadlineMS, at: "/deadline_ms")
     check(refill?.concurrency, in: PoolRules.refillConcurrency, at: "/refill/concurrency")
     check(probeIntervalMS, in: PoolRules.probeIntervalMS, at: "/probe_interval_ms")
+    switch readyWhen {
+    case .console(let text):
+      let (count, range) = (text.utf8.count, PoolRules.consoleBytes)
+      guard !range.contains(count) else { break }
+      mistakes.append(
+        DocumentMistake(
+          pointer: "/ready_when/console",
+          description: "ready_when.console has \(count) bytes; give \(range.lowerBound) to \(range.upperBound)."))
+    case .afterMS(let time): check(time, in: PoolRules.afterMS, at: "/ready_when/after_ms")
+    case .loaded, .started, nil: break
+    }
+    check(readyTimeoutMS, in: PoolRules.readyTimeoutMS, at: "/ready_timeout_ms")
     return mistakes
   }
 

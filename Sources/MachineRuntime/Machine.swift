@@ -64,6 +64,8 @@ public final class Machine: Sendable {
   let arguments: ArgumentPlaces
   /// What it was cloned from; nil for a VM that was loaded from its image.
   let template: MachineTemplate?
+  /// For clones of it.
+  let system: KVMSystem
 
   /// Makes a VM in state `ready`: memory laid out, registers loaded, a parked thread for each vCPU.
   ///
@@ -153,6 +155,7 @@ public final class Machine: Sendable {
     arguments = parts.arguments
     console = parts.console
     template = parts.template
+    self.system = system
     core = MachineCore(devices: parts.devices, guest: parts.memory, vcpus: vcpus.count, changed: changed)
     hasIRQChip = parts.configuration.hasIRQChip || parts.platform.hasInterrupts
     vm = Mutex(try Self.assemble(parts, hasIRQChip, system))
@@ -247,8 +250,9 @@ public final class Machine: Sendable {
   public var state: MachineState { core.state }
 
   /// Writes the arguments into the guest's memory, which is loaded already. In state `ready`, by the caller that starts it,
-  /// before that.
+  /// before that. A clone of a VM that had been started takes nothing: its guest has read its arguments.
   public func tell(_ told: GuestArguments) throws(MachineControlError) {
+    if template?.hasStarted == true, let refusal = told.refusalAfterStart { throw .arguments(refusal) }
     let segments: [GuestSegment]
     do throws(GuestArgumentsError) {
       segments = try arguments.segments(for: told)

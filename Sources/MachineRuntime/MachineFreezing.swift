@@ -25,7 +25,7 @@ extension Machine {
       template = MachineTemplate(
         configuration: configuration, platform: platform, arguments: arguments, memory: try core.guest.frozen(),
         overlay: try core.devices.overlay?.frozen(), vm: vmState, vcpus: vcpus, devices: core.devices.save(),
-        console: console.save())
+        console: console.save(), hasStarted: standing.state != .ready, system: system)
     } catch { throw .memory(error) }
     // Nothing ran while all that was read.
     guard try core.standingStill(for: "freeze") == standing else {

@@ -7,7 +7,7 @@ import VCPURuntime
 /// A VM as it stood still at one moment: what its clones begin with. In this process nothing of it is serialised.
 ///
 /// Clones share its memory until they write. It lives as long as one of them. Any thread.
-public final class MachineTemplate: Sendable {
+public final class MachineTemplate: ManagedTemplate {
   /// What a vCPU was.
   struct SavedVCPU: Sendable {
     let kvm: VCPUCheckpoint
@@ -25,11 +25,14 @@ public final class MachineTemplate: Sendable {
   let vcpus: [SavedVCPU]
   let devices: [String: any DeviceState]
   let console: Console.State
+  /// Whether its guest had been started, so that it is too late to tell it anything.
+  let hasStarted: Bool
+  private let system: KVMSystem
 
   init(
     configuration: MachineConfiguration, platform: Platform, arguments: ArgumentPlaces, memory: TemplateMemory,
     overlay: OverlayMemory.Template?, vm: VMCheckpoint, vcpus: [SavedVCPU], devices: [String: any DeviceState],
-    console: Console.State
+    console: Console.State, hasStarted: Bool, system: KVMSystem
   ) {
     self.configuration = configuration
     self.platform = platform
@@ -40,6 +43,18 @@ public final class MachineTemplate: Sendable {
     self.vcpus = vcpus
     self.devices = devices
     self.console = console
+    self.hasStarted = hasStarted
+    self.system = system
+  }
+
+  /// Bytes of its memory that are kept: pages of zeros are not.
+  public var storedBytes: UInt64 { memory.storedBytes }
+
+  /// Makes a real VM of it.
+  public func clone(
+    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    try Machine(cloning: self, deadlineNS: deadlineNS, on: system, changed: changed)
   }
 }
 

@@ -46,11 +46,29 @@ public protocol ManagedMachine: AnyObject, Sendable {
   var residentBytes: Int { get }
   /// Gives the guest input; returns how many bytes fitted.
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int
+  /// Keeps what it is, while it is paused, as a template for clones.
+  func makeTemplate(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate
   /// Takes it apart; once.
   func destroy()
 }
 
-extension Machine: ManagedMachine {}
+/// A VM as it stood still at one moment, as the fleet sees it. Any thread.
+public protocol ManagedTemplate: AnyObject, Sendable {
+  /// Bytes of memory that it takes of the host, for all of its clones together.
+  var storedBytes: UInt64 { get }
+  /// Makes a VM in state `ready`, whose guest goes on from that moment when it is started. Stops it (as `deadline`) when it has
+  /// been started for so long; nil for never. `changed` is called as by `MachineFactory.make`.
+  func clone(
+    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine
+}
+
+extension Machine: ManagedMachine {
+  /// As `freeze`.
+  public func makeTemplate(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
+    try freeze(untilNS: deadlineNS)
+  }
+}
 
 extension ManagedMachine {
   /// `ready` → `running`, until its configuration's deadline.

@@ -26,6 +26,8 @@ public final class Fleet: Sendable {
   private let messages = WorkerPool(name: "messages", threads: 2, queueLimit: .max)
   /// Kicks probed VMs, and waits for their answers.
   let probing = WorkerPool(name: "probes", threads: 1, queueLimit: 128)
+  /// Begins templates, and freezes them: a boot that waits for its ready point occupies no thread.
+  private let templates = WorkerPool(name: "templates", threads: 2, queueLimit: .max)
   private let clock = Alarm()
   /// Guards the tables below. Under it no thread waits, and none makes, controls or deletes a VM. A look takes the locks of a
   /// machine and of a VM's lease under it. The observer is called under it. vCPU threads take it when their VM changes state.
@@ -39,6 +41,10 @@ public final class Fleet: Sendable {
     var leaving = Inventory<VM>()
     var measurements: [Ledger.PoolKey: PoolMeasurements] = [:]
     var probes: [Ledger.PoolKey: KickProbe] = [:]
+    /// What pools' VMs are cloned from, by the revision of the declaration.
+    var templates: [UInt64: PoolTemplate] = [:]
+    /// Those on their way there, until nothing is left of the VM that boots.
+    var boots: [UInt64: TemplateBoot] = [:]
     /// Leases that are on record, and have not ended.
     var leases = Inventory<Lease>()
     /// Grants that are not on record yet, and of which no client knows.
@@ -157,8 +163,7 @@ public final class Fleet: Sendable {
     var work: [@Sendable () -> Void] = []
     performActions(&tables, now, &work)
     while !isRetirementBehind, let creation = tables.ledger.nextCreation(now: now) {
-      let measurements = tables.measurements[creation.pool] ?? standalone
-      work.append { self.submit(to: self.refill) { [weak self] in self?.make(creation, measurements) } }
+      work.append(begin(creation, &tables))
     }
     // Asking for creations may have had its own consequences.
     performActions(&tables, now, &work)
@@ -173,6 +178,20 @@ public final class Fleet: Sendable {
   /// a retirement follows, by `update`.
   private var isRetirementBehind: Bool { retirement.load.queued >= Self.retirementBacklog }
   private static let retirementBacklog = 256
+
+  private func begin(_ creation: Ledger.Creation, _ tables: inout Tables) -> @Sendable () -> Void {
+    if let plan = creation.boot {
+      let boot = TemplateBoot(creation, plan) { [weak self] boot in
+        guard let self else { return boot.release() }
+        submit(to: templates) { [self] in finish(boot) }
+      }
+      tables.boots[creation.revision] = boot
+      return { self.submit(to: self.templates) { [weak self] in self?.begin(boot) } }
+    }
+    let measurements = tables.measurements[creation.pool] ?? standalone
+    let template = tables.templates[creation.revision]?.template
+    return { self.submit(to: self.refill) { [weak self] in self?.make(creation, of: template, measurements) } }
+  }
 
   private func performActions(_ tables: inout Tables, _ now: UInt64, _ work: inout [@Sendable () -> Void]) {
     var ended: [String] = []
@@ -198,6 +217,11 @@ public final class Fleet: Sendable {
     case .retire(let id):
       guard let vm = remove(id, &tables) else { return [] }
       return [{ [self] in takeApart(vm) }]
+    case .dropTemplate(let revision):
+      // The memory is unmapped with the last that refers to it, not under the lock.
+      let template = tables.templates.removeValue(forKey: revision)
+      let boot = tables.boots[revision]
+      return [{ withExtendedLifetime(template) { boot?.settle(.givenUp) } }]
     case .ended(let grant, let end):
       forget(grant.id, end, by: .server, &tables)
       return []
@@ -331,9 +355,10 @@ public final class Fleet: Sendable {
 
   /// Stops every VM; those that have not acknowledged by `deadlineNS` (CLOCK_MONOTONIC) are returned.
   public func stopAll(untilNS deadlineNS: UInt64) -> [VM] {
-    let all = read { $0.vms.items }
+    let (all, boots) = read { ($0.vms.items, Array($0.boots.values)) }
     // All are signalled first, then all are waited for. This only asks; the waiting below says what became of it.
     for vm in all { try? vm.machine.stop(.killed, untilNS: 0) }
+    for boot in boots { boot.stop(untilNS: deadlineNS) }
     return all.filter { vm in
       do throws(MachineControlError) {
         try vm.machine.stop(.killed, untilNS: deadlineNS)

@@ -10,14 +10,17 @@ extension Fleet {
       var states: [String: Int]
       let retired: VCPUCounts
       let measurements: PoolMeasurements
+      let template: PoolTemplate?
     }
     // The lists and the retired counts in one step; the sums, which only grow, with no lock held.
     let samples = read { tables -> [Sample] in
       func sample(_ key: Ledger.PoolKey?, _ measurements: PoolMeasurements) -> Sample {
-        Sample(
-          pool: key.flatMap { tables.ledger.pools[$0] }, vms: tables.vms.items(of: key) + tables.leaving.items(of: key),
+        let pool = key.flatMap { tables.ledger.pools[$0] }
+        return Sample(
+          pool: pool, vms: tables.vms.items(of: key) + tables.leaving.items(of: key),
           states: tables.vms.counts(of: key).merging(tables.leaving.counts(of: key), uniquingKeysWith: +),
-          retired: measurements.retiredCounts, measurements: measurements)
+          retired: measurements.retiredCounts, measurements: measurements,
+          template: pool.flatMap { tables.templates[$0.revision] })
       }
       var outside = sample(nil, standalone)
       // Those of pools that are deleted otherwise would be in no metric.
@@ -47,8 +50,9 @@ extension Fleet {
       return PoolMetrics(
         pool: pool?.name, target: pool?.specification.ready.upperBound,
         maxVMs: pool?.specification.maxVMs, vms: states, leased: pool?.leased ?? 0,
-        waiting: pool?.queue.count ?? 0, refillFailures: pool?.backoff.failures ?? 0, counts: counts,
-        measurements: sample.measurements)
+        waiting: pool?.queue.count ?? 0, refillFailures: pool?.backoff.failures ?? 0,
+        template: pool.flatMap { $0.specification.needsTemplate ? TemplateStatus($0, sample.template) : nil },
+        counts: counts, measurements: sample.measurements)
     }
   }
 }

@@ -98,6 +98,7 @@ extension Fleet {
   }
 
   static func status(_ pool: PoolState, _ tables: borrowing Tables, _ now: UInt64) -> PoolStatus {
-    PoolStatus(pool, states: tables.vms.counts(of: pool.key), now: now)
+    PoolStatus(
+      pool, states: tables.vms.counts(of: pool.key), template: tables.templates[pool.revision], now: now)
   }
 }

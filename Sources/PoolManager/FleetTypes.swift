@@ -68,8 +68,10 @@ public struct PoolStatus: Sendable {
   public let isDraining: Bool
   /// How it stands with making VMs.
   public let refill: RefillStatus
+  /// How it stands with what its VMs are cloned from.
+  public let template: TemplateStatus
 
-  init(_ pool: PoolState, states: [String: Int], now: UInt64) {
+  init(_ pool: PoolState, states: [String: Int], template: PoolTemplate?, now: UInt64) {
     name = pool.name
     specification = pool.specification
     self.states = states
@@ -82,6 +84,39 @@ public struct PoolStatus: Sendable {
     waiting = pool.queue.count
     isDraining = pool.isDraining
     refill = RefillStatus(pool, now: now)
+    self.template = TemplateStatus(pool, template)
+  }
+}
+
+/// How a pool stands with the template of its VMs.
+public struct TemplateStatus: Sendable {
+  /// How far it has come.
+  public enum State: String, Sendable, CaseIterable {
+    /// The pool needs none, or none has been begun.
+    case none
+    /// A VM is booting for it.
+    case booting
+    /// VMs are made of it.
+    case ready
+    /// The last attempt failed; `RefillStatus` says why, and when the next is due.
+    case failed
+  }
+
+  /// How far it has come.
+  public let state: State
+  /// Bytes of memory that it takes, for all its clones together; nil where it is not ready.
+  public let memoryBytes: UInt64?
+  /// How long its VM took from nothing to its ready point; nil where it is not ready.
+  public let bootNS: UInt64?
+
+  init(_ pool: PoolState, _ template: PoolTemplate?) {
+    memoryBytes = template?.template.storedBytes
+    bootNS = template?.bootNS
+    switch pool.template {
+    case .ready: state = .ready
+    case .booting: state = .booting
+    case .absent: state = pool.specification.needsTemplate && pool.backoff.failures > 0 ? .failed : .none
+    }
   }
 }
 

@@ -41,10 +41,10 @@ extension Fleet {
     return vm
   }
 
-  /// Makes a VM that a pool wants.
-  func make(_ creation: Ledger.Creation, _ measurements: PoolMeasurements) {
+  /// Makes a VM that a pool wants: a clone of `template`, if there is one.
+  func make(_ creation: Ledger.Creation, of template: (any ManagedTemplate)?, _ measurements: PoolMeasurements) {
     do throws(MachineCreationError) {
-      let vm = try make(creation.specification, pool: creation.name, measurements: measurements)
+      let vm = try make(creation.specification, of: template, pool: creation.name, measurements: measurements)
       update { tables, now in
         insert(vm, pool: creation.pool, &tables)
         observe(.vm(vm, state: vm.machine.state))
@@ -58,16 +58,27 @@ extension Fleet {
   }
 
   private func make(
-    _ specification: VMSpecification, pool: String?, measurements: PoolMeasurements
+    _ specification: VMSpecification, of template: (any ManagedTemplate)? = nil, pool: String?,
+    measurements: PoolMeasurements
   ) throws(MachineCreationError) -> VM {
     let id = "vm-" + randomHex(digits: 12)
-    let configuration = MachineConfiguration(
-      image: specification.image, vcpus: specification.vcpus, memoryMiB: specification.memoryMiB,
-      mechanism: mechanism, deadlineNS: specification.deadlineNS)
+    let changed: @Sendable (MachineState) -> Void = { [weak self] state in self?.stateChanged(of: id, to: state) }
     let began = MonotonicClock.now()
-    let machine = try factory.make(configuration) { [weak self] state in self?.stateChanged(of: id, to: state) }
+    let machine =
+      if let template {
+        try template.clone(deadlineNS: specification.deadlineNS, changed: changed)
+      } else {
+        try factory.make(
+          configuration(of: specification, deadlineNS: specification.deadlineNS), changed: changed)
+      }
     measurements.createTime.record(ns: MonotonicClock.now() - began)
     return VM(id: id, pool: pool, machine: machine, measurements: measurements)
+  }
+
+  func configuration(of specification: VMSpecification, deadlineNS: UInt64?) -> MachineConfiguration {
+    MachineConfiguration(
+      image: specification.image, vcpus: specification.vcpus, memoryMiB: specification.memoryMiB,
+      mechanism: mechanism, deadlineNS: deadlineNS)
   }
 
   private func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {

@@ -55,12 +55,20 @@ struct Ledger: Sendable {
     var isConfirmed = false
   }
 
-  /// A VM to be made.
+  /// A VM to be made, or a template.
   struct Creation: Sendable, Equatable {
     let pool: PoolKey
     let name: String
     let revision: UInt64
     let specification: VMSpecification
+    /// How far a template's guest has to come; nil for a VM of the pool.
+    var boot: Boot?
+  }
+
+  /// How far a template's guest has to come, and how long it may take to print what is looked for.
+  struct Boot: Sendable, Equatable {
+    let point: ReadyPoint
+    let timeoutNS: UInt64
   }
 
   enum Action: Sendable, Equatable {
@@ -70,6 +78,8 @@ struct Ledger: Sendable {
     case refuse(waiter: UInt64, LeaseRefusal)
     /// Take the VM apart, and call `retired` when it is gone.
     case retire(vm: String)
+    /// The template of that revision has no use any more: let go of it, or give up making it.
+    case dropTemplate(revision: UInt64)
     /// A lease has ended, other than by its holder's own word.
     case ended(LeaseGrant, LeaseEnd)
     /// All that is left of a deleted pool are VMs that cannot be taken apart.

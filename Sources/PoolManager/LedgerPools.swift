@@ -12,7 +12,8 @@ extension Ledger {
   mutating func declare(_ name: String, _ specification: PoolSpecification, now: UInt64) throws(FleetError) -> Bool {
     if let refusal = refusalToDeclare(name) { throw refusal }
     if let key = keys[name], let pool = pools[key] {
-      if pool.specification.vm != specification.vm {
+      if pool.specification.vm != specification.vm || pool.specification.readyPoint != specification.readyPoint {
+        dropTemplate(key)
         for vm in pool.ready.values { vms[vm]?.phase = .outdated }
         pools[key]?.replace(with: nextRevision)
         nextRevision += 1
@@ -39,6 +40,7 @@ extension Ledger {
   ) throws(FleetError) -> (key: PoolKey, waitsForLeases: Bool) {
     guard let key = keys[name] else { throw .noSuchPool(name) }
     pools[key]?.isDraining = true
+    dropTemplate(key)
     refuseAll(key, .poolDeleted)
     for (vm, record) in vms where record.pool == key {
       switch record.phase {
@@ -59,7 +61,10 @@ extension Ledger {
   mutating func close() {
     isClosed = true
     underfilled = []
-    for key in pools.keys { refuseAll(key, .draining) }
+    for key in pools.keys {
+      refuseAll(key, .draining)
+      dropTemplate(key)
+    }
   }
 
   private mutating func refuseAll(_ key: PoolKey, _ refusal: LeaseRefusal) {
@@ -84,7 +89,7 @@ extension Ledger {
     }
     let lacks = withPool(key) { pool in
       if pool.isExhausted, !pool.ready.isEmpty { pool.isExhausted = false }
-      return pool.deficit > 0
+      return pool.deficit > 0 || pool.lacksTemplate
     }
     if lacks == true, !isClosed {
       underfilled.insert(key)
@@ -98,10 +103,10 @@ extension Ledger {
     underfilled.remove(key)
     guard let pool = pools[key] else { return }
     if pool.leased == 0, pool.taken == 0, keys[pool.name] == key { keys[pool.name] = nil }
-    if pool.total == 0 {
+    if pool.total == 0, pool.booting == 0 {
       pools[key] = nil
       actions.append(.gone(key))
-    } else if pool.total == pool.quarantined {
+    } else if pool.total == pool.quarantined, pool.booting == 0 {
       actions.append(.onlyQuarantinedLeft(key))
     }
   }

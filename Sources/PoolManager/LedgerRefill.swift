@@ -1,9 +1,13 @@
 // Which VM is made next, and what becomes of it.
 
 extension Ledger {
-  /// The next VM to make, if one is to be made now; it counts as being made until `created` or `failed`.
+  /// The next VM or template to make, if one is to be made now; it counts as being made until `created`, `booted` or
+  /// `failed`.
   mutating func nextCreation(now: UInt64) -> Creation? {
-    guard !isClosed, creationsInFlight < limits.creations else { return nil }
+    if isClosed { return nil }
+    // First: a template takes long, and keeps no other pool's VMs from being made.
+    if let template = nextTemplate(now: now) { return template }
+    guard creationsInFlight < limits.creations else { return nil }
     var best: (key: PoolKey, urgency: Double)?
     for key in underfilled {
       guard let pool = pools[key], pool.mayCreate(now: now) else { continue }
@@ -26,7 +30,7 @@ extension Ledger {
     return Creation(pool: key, name: pool.name, revision: pool.revision, specification: pool.specification.vm)
   }
 
-  private mutating func limited(_ key: PoolKey, by refusal: BudgetRefusal) {
+  mutating func limited(_ key: PoolKey, by refusal: BudgetRefusal) {
     guard let pool = pools[key], pool.limitedBy != refusal else { return }
     pools[key]?.limitedBy = refusal
     actions.append(.note(pool: pool.name, .limited(refusal)))
@@ -58,9 +62,9 @@ extension Ledger {
 
   /// A VM that was asked for could not be made; nothing of it is left. `jitter` is a random number of 0...1.
   mutating func failed(_ creation: Creation, _ detail: String, now: UInt64, jitter: Double) {
-    let pool = endCreation(creation)
+    let (pool, holds) = creation.boot == nil ? (endCreation(creation), true) : endBoot(creation)
     budget.remove(creation.specification.footprint)
-    if let pool, !isClosed, pool.revision == creation.revision {
+    if let pool, holds, !isClosed, pool.revision == creation.revision {
       if let next = pools[creation.pool]?.backoff.failed(detail, now: now, jitter: jitter) {
         timers.insert(Timer(at: next, kind: .retry))
         actions.append(.note(pool: pool.name, .failing(detail)))
@@ -89,9 +93,13 @@ extension Ledger {
 
   /// Where VMs of an old declaration stand in the way of new ones, one of them goes, if that leaves the pool enough.
   mutating func makeRoom(_ key: PoolKey, _ now: UInt64) {
-    guard let oldest = withPool(key, { $0.replaceable }) ?? nil, let record = vms[oldest], let pool = pools[key],
-      pool.isFull || budget.refusal(of: pool.specification.vm.footprint) != nil
-    else { return }
-    retire(oldest, record)
+    guard let oldest = withPool(key, { $0.replaceable }) ?? nil, let record = vms[oldest], let pool = pools[key] else {
+      return
+    }
+    let lacksRoom = budget.refusal(of: pool.specification.vm.footprint) != nil
+    // They are served until a new template is there; it may need the room of one, once.
+    let isDue =
+      pool.hasSource ? pool.isFull || lacksRoom : pool.lacksTemplate && pool.backoff.failures == 0 && lacksRoom
+    if isDue { retire(oldest, record) }
   }
 }

@@ -46,6 +46,8 @@ public struct PoolMetrics: Sendable {
   public let waiting: Int
   /// Attempts to make a VM that have failed since one succeeded.
   public let refillFailures: Int
+  /// How it stands with the template of its VMs; nil where it needs none, and for VMs created by hand.
+  public let template: TemplateStatus?
   /// Counts of all its VMs, deleted ones included.
   public let counts: VCPUCounts
   /// Latencies and durations.

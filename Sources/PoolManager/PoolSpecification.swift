@@ -24,6 +24,18 @@ public struct VMSpecification: Sendable, Equatable {
   var footprint: Footprint { Footprint(image: image, vcpus: vcpus, memoryMiB: memoryMiB) }
 }
 
+/// How far the guests of a pool's VMs have come before a client gets them.
+public enum ReadyPoint: Sendable, Equatable {
+  /// Not started: each VM is loaded from its image.
+  case loaded
+  /// Just started.
+  case started
+  /// This text stands on the guest's console.
+  case console(String)
+  /// So long after the start.
+  case after(ns: UInt64)
+}
+
 /// A pool as declared.
 public struct PoolSpecification: Sendable, Equatable {
   /// What its VMs are made of.
@@ -40,11 +52,16 @@ public struct PoolSpecification: Sendable, Equatable {
   public var isPaused: Bool
   /// How often one of its running VMs is kicked to see how long that takes; nil for never.
   public var probeIntervalNS: UInt64?
+  /// How far its VMs' guests have come. Beyond `loaded` one VM is booted so far, and all others are clones of it.
+  public var readyPoint: ReadyPoint
+  /// How long the guest of that one VM may take to print the text that is looked for.
+  public var readyTimeoutNS: UInt64
 
   /// A pool that keeps `ready` VMs of `vm` ready.
   public init(
     vm: VMSpecification, ready: ClosedRange<Int>, maxVMs: Int? = nil, refillConcurrency: Int? = nil,
-    isPaused: Bool = false, probeIntervalNS: UInt64? = nil
+    isPaused: Bool = false, probeIntervalNS: UInt64? = nil, readyPoint: ReadyPoint = .loaded,
+    readyTimeoutNS: UInt64 = 60_000_000_000
   ) {
     self.vm = vm
     self.ready = ready
@@ -52,7 +69,12 @@ public struct PoolSpecification: Sendable, Equatable {
     self.refillConcurrency = refillConcurrency
     self.isPaused = isPaused
     self.probeIntervalNS = probeIntervalNS
+    self.readyPoint = readyPoint
+    self.readyTimeoutNS = readyTimeoutNS
   }
+
+  /// Whether its VMs are clones of a template.
+  public var needsTemplate: Bool { readyPoint != .loaded }
 
   /// A pool that keeps exactly `ready` VMs of `vm` ready.
   public init(vm: VMSpecification, ready: Int) { self.init(vm: vm, ready: ready...ready) }

@@ -12,6 +12,10 @@ struct PoolState: Sendable {
   /// VMs being made; those of an older declaration apart.
   var creating = 0
   var creatingOutdated = 0
+  /// What its VMs are cloned from, where its declaration says so.
+  var template = Template.absent
+  /// Templates being made, and those of older declarations that are being given up.
+  var booting = 0
   var leased = 0
   /// Those of them whose lease is not on record yet: they may come back.
   var unconfirmed = 0
@@ -30,6 +34,11 @@ struct PoolState: Sendable {
   /// `Ledger.creationsBegun` when it was last given one.
   var servedAt: UInt64 = 0
 
+  /// How far the template of the declaration that holds has come.
+  enum Template: Sendable {
+    case absent, booting, ready
+  }
+
   init(key: Ledger.PoolKey, name: String, specification: PoolSpecification, revision: UInt64) {
     self.key = key
     self.name = name
@@ -46,7 +55,8 @@ struct PoolState: Sendable {
 
   /// Why its VMs of an older declaration are not replaced; nil where they are, or there are none.
   var hindrance: String? {
-    guard let most = specification.maxVMs, isFull, deficit > 0, retiring == 0, creating == 0, !outdated.isEmpty,
+    guard let most = specification.maxVMs, isFull, hasSource, deficit > 0, retiring == 0, creating == 0,
+      !outdated.isEmpty,
       replaceable == nil
     else { return nil }
     return "max_vms (\(most)) leaves no room to make VMs of the new declaration beside the "
@@ -77,9 +87,20 @@ struct PoolState: Sendable {
     return Array(outdated.prefix(count)) + ready.prefix(max(0, count - outdated.count))
   }
 
+  /// Whether there is what its VMs are made from: their image, or a template.
+  var hasSource: Bool { !specification.needsTemplate || template == .ready }
+
+  /// Whether a template has to be made, first of all.
+  var lacksTemplate: Bool {
+    specification.needsTemplate && template == .absent && !isDraining && !specification.isPaused
+  }
+
+  /// Whether that may be done now, as far as the pool is concerned.
+  func mayBoot(now: UInt64) -> Bool { lacksTemplate && backoff.allows(now: now, creating: 0) }
+
   /// Whether one more may be made now, as far as the pool is concerned.
   func mayCreate(now: UInt64) -> Bool {
-    deficit > 0 && !isFull && backoff.allows(now: now, creating: creating)
+    hasSource && deficit > 0 && !isFull && backoff.allows(now: now, creating: creating)
       && creating + creatingOutdated < specification.refillConcurrency ?? .max
   }
 

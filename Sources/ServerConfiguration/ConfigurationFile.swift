@@ -14,6 +14,8 @@ import SystemPackage
 ///         refill: {concurrency: 2}
 ///         paused: false
 ///         probe_interval_ms: 1000
+///         ready_when: {console: "login:"}     # or loaded, started, {after_ms: 500}
+///         ready_timeout_ms: 60000
 ///
 /// Only `pools` and a pool's `image` cannot be left out. A file that declares no pools says so: `pools: {}`. An empty
 /// file, or one that ends after `pools:`, was more likely cut off, and would end every pool that the file had declared.
@@ -85,7 +87,7 @@ public struct ConfigurationFile: Sendable, Equatable {
 extension PoolDeclaration {
   private static let members = [
     "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
-    "probe_interval_ms",
+    "probe_interval_ms", "ready_when", "ready_timeout_ms",
   ]
 
   fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
@@ -101,7 +103,9 @@ extension PoolDeclaration {
       maxVMs: pool.number("max_vms", in: PoolRules.maxVMs, &mistakes),
       deadlineMS: pool.number("deadline_ms", in: PoolRules.deadlineMS, &mistakes),
       paused: pool.boolean("paused", &mistakes),
-      probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes))
+      probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes),
+      readyTimeoutMS: pool.number("ready_timeout_ms", in: PoolRules.readyTimeoutMS, &mistakes))
+    if let point = pool.value("ready_when") { document.readyWhen = ReadyWhen(point, path + ".ready_when", &mistakes) }
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)
     {
@@ -127,6 +131,36 @@ extension PoolDeclaration {
 
   /// Stands for an image whose name was complained of.
   private static let anyImage = "image"
+}
+
+extension ReadyWhen {
+  private static let forms = "write loaded, started, {console: TEXT} or {after_ms: NUMBER}"
+
+  fileprivate init?(_ node: YAMLNode, _ path: String, _ mistakes: inout Mistakes) {
+    guard case .mapping = node.content else {
+      switch node.content {
+      case .scalar("loaded", _): self = .loaded
+      case .scalar("started", _): self = .started
+      case .refused: return nil
+      default:
+        mistakes.add(node.position, "\(path) is \(node.kind); \(Self.forms)")
+        return nil
+      }
+      return
+    }
+    guard let reader = MappingReader(node, at: path, known: ["console", "after_ms"], &mistakes) else { return nil }
+    switch (reader.value("console"), reader.value("after_ms")) {
+    case (.some, nil):
+      guard let text = reader.text("console", bytes: PoolRules.consoleBytes, &mistakes) else { return nil }
+      self = .console(text)
+    case (nil, .some):
+      guard let time = reader.number("after_ms", in: PoolRules.afterMS, &mistakes) else { return nil }
+      self = .afterMS(time)
+    default:
+      mistakes.add(node.position, "\(path) has not one of console and after_ms alone; \(Self.forms)")
+      return nil
+    }
+  }
 }
 
 extension ReadyRange {

@@ -86,6 +86,27 @@ struct MappingReader {
     return nil
   }
 
+  /// Text of so many bytes; without quotes it must not mean something else.
+  func text(_ name: String, bytes: ClosedRange<Int>, _ mistakes: inout Mistakes) -> String? {
+    guard let node = value(name) else { return nil }
+    let isOther = { (text: String) in
+      node.isNull || Double(text) != nil || ["true", "false"].contains(text.lowercased())
+    }
+    guard case .scalar(let text, let isPlain) = node.content, !isPlain || !isOther(text) else {
+      if !node.isRefused {
+        mistakes.add(node.position, "\(path).\(name) is \(node.kind), and must be text; put it in quotes")
+      }
+      return nil
+    }
+    guard bytes.contains(text.utf8.count) else {
+      mistakes.add(
+        node.position,
+        "\(path).\(name) has \(text.utf8.count) bytes; write \(bytes.lowerBound) to \(bytes.upperBound)")
+      return nil
+    }
+    return text
+  }
+
   /// What to do where a name is none.
   static let nameAdvice = "write " + PoolRules.nameRule
 

@@ -134,6 +134,9 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       (#"{"paused":false}"#, { $0.paused = false }),
       (#"{"probe_interval_ms":20}"#, { $0.probeIntervalMS = .value(20) }),
       (#"{"probe_interval_ms":null}"#, { $0.probeIntervalMS = .standard }),
+      (#"{"ready_when":"started","ready_timeout_ms":5}"#, { ($0.readyWhen, $0.readyTimeoutMS) = (.started, 5) }),
+      (#"{"ready_when":{"console":"x"}}"#, { $0.readyWhen = .console("x") }),
+      (#"{"ready_when":{"after_ms":7}}"#, { $0.readyWhen = .afterMS(7) }),
     ]
     let poolJSON = try json(pool)
     return cases.map { body, change in

@@ -23,6 +23,8 @@ struct PoolRulesTests {
       ("deadline_ms", PoolRules.deadlineMS, { $0.deadlineMS = $1 }),
       ("refill.concurrency", PoolRules.refillConcurrency, { $0.refill = RefillDocument(concurrency: $1) }),
       ("probe_interval_ms", PoolRules.probeIntervalMS, { $0.probeIntervalMS = $1 }),
+      ("ready_when.after_ms", PoolRules.afterMS, { $0.readyWhen = .afterMS($1) }),
+      ("ready_timeout_ms", PoolRules.readyTimeoutMS, { $0.readyTimeoutMS = $1 }),
       ("max_vms", 2...PoolRules.maxVMs.upperBound, { $0.maxVMs = $1 }),
     ]
     for (path, range, set) in members {
@@ -32,6 +34,13 @@ struct PoolRulesTests {
       guard path != "ready.max" else { continue }
       #expect(mistakes { set(&$0, range.lowerBound - 1) } == [path], "\(path)")
     }
+  }
+
+  @Test func aTextOnTheConsoleHasSoManyBytes() {
+    for (text, isRight) in [("", false), ("x", true), (String(repeating: "é", count: 128), true)] {
+      #expect(mistakes { $0.readyWhen = .console(text) } == (isRight ? [] : ["ready_when.console"]))
+    }
+    #expect(mistakes { $0.readyWhen = .console(String(repeating: "é", count: 128) + "x") } == ["ready_when.console"])
   }
 
   @Test func allMistakesAreFoundAtOnceInTheOrderOfTheMembers() {

@@ -56,6 +56,10 @@ import Testing
     ("{image: spin, refill: {concurrency: 3}}", "refill.concurrency: none → 3"),
     ("{image: spin, paused: true}", "paused: false → true"),
     ("{image: spin, probe_interval_ms: 20}", "probe_interval_ms: none → 20"),
+    ("{image: spin, ready_when: started}", "ready_when: loaded → started"),
+    (#"{image: spin, ready_when: {console: 'a "b"'}}"#, #"ready_when: loaded → {console: "a \"b\""}"#),
+    ("{image: spin, ready_when: {after_ms: 5}}", "ready_when: loaded → {after_ms: 5}"),
+    ("{image: spin, ready_timeout_ms: 5}", "ready_timeout_ms: 60000 → 5"),
   ])
   func tellsEveryMemberThatChanges(pool: String, line: String) throws {
     let wanted = try Self.pools("pools: {a: \(pool)}")
@@ -69,6 +73,7 @@ import Testing
       ($0.ready, $0.maxVMs, $0.deadlineMS) = (document.ready, document.maxVMs, document.deadlineMS)
       ($0.refill, $0.paused) = (document.refill ?? RefillDocument(), document.paused ?? true)
       $0.probeIntervalMS = document.probeIntervalMS
+      ($0.readyWhen, $0.readyTimeoutMS) = (document.readyWhen ?? .loaded, document.readyTimeoutMS ?? 0)
     }
     #expect(PoolPlan(wanted, present: [after], prune: false).isEmpty)
   }

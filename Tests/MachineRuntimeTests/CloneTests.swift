@@ -91,6 +91,20 @@ import VCPURuntime
     }
   }
 
+  /// A guest that has read its arguments cannot be told others.
+  @Test func onlyAClonesGuestThatWasNotStartedIsToldAnything() throws {
+    let told = GuestArguments(commandLine: "x")
+    let started = try clone(Self.canary())
+    defer { started.destroy() }
+    #expect(throws: MachineControlError.arguments(.hasStarted(what: "command line"))) { try started.tell(told) }
+    try started.tell(GuestArguments())
+    let loaded = try RealVM.make("hello")
+    let copy = try clone(loaded.freeze(untilNS: RealVM.soon))
+    loaded.destroy()
+    defer { copy.destroy() }
+    #expect(throws: MachineControlError.arguments(.noCommandLine)) { try copy.tell(told) }
+  }
+
   /// Frozen wherever a pause catches it, also between an access and its completion: the count in RBX goes on by ones.
   @Test(arguments: KickMechanism.sound) func aTemplateIsTakenAtEveryPlace(_ mechanism: KickMechanism) throws {
     let machine = try RealVM.make("pio", mechanism: mechanism)

@@ -11,6 +11,9 @@ final class FakeFactory: MachineFactory {
   private let machines = Mutex<[FakeMachine]>([])
   /// Whether machines that are made from now on hang when they are asked to stop.
   let hangs = Atomic(false)
+  /// What machines that are made from now on print when they are started, and whether they then end.
+  let output = Mutex("")
+  let ends = Atomic(false)
   private let destroyed: @Sendable () -> Void
 
   /// `destroyed` is called when a machine is.
@@ -19,7 +22,16 @@ final class FakeFactory: MachineFactory {
   func make(
     _ configuration: MachineConfiguration, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine {
-    let machine = FakeMachine(configuration, hangs: hangs.load(ordering: .relaxed), changed, destroyed)
+    add(FakeMachine(configuration, self, isClone: false, changed, destroyed))
+  }
+
+  fileprivate func clone(
+    _ configuration: MachineConfiguration, _ changed: @escaping @Sendable (MachineState) -> Void
+  ) -> FakeMachine {
+    add(FakeMachine(configuration, self, isClone: true, changed, destroyed))
+  }
+
+  private func add(_ machine: FakeMachine) -> FakeMachine {
     machines.withLock { $0.append(machine) }
     return machine
   }
@@ -28,7 +40,28 @@ final class FakeFactory: MachineFactory {
   var made: [FakeMachine] { machines.withLock { $0 } }
 }
 
+final class FakeTemplate: ManagedTemplate {
+  private let configuration: MachineConfiguration
+  private let factory: FakeFactory
+  let storedBytes: UInt64 = 4096
+
+  init(_ configuration: MachineConfiguration, _ factory: FakeFactory) {
+    self.configuration = configuration
+    self.factory = factory
+  }
+
+  func clone(
+    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+  ) throws(MachineCreationError) -> any ManagedMachine {
+    factory.clone(configuration, changed)
+  }
+}
+
 final class FakeMachine: ManagedMachine {
+  private let factory: FakeFactory
+  let isClone: Bool
+  private let output: String
+  private let ends: Bool
   let configuration: MachineConfiguration
   let console = Console()
   private let changed: @Sendable (MachineState) -> Void
@@ -40,12 +73,16 @@ final class FakeMachine: ManagedMachine {
   let told = Mutex<[GuestArguments]>([])
 
   init(
-    _ configuration: MachineConfiguration, hangs: Bool, _ changed: @escaping @Sendable (MachineState) -> Void,
-    _ destroyed: @escaping @Sendable () -> Void
+    _ configuration: MachineConfiguration, _ factory: FakeFactory, isClone: Bool,
+    _ changed: @escaping @Sendable (MachineState) -> Void, _ destroyed: @escaping @Sendable () -> Void
   ) {
+    self.factory = factory
+    self.isClone = isClone
+    output = factory.output.withLock { $0 }
+    ends = factory.ends.load(ordering: .relaxed)
     self.destroyed = destroyed
     self.configuration = configuration
-    self.hangs = Atomic(hangs)
+    hangs = Atomic(factory.hangs.load(ordering: .relaxed))
     self.changed = changed
   }
 
@@ -67,7 +104,11 @@ final class FakeMachine: ManagedMachine {
 
   var state: MachineState { current.withLock { $0 } }
   func tell(_ arguments: GuestArguments) throws(MachineControlError) { told.withLock { $0.append(arguments) } }
-  func start(limitNS: UInt64?, untilNS: UInt64) throws(MachineControlError) { enter(.running) }
+  func start(limitNS: UInt64?, untilNS: UInt64) throws(MachineControlError) {
+    enter(.running)
+    console.append(Array(output.utf8))
+    if ends { enter(.stopped(.guest(.exited(code: 0)))) }
+  }
   func startAsleep() throws(MachineControlError) -> OwedWake {
     enter(.running)
     return OwedWake {}
@@ -102,6 +143,10 @@ final class FakeMachine: ManagedMachine {
   var counts: VCPUCounts { VCPUCounts() }
   var residentBytes: Int { 0 }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
+  func makeTemplate(untilNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
+    guard state == .paused else { throw .control(.invalidState(operation: "freeze", state)) }
+    return FakeTemplate(configuration, factory)
+  }
   func destroy() {
     hasBeenDestroyed.store(true, ordering: .relaxed)
     destroyed()

@@ -19,14 +19,15 @@ final class LedgerHost {
   static let image = GuestImage.flat(FlatImage(mode: .real16, loadAddress: 0, entry: 0, code: []))
 
   static func specification(
-    _ ready: ClosedRange<Int>, image: String = "spin", maxVMs: Int? = nil, memoryMiB: Int = 2
+    _ ready: ClosedRange<Int>, image: String = "spin", maxVMs: Int? = nil, memoryMiB: Int = 2,
+    readyPoint: ReadyPoint = .loaded
   ) -> PoolSpecification {
     // The names are those of guests that are built in.
     let guest = BuiltinGuest.named(image).map { GuestImage.builtin($0) }
     return PoolSpecification(
       vm: VMSpecification(
         image: guest ?? Self.image, vcpus: 1,
-        memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs)
+        memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs, readyPoint: readyPoint)
   }
 
   func declare(_ name: String, _ specification: PoolSpecification) throws {
@@ -54,11 +55,19 @@ final class LedgerHost {
     return actions
   }
 
+  /// The oldest template being made is there; whether it is of use.
+  @discardableResult
+  func boot() -> Bool? {
+    guard let place = creations.firstIndex(where: { $0.boot != nil }) else { return nil }
+    defer { act() }
+    return ledger.booted(creations.remove(at: place), now: now)
+  }
+
   /// The oldest VM being made is there; its pool.
   @discardableResult
   func create() -> String? {
-    guard !creations.isEmpty else { return nil }
-    let creation = creations.removeFirst()
+    guard let place = creations.firstIndex(where: { $0.boot == nil }) else { return nil }
+    let creation = creations.remove(at: place)
     made += 1
     ledger.created(creation, "vm-\(made)", now: now)
     act()
@@ -79,8 +88,8 @@ final class LedgerHost {
     return true
   }
 
-  /// Makes and takes apart VMs until nothing is left to do.
-  func finishAllWork() { while create() != nil || retire() {} }
+  /// Makes and takes apart VMs and templates until nothing is left to do.
+  func finishAllWork() { while boot() != nil || create() != nil || retire() {} }
 
   /// Asks for a lease, which is on record at once unless it is not `confirmed`.
   func lease(

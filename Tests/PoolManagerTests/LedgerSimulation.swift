@@ -14,6 +14,8 @@ struct LedgerSimulation {
   private var specifications: [String: PoolSpecification] = [:]
   private var creations: [Ledger.Creation] = []
   private var retiring: [String] = []
+  /// Templates that are there, by the revision of the declaration.
+  private var templates: Set<UInt64> = []
   private var byHand: [String: Footprint] = [:]
 
   // The account.
@@ -71,6 +73,7 @@ struct LedgerSimulation {
     var specification = PoolSpecification(vm: vm, ready: low...high)
     if Bool.random(using: &random) { specification.maxVMs = max(1, high + Int.random(in: 0...3, using: &random)) }
     if Bool.random(using: &random) { specification.refillConcurrency = Int.random(in: 1...2, using: &random) }
+    if Bool.random(using: &random) { specification.readyPoint = .started }
     specification.isPaused = Int.random(in: 0..<10, using: &random) == 0
     let name = Self.names.randomElement(using: &random)!
     do throws(FleetError) {
@@ -149,6 +152,15 @@ struct LedgerSimulation {
       let vm = "vm-\(nextNumber)"
       nextNumber += 1
       alive.insert(vm)
+      finish(creation, vm)
+    }
+  }
+
+  private mutating func finish(_ creation: Ledger.Creation, _ vm: String) {
+    if creation.boot != nil {
+      alive.remove(vm)
+      if ledger.booted(creation, now: now) { templates.insert(creation.revision) }
+    } else {
       ledger.created(creation, vm, now: now)
     }
   }
@@ -199,11 +211,23 @@ struct LedgerSimulation {
       for action in ledger.takeActions() { perform(action) }
       guard let creation = ledger.nextCreation(now: now) else { break }
       creations.append(creation)
-      if let most = specifications[creation.name]?.maxVMs, let book = ledger.pools[creation.pool], book.total > most {
+      checkSource(of: creation)
+      if creation.boot == nil, let most = specifications[creation.name]?.maxVMs, let book = ledger.pools[creation.pool],
+        book.total > most
+      {
         fail("\(creation.name) grew to \(book.total) VMs, beyond its \(most)")
       }
     }
     for action in ledger.takeActions() { perform(action) }
+  }
+
+  /// No VM is made before what it is cloned from, and no template twice.
+  private mutating func checkSource(of creation: Ledger.Creation) {
+    let needsTemplate = ledger.pools[creation.pool]?.specification.needsTemplate == true
+    let hasTemplate = templates.contains(creation.revision)
+    if creation.boot == nil, needsTemplate != hasTemplate { fail("\(creation.name) has a VM made of the wrong thing") }
+    let same = creations.count { $0.boot != nil && $0.revision == creation.revision }
+    if creation.boot != nil, hasTemplate || same != 1 { fail("\(creation.name) has more than one template") }
   }
 
   private mutating func perform(_ action: Ledger.Action) {
@@ -220,6 +244,9 @@ struct LedgerSimulation {
     case .retire(let vm):
       if !alive.contains(vm) || retiring.contains(vm) { fail("\(vm) is taken apart twice") }
       retiring.append(vm)
+    case .dropTemplate(let revision):
+      let isBooting = creations.contains { $0.boot != nil && $0.revision == revision }
+      if templates.remove(revision) == nil, !isBooting { fail("a template is dropped that is not there") }
     case .ended(let holding, _): ended(holding)
     case .onlyQuarantinedLeft(let key):
       if let pool = ledger.pools[key], !pool.isDraining { fail("\(pool.name) is not being deleted") }
@@ -257,16 +284,21 @@ struct LedgerSimulation {
     if Set(ledger.vms.keys) != alive { fail("the ledger and the host disagree about the VMs there are") }
     if Set(ledger.leases.keys) != Set(holders.keys) { fail("the ledger and the holders disagree about the leases") }
     let budget = ledger.budget
-    if budget.vms != alive.count + creations.count { fail("\(budget.vms) VMs are accounted for") }
+    if budget.vms != alive.count + creations.count + templates.count { fail("\(budget.vms) VMs are accounted for") }
     if budget.vms > ledger.limits.vms || budget.memoryKiB > ledger.limits.memoryMiB << 10 {
       fail("the host is overdrawn")
     }
-    if ledger.creationsInFlight != creations.count { fail("creations in flight are miscounted") }
+    if ledger.creationsInFlight != creations.count(where: { $0.boot == nil }) {
+      fail("creations in flight are miscounted")
+    }
     for book in ledger.pools.values {
       let count = ledger.vms.values.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
       let open = unconfirmed.count { ledger.leases[$0]?.pool == book.key }
       if book.unconfirmed != open { fail("\(book.name) counts \(book.unconfirmed) leases not on record, of \(open)") }
-      let making = creations.reduce(0) { $0 + ($1.pool == book.key ? 1 : 0) }
+      let making = creations.count { $0.pool == book.key && $0.boot == nil }
+      if book.booting != creations.count(where: { $0.pool == book.key && $0.boot != nil }) {
+        fail("\(book.name) miscounts its templates")
+      }
       if book.total != count + making { fail("\(book.name) counts \(book.total) VMs of \(count + making)") }
       if !book.queue.isEmpty, book.ready.count + book.outdated.count > 0 {
         fail("\(book.name) has both VMs and waiters")
@@ -298,7 +330,7 @@ struct LedgerSimulation {
         let vm = "vm-rest-\(round)-\(nextNumber)"
         nextNumber += 1
         alive.insert(vm)
-        ledger.created(creation, vm, now: now)
+        finish(creation, vm)
         act()
       }
       while let vm = retiring.popLast() {

@@ -73,13 +73,24 @@ struct ConfigurationFileTests {
     for (member, low, high) in [
       ("vcpus", 1, 8), ("memory_mib", 1, 1024), ("ready", 0, 1000), ("max_vms", 1, 100_000),
       ("deadline_ms", 1, 86_400_000),
-      ("probe_interval_ms", 10, 3_600_000),
+      ("probe_interval_ms", 10, 3_600_000), ("ready_timeout_ms", 1, 600_000),
     ] {
       for number in [low, high] {
         #expect(try pools("pools: {a: {image: b, \(member): \(number)}}").count == 1, "\(member) \(number)")
       }
     }
     #expect(try pools("pools: {a: {image: b, ready: {min: 4, max: 4}, max_vms: 4}}").count == 1)
+  }
+
+  @Test func theReadyPointHasFourForms() throws {
+    let cases: [(String, PoolDeclaration.ReadyWhen)] = [
+      ("loaded", .loaded), ("'started'", .started), ("{console: 'login:'}", .console("login:")),
+      ("{console: Welcome to Debian}", .console("Welcome to Debian")), ("{console: '12'}", .console("12")),
+      ("{after_ms: 600000}", .afterMS(600_000)),
+    ]
+    for (text, point) in cases {
+      #expect(try pools("pools: {a: {image: b, ready_when: \(text)}}").first?.readyWhen == point)
+    }
   }
 
   @Test func theOrderIsTheFiles() throws {

@@ -90,6 +90,23 @@ struct MistakeTests {
     ("pools: {'': {image: b}}", "f:1:9:  is no name for a pool; \(MappingReader.nameAdvice)"),
     ("pools: {ä: {image: b}}", "f:1:9: ä is no name for a pool; \(MappingReader.nameAdvice)"),
     ("pools: {a: {image: B/b}}", "f:1:20: pools.a.image is B/b, which is no name; \(MappingReader.nameAdvice)"),
+    // The ready point.
+    (
+      "pools: {a: {image: b, ready_when: booted}}",
+      "f:1:35: pools.a.ready_when is booted; write loaded, started, {console: TEXT} or {after_ms: NUMBER}"
+    ),
+    (
+      "pools: {a: {image: b, ready_when: {console: 1}}}",
+      "f:1:45: pools.a.ready_when.console is 1, and must be text; put it in quotes"
+    ),
+    (
+      "pools: {a: {image: b, ready_when: {console: ''}}}",
+      "f:1:45: pools.a.ready_when.console has 0 bytes; write 1 to 256"
+    ),
+    (
+      "pools: {a: {image: b, ready_when: {}}}",
+      "f:1:35: pools.a.ready_when has not one of console and after_ms alone; write loaded, started, {console: TEXT} or {after_ms: NUMBER}"
+    ),
     // Duplicates.
     (
       "pools:\n  a: {image: b}\n  b: {image: b}\n  a: {image: c}",
@@ -113,7 +130,7 @@ struct MistakeTests {
   ]
 
   private static func known(_ name: String) -> String {
-    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms"
+    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms, ready_when, ready_timeout_ms"
   }
 
   private static func number(_ what: String) -> String {

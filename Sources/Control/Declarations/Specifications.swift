@@ -63,7 +63,21 @@ extension PoolSpecification {
     self.init(
       vm: vm, ready: document.ready.min...document.ready.max, maxVMs: document.maxVMs,
       refillConcurrency: document.refill?.concurrency, isPaused: document.paused ?? false,
-      probeIntervalNS: document.probeIntervalMS.map { UInt64($0) * 1_000_000 })
+      probeIntervalNS: document.probeIntervalMS.map { UInt64($0) * 1_000_000 },
+      readyPoint: ReadyPoint(document.readyWhen ?? .loaded),
+      readyTimeoutNS: UInt64(document.readyTimeoutMS ?? PoolRules.standardReadyTimeoutMS) * 1_000_000)
+  }
+}
+
+extension ReadyPoint {
+  /// What a declaration asks for that has been checked.
+  fileprivate init(_ document: ReadyWhen) {
+    switch document {
+    case .loaded: self = .loaded
+    case .started: self = .started
+    case .console(let text): self = .console(text)
+    case .afterMS(let time): self = .after(ns: UInt64(time) * 1_000_000)
+    }
   }
 }
 

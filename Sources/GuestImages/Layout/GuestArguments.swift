@@ -13,6 +13,12 @@ public struct GuestArguments: Sendable, Equatable {
 
   /// Whether both are nil.
   public var isEmpty: Bool { commandLine == nil && environment == nil }
+
+  /// Why these come too late for a guest that has been started; nil where there are none.
+  public var refusalAfterStart: GuestArgumentsError? {
+    if commandLine != nil { return .hasStarted(what: "command line") }
+    return environment == nil ? nil : .hasStarted(what: "environment")
+  }
 }
 
 /// Why a guest cannot get its arguments.
@@ -27,6 +33,8 @@ public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvert
   case forbiddenByte(what: String)
   /// A variable's name is empty or holds an equals sign.
   case badName(String)
+  /// The guest has read its arguments already: its VM is a clone of one that was started.
+  case hasStarted(what: String)
 
   /// States what is wrong and what to do.
   public var description: String {
@@ -36,6 +44,8 @@ public enum GuestArgumentsError: Error, Sendable, Equatable, CustomStringConvert
     case .tooLong(let what, let bytes, let limit):
       "The \(what) has \(bytes) bytes, and there is room for \(limit). Make it shorter."
     case .forbiddenByte(let what): "The \(what) holds a NUL or the end of a line. Leave it out."
+    case .hasStarted(let what):
+      "VMs of this pool have booted already (ready_when), so no \(what) reaches their guests. Leave it out."
     case .badName(let name): "\"\(name)\" cannot be a variable's name. It is empty or holds an equals sign."
     }
   }

@@ -136,8 +136,21 @@ extension PoolDocument {
       deadlineMS: vm.deadlineNS.map { Int($0 / 1_000_000) },
       refill: RefillDocument(concurrency: pool.specification.refillConcurrency),
       paused: pool.specification.isPaused,
-      probeIntervalMS: pool.specification.probeIntervalNS.map { Int($0 / 1_000_000) }, source: source.rawValue,
+      probeIntervalMS: pool.specification.probeIntervalNS.map { Int($0 / 1_000_000) },
+      readyWhen: ReadyWhen(pool.specification.readyPoint),
+      readyTimeoutMS: Int(pool.specification.readyTimeoutNS / 1_000_000), source: source.rawValue,
       warnings: vm.image.warnings(on: host), status: PoolStatusDocument(pool))
+  }
+}
+
+extension ReadyWhen {
+  fileprivate init(_ point: ReadyPoint) {
+    switch point {
+    case .loaded: self = .loaded
+    case .started: self = .started
+    case .console(let text): self = .console(text)
+    case .after(let ns): self = .afterMS(Int(ns / 1_000_000))
+    }
   }
 }
 
@@ -154,7 +167,10 @@ extension PoolStatusDocument {
       ready: pool.ready, outdated: pool.outdated, leased: pool.leased, creating: pool.creating,
       retiring: pool.retiring, quarantined: pool.quarantined, waiting: pool.waiting,
       running: pool.states["running"] ?? 0, paused: pool.states["paused"] ?? 0, stopped: pool.states["stopped"] ?? 0,
-      draining: pool.isDraining, refill: refill)
+      draining: pool.isDraining, refill: refill,
+      template: TemplateStatusDocument(
+        state: pool.template.state.rawValue, memoryBytes: pool.template.memoryBytes,
+        bootMS: pool.template.bootNS.map { Int($0 / 1_000_000) }))
   }
 }
 

@@ -44,6 +44,14 @@ enum PoolFamilies {
       gauge(
         "vmpool_pool_refill_failures", "Attempts to make a VM for the pool that have failed since one succeeded.",
         declared(pools).map { sample([label($0)], UInt64($0.refillFailures)) }),
+      gauge(
+        "vmpool_pool_template_ready", "Whether the template of the pool's VMs is there, where it needs one: 1 or 0.",
+        pools.compactMap { pool in pool.template.map { sample([label(pool)], $0.state == .ready ? 1 : 0) } }),
+      gauge(
+        "vmpool_pool_template_boot_seconds", "Time that the template's VM took to its ready point.", unit: "seconds",
+        pools.compactMap { pool in
+          pool.template?.bootNS.map { MetricSample(labels: [label(pool)], value: .number(Double($0) / 1e9)) }
+        }),
       counter(
         "vmpool_leases_total", "Requests for leases, and leases, by what became of them.",
         declared(pools).flatMap(leases)),
@@ -169,6 +177,8 @@ private func seconds(
     samples: samples.map { MetricSample(labels: $0.labels, value: .number(Double($0.ns) / 1e9)) })
 }
 
-private func gauge(_ name: String, _ help: String, _ samples: [MetricSample]) -> MetricFamily {
-  MetricFamily(name: name, help: help, kind: .gauge, samples: samples)
+private func gauge(
+  _ name: String, _ help: String, unit: String? = nil, _ samples: [MetricSample]
+) -> MetricFamily {
+  MetricFamily(name: name, help: help, kind: .gauge, unit: unit, samples: samples)
 }

@@ -124,7 +124,9 @@ extension APIHandler {
   /// Refuses arguments that the guests of that pool cannot take, before it takes one of them.
   func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
     if arguments.isEmpty { return }
-    let vm = try translating { () throws(FleetError) in try fleet.pool(name) }.specification.vm
+    let pool = try translating { () throws(FleetError) in try fleet.pool(name) }.specification
+    if pool.needsTemplate, let refusal = arguments.refusalAfterStart { throw APIProblem(refusal) }
+    let vm = pool.vm
     let places: ArgumentPlaces
     do throws(GuestLayoutError) {
       places = try vm.image.layout(memoryBytes: UInt64(vm.memoryMiB) << 20, vcpus: vm.vcpus).arguments

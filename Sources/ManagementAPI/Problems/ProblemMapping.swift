@@ -136,7 +136,7 @@ extension APIProblem {
       switch error {
       case .noCommandLine: "/command_line"
       case .noEnvironment, .badName: "/environment"
-      case .tooLong(let what, _, _), .forbiddenByte(let what):
+      case .tooLong(let what, _, _), .forbiddenByte(let what), .hasStarted(let what):
         what == "environment" ? "/environment" : "/command_line"
       }
     self.init(.invalidMember, "\(error)", pointer: member)

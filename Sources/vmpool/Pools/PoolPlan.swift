@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import CommandLineSupport
+import JSONCodec
 import ServerConfiguration
 
 /// A pool's declaration with every default filled in, so that two of them can be compared.
@@ -15,6 +16,8 @@ struct PoolSettings: Equatable {
   var refillConcurrency: Int?
   var paused = false
   var probeIntervalMS: Int?
+  var readyWhen = ReadyWhen.loaded
+  var readyTimeoutMS = PoolRules.standardReadyTimeoutMS
 
   init(_ pool: PoolDocument) {
     image = pool.image
@@ -26,6 +29,8 @@ struct PoolSettings: Equatable {
     refillConcurrency = pool.refill.concurrency
     paused = pool.paused
     probeIntervalMS = pool.probeIntervalMS
+    readyWhen = pool.readyWhen
+    readyTimeoutMS = pool.readyTimeoutMS
   }
 
   init(_ pool: DeclarePoolDocument) {
@@ -38,6 +43,8 @@ struct PoolSettings: Equatable {
     refillConcurrency = pool.refill?.concurrency
     paused = pool.paused ?? paused
     probeIntervalMS = pool.probeIntervalMS
+    readyWhen = pool.readyWhen.map { ReadyWhen($0) } ?? readyWhen
+    readyTimeoutMS = pool.readyTimeoutMS ?? readyTimeoutMS
   }
 
   private init(image: String) { self.image = image }
@@ -54,13 +61,16 @@ struct PoolSettings: Equatable {
     DeclarePoolDocument(
       image: image, vcpus: vcpus, memoryMiB: memoryMiB, ready: ready, maxVMs: maxVMs, deadlineMS: deadlineMS,
       refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
-      probeIntervalMS: probeIntervalMS)
+      probeIntervalMS: probeIntervalMS, readyWhen: readyWhen, readyTimeoutMS: readyTimeoutMS)
   }
 
   /// The declaration as a configuration file: what `vmpool pools apply` and the server read.
   func yaml(name: String) -> String {
+    let standard = PoolSettings(image: image).members.filter {
+      ["paused", "ready_when", "ready_timeout_ms"].contains($0.name)
+    }
     let isLeftOut = { (member: (name: String, value: String)) in
-      ["none", "default"].contains(member.value) || member == ("paused", "false")
+      ["none", "default"].contains(member.value) || standard.contains { $0 == member }
     }
     let lines = members.filter { !isLeftOut($0) }.map { member in
       // The one member of a member.
@@ -78,8 +88,32 @@ struct PoolSettings: Equatable {
       ("ready", ready.min == ready.max ? "\(ready.min)" : "{min: \(ready.min), max: \(ready.max)}"),
       ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
       ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
-      ("probe_interval_ms", orNone(probeIntervalMS)),
+      ("probe_interval_ms", orNone(probeIntervalMS)), ("ready_when", readyWhen.yaml),
+      ("ready_timeout_ms", "\(readyTimeoutMS)"),
     ]
+  }
+}
+
+extension ReadyWhen {
+  fileprivate init(_ point: PoolDeclaration.ReadyWhen) {
+    switch point {
+    case .loaded: self = .loaded
+    case .started: self = .started
+    case .console(let text): self = .console(text)
+    case .afterMS(let time): self = .afterMS(time)
+    }
+  }
+
+  /// As a configuration file writes it.
+  fileprivate var yaml: String {
+    switch self {
+    case .loaded: "loaded"
+    case .started: "started"
+    // A string of JSON is one of YAML.
+    case .console(let text):
+      "{console: " + ((try? JSON.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "") + "}"
+    case .afterMS(let time): "{after_ms: \(time)}"
+    }
   }
 }
 

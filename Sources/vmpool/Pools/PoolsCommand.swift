@@ -111,6 +111,11 @@ struct PoolsCommand: ParsableCommand {
       ("retiring", "\(status.retiring)"), ("quarantined", "\(status.quarantined)"),
       ("running", "\(status.running)"), ("paused VMs", "\(status.paused)"), ("stopped", "\(status.stopped)"),
       ("refill state", refill.state), ("failures", "\(refill.failures)"),
+      (
+        "template",
+        status.template.state + (status.template.bootMS.map { ", booted in \($0) ms" } ?? "")
+          + (status.template.memoryBytes.map { ", \($0 >> 20) MiB" } ?? "")
+      ),
     ]
     let trouble = [
       ("last error", refill.lastError), ("last failed", refill.lastFailedAt.map { Age.since($0) + " ago" }),

@@ -99,6 +99,8 @@ extension PoolsCommand {
       changes.refillConcurrency = options.refillConcurrency?.newValue { $0 }
       changes.paused = options.paused
       changes.probeIntervalMS = options.probeInterval?.newValue(\.milliseconds)
+      changes.readyWhen = options.readyWhen?.point
+      changes.readyTimeoutMS = options.readyTimeout?.milliseconds
       return changes
     }
   }
@@ -131,19 +133,29 @@ struct PoolOptions: ParsableArguments {
       "Kick one of its running VMs this often, to see how long that takes; or none.", valueName: "duration"))
   var probeInterval: OrNone<DurationArgument>?
 
+  @Option(help: ReadyWhenArgument.help)
+  var readyWhen: ReadyWhenArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long the guest of the VM that is cloned may take to print the text, \(DurationArgument.form).",
+      valueName: "duration"))
+  var readyTimeout: DurationArgument?
+
   /// The declaration that they make.
   func document(image: String, ready: ReadyRange) -> DeclarePoolDocument {
     DeclarePoolDocument(
       image: image, vcpus: vcpus, memoryMiB: memory, ready: ready, maxVMs: maxVms?.value,
       deadlineMS: deadline?.value?.milliseconds,
       refill: refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: paused,
-      probeIntervalMS: probeInterval?.value?.milliseconds)
+      probeIntervalMS: probeInterval?.value?.milliseconds, readyWhen: readyWhen?.point,
+      readyTimeoutMS: readyTimeout?.milliseconds)
   }
 
   /// Whether none is given.
   var isEmpty: Bool {
     vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
-      && probeInterval == nil
+      && probeInterval == nil && readyWhen == nil && readyTimeout == nil
   }
 }
 
@@ -165,6 +177,32 @@ struct ReadyArgument: ExpressibleByArgument, Equatable {
     let numbers = parts.compactMap { Int($0) }
     guard 1...2 ~= parts.count, numbers.count == parts.count else { return nil }
     range = ReadyRange(min: numbers[0], max: numbers[numbers.count - 1])
+  }
+}
+
+/// When VMs are ready: `loaded`, `started`, `console:TEXT` or `after:DURATION`.
+struct ReadyWhenArgument: ExpressibleByArgument, Equatable {
+  static let help = ArgumentHelp(
+    """
+    When its VMs are ready: loaded, started, console:TEXT (the guest has printed it) or after:DURATION. All but \
+    loaded make them clones of one that has booted.
+    """,
+    valueName: "point")
+
+  var point: ReadyWhen
+
+  init?(argument: String) {
+    if argument == "loaded" {
+      point = .loaded
+    } else if argument == "started" {
+      point = .started
+    } else if argument.hasPrefix("console:") {
+      point = .console(String(argument.dropFirst(8)))
+    } else if argument.hasPrefix("after:"), let time = DurationArgument(argument: String(argument.dropFirst(6))) {
+      point = .afterMS(time.milliseconds)
+    } else {
+      return nil
+    }
   }
 }
 

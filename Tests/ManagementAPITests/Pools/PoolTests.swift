@@ -31,6 +31,39 @@ import VCPURuntime
   }
 }
 
+@Suite(.enabled(if: RealKVM.isAvailable)) struct BootedPoolTests {
+  @Test func itsVMsAreClonesThatTakeNoArguments() throws {
+    let harness = try Harness()
+    let pool = #"{"image":"echo","ready":2,"ready_when":"started","ready_timeout_ms":30000}"#
+    #expect(harness.send("PUT", "/v1/pools/p", pool).status == 201)
+    let document = try harness.wait(forReady: 2, in: "p")
+    #expect(document.readyWhen == .started && document.readyTimeoutMS == 30_000)
+    #expect(document.status.template.state == "ready" && document.status.template.memoryBytes ?? 0 > 0)
+    #expect(harness.metrics()[#"vmpool_pool_template_ready{pool="p"}"#] == 1)
+    #expect(harness.metrics()[#"vmpool_pool_template_boot_seconds{pool="p"}"#] ?? 0 > 0)
+    #expect(harness.send("POST", "/v1/pools/p/leases", #"{"command_line":"x"}"#).problem?.pointer == "/command_line")
+    let told = harness.send("POST", "/v1/pools/p/run", #"{"environment":{"A":"b"}}"#).problem
+    #expect(told?.pointer == "/environment" && told?.detail.contains("have booted already") == true)
+    #expect(
+      harness.send("POST", "/v1/pools/p/run", #"{"input":"hi\u0004","wait_ms":30000}"#).text.contains(
+        #""console":"hi""#))
+    let loaded = try harness.send("PATCH", "/v1/pools/p", #"{"ready_when":null}"#).document(PoolDocument.self)
+    #expect(loaded.readyWhen == .loaded && loaded.status.template.state == "none")
+  }
+
+  @Test(arguments: [
+    (#""booted""#, "/ready_when"), ("1", "/ready_when"), ("{}", "/ready_when"),
+    (#"{"console":"a","after_ms":1}"#, "/ready_when"), (#"{"console":""}"#, "/ready_when/console"),
+    (#"{"after_ms":0}"#, "/ready_when/after_ms"), (#"{"port":1}"#, "/ready_when/port"),
+  ]) func whatIsWrongIsNamed(point: String, pointer: String) {
+    let harness = Harness(factory: StubFactory())
+    let put = harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":0,"ready_when":\#(point)}"#)
+    #expect(put.problem?.pointer == pointer, "\(put.text)")
+    harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":0}"#)
+    #expect(harness.send("PATCH", "/v1/pools/p", #"{"ready_when":\#(point)}"#).problem?.pointer == pointer)
+  }
+}
+
 @Suite struct LeaseTextTests {
   @Test(arguments: [
     "{}", #"{"b":"x","a":"y"}"#, #"{"a\"b":"line\nbreak \\ \u0001\u001f\u007f","ünï":"🦀"}"#,

@@ -86,6 +86,7 @@ final class StubMachine: ManagedMachine {
   var residentBytes: Int { 0 }
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
+  func makeTemplate(untilNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate { throw .noTemplate }
   func destroy() {}
 }
 
@@ -161,5 +162,8 @@ final class DeafMachine: ManagedMachine {
   var residentBytes: Int { 0 }
   var counts: VCPUCounts { real.counts }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { try real.offerInput(bytes) }
+  func makeTemplate(untilNS end: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
+    try real.makeTemplate(untilNS: end)
+  }
   func destroy() { real.destroy() }
 }

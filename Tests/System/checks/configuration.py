@@ -45,6 +45,10 @@ DECLARATIONS = [
         "probe_interval_ms": (9, 10, 3_600_000, 3_600_001),
         "refill": ({"concurrency": 0}, {"concurrency": 1}, {"concurrency": 64}, {"concurrency": 65}, {}, {"x": 1}, 1),
         "paused": (True, False, "yes", 1),
+        "ready_when": ("loaded", "started", "booted", 1, [], {}, {"console": "login:"}, {"console": ""}, {"console": 1},
+                       {"console": "12"}, {"console": "x" * 256}, {"console": "x" * 257}, {"after_ms": 0}, {"after_ms": 1},
+                       {"after_ms": 600_000}, {"after_ms": 600_001}, {"console": "x", "after_ms": 1}, {"port": 1}),
+        "ready_timeout_ms": (0, 1, 600_000, 600_001),
         "image": ("Hello", "x" * 64, 7),
         "unknown": (1,),
     }.items()

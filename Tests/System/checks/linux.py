@@ -8,8 +8,9 @@ from checks.console import read, send_all
 from checks.lifecycle import stop_of
 from checks import tour
 from testbed import processes
-from testbed.checks import Failure, Skipped, check, equal, expect
+from testbed.checks import Failure, Skipped, check, equal, eventually, expect
 from testbed.daemon import Daemon
+from testbed.pools import lease, status
 
 # How long a boot may take on a processor that is emulated on a busy machine.
 BOOT_SECONDS = 240
@@ -91,11 +92,8 @@ def leased():
         equal(upload(client)["kind"], "linux", "what it is recognised as")
         pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 1}
         equal(client.put("/v1/pools/debian", pool).status, 201, "the pool")
-        lease = client.post(
-            "/v1/pools/debian/leases",
-            {"wait_ms": 60_000, "ttl_ms": 900_000, "command_line": COMMAND_LINE + " lease=this"})
-        equal(lease.status, 201, f"the lease: {lease}")
-        vm = "/v1/vms/" + lease.json["vm"]
+        told = {"command_line": COMMAND_LINE + " lease=this"}
+        vm = "/v1/vms/" + lease(client, "debian", wait_ms=60_000, ttl_ms=900_000, **told)["vm"]
         console, disturbances = wait_for_boot(client, vm, 2)
         expect(b"lease=this" in console.text, "it has the lease's command line")
         send_all(client, vm, b"hello\n")
@@ -119,6 +117,34 @@ def created():
         send_all(client, vm, b"reboot\n")
         equal(stop_of(client, vm, 120)["reason"], "reset", "how it ends")
         return disturbances
+
+
+@check("two clones of a guest that has booted once: leased, each goes on by itself, powered off")
+def cloned():
+    with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
+        client = daemon.client()
+        upload(client)
+        pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 2, "ready_when": {"console": "guest: ready"},
+                "ready_timeout_ms": BOOT_SECONDS * 1000}
+        equal(client.put("/v1/pools/debian", pool).status, 201, "the pool")
+        eventually("two clones are ready", lambda: status(client, "debian")["ready"] == 2, BOOT_SECONDS + 60)
+        template = status(client, "debian")["template"]
+        began = time.monotonic()
+        vms = ["/v1/vms/" + lease(client, "debian", ttl_ms=900_000)["vm"] for _ in range(2)]
+        consoles = [Console(client, vm) for vm in vms]
+        for number, (vm, console) in enumerate(zip(vms, consoles)):
+            expect(console.has(b"guest: ready"), "it has booted before")
+            send_all(client, vm, f"hello {number}\n".encode())
+        for number, console in enumerate(consoles):
+            console.wait(f"echo: hello {number}".encode())
+            expect(f"hello {1 - number}".encode() not in console.text, "it has heard its own client alone")
+        took = (time.monotonic() - began) * 1000
+        for vm in vms:
+            send_all(client, vm, b"off\n")
+            equal(stop_of(client, vm, 120)["reason"], "powered_off", "how it ends")
+        return (
+            f"booted in {template['boot_ms']} ms, both leased and answered in {took:.0f} ms, "
+            f"{template['memory_bytes'] >> 20} MiB shared")
 
 
 @check("vmpool boot boots Debian's kernel with a directory, as README says")

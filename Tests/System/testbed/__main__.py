@@ -16,6 +16,7 @@ GROUPS = [
     "leases",
     "runs",
     "guests",
+    "templates",
     "promises",
     "idempotency",
     "state",

@@ -128,7 +128,7 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
-                    r"^(api|scrape|departures|http-disk|refill|retirement|messages|probes|events|blob-trash)-\d+$",
+                    r"^(api|scrape|departures|http-disk|refill|retirement|messages|probes|templates|events|blob-trash)-\d+$",
                     name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
