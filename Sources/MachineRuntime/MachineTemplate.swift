@@ -52,9 +52,9 @@ public final class MachineTemplate: ManagedTemplate {
 
   /// Makes a real VM of it.
   public func clone(
-    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+    name: String, deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine {
-    try Machine(cloning: self, deadlineNS: deadlineNS, on: system, changed: changed)
+    try Machine(cloning: self, name: name, deadlineNS: deadlineNS, on: system, changed: changed)
   }
 }
 

@@ -56,10 +56,10 @@ public protocol ManagedMachine: AnyObject, Sendable {
 public protocol ManagedTemplate: AnyObject, Sendable {
   /// Bytes of memory that it takes of the host, for all of its clones together.
   var storedBytes: UInt64 { get }
-  /// Makes a VM in state `ready`, whose guest goes on from that moment when it is started. Stops it (as `deadline`) when it has
-  /// been started for so long; nil for never. `changed` is called as by `MachineFactory.make`.
+  /// Makes a VM called `name` in state `ready`, whose guest goes on from that moment when it is started. Stops it (as
+  /// `deadline`) when it has been started for so long; nil for never. `changed` is called as by `MachineFactory.make`.
   func clone(
-    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+    name: String, deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine
 }
 

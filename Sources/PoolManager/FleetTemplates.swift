@@ -14,7 +14,8 @@ extension Fleet {
   /// Makes the VM and starts it. From then on no thread waits: `finish` is called when the boot has ended, well or not.
   func begin(_ boot: TemplateBoot) {
     let beganNS = MonotonicClock.now()
-    let configuration = configuration(of: boot.creation.specification, deadlineNS: nil)
+    let configuration = configuration(
+      of: boot.creation.specification, name: "tpl-" + boot.creation.name, deadlineNS: nil)
     do throws(MachineCreationError) {
       let machine = try factory.make(configuration) { [weak boot] state in
         if case .stopped(let stop) = state { boot?.settle(.stopped(stop)) }

@@ -66,19 +66,19 @@ extension Fleet {
     let began = MonotonicClock.now()
     let machine =
       if let template {
-        try template.clone(deadlineNS: specification.deadlineNS, changed: changed)
+        try template.clone(name: id, deadlineNS: specification.deadlineNS, changed: changed)
       } else {
         try factory.make(
-          configuration(of: specification, deadlineNS: specification.deadlineNS), changed: changed)
+          configuration(of: specification, name: id, deadlineNS: specification.deadlineNS), changed: changed)
       }
     measurements.createTime.record(ns: MonotonicClock.now() - began)
     return VM(id: id, pool: pool, machine: machine, measurements: measurements)
   }
 
-  func configuration(of specification: VMSpecification, deadlineNS: UInt64?) -> MachineConfiguration {
+  func configuration(of specification: VMSpecification, name: String, deadlineNS: UInt64?) -> MachineConfiguration {
     MachineConfiguration(
       image: specification.image, vcpus: specification.vcpus, memoryMiB: specification.memoryMiB,
-      mechanism: mechanism, deadlineNS: deadlineNS)
+      mechanism: mechanism, deadlineNS: deadlineNS, name: name)
   }
 
   private func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {

@@ -51,7 +51,7 @@ final class FakeTemplate: ManagedTemplate {
   }
 
   func clone(
-    deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
+    name: String, deadlineNS: UInt64?, changed: @escaping @Sendable (MachineState) -> Void
   ) throws(MachineCreationError) -> any ManagedMachine {
     factory.clone(configuration, changed)
   }

@@ -46,7 +46,7 @@ import VCPURuntime
       case .granted(let lease) = try fleet.lease(
         from: "p", LeaseRequest(ttlNS: Self.second, waitNS: 0, origin: .server), later: { _ in })
     else { return #expect(Bool(false), "there is no VM") }
-    #expect(fleet.end(lease.id, .released, by: .server))
+    #expect(fleet.end(lease.id, as: .released, by: .server))
     try wait("three are ready again") { $0.ready == 3 && $0.retiring == 0 }
     #expect(factory.made.count { !$0.isClone } == 1)
   }

@@ -83,13 +83,13 @@ struct ConfigurationFileTests {
   }
 
   @Test func theReadyPointHasFourForms() throws {
-    let cases: [(String, PoolDeclaration.ReadyWhen)] = [
+    let cases: [(String, ReadyWhen)] = [
       ("loaded", .loaded), ("'started'", .started), ("{console: 'login:'}", .console("login:")),
       ("{console: Welcome to Debian}", .console("Welcome to Debian")), ("{console: '12'}", .console("12")),
       ("{after_ms: 600000}", .afterMS(600_000)),
     ]
     for (text, point) in cases {
-      #expect(try pools("pools: {a: {image: b, ready_when: \(text)}}").first?.readyWhen == point)
+      #expect(try pools("pools: {a: {image: b, ready_when: \(text)}}").first?.document.readyWhen == point)
     }
   }
 

@@ -43,7 +43,7 @@ struct PoolSettings: Equatable {
     refillConcurrency = pool.refill?.concurrency
     paused = pool.paused ?? paused
     probeIntervalMS = pool.probeIntervalMS
-    readyWhen = pool.readyWhen.map { ReadyWhen($0) } ?? readyWhen
+    readyWhen = pool.readyWhen ?? readyWhen
     readyTimeoutMS = pool.readyTimeoutMS ?? readyTimeoutMS
   }
 
@@ -95,15 +95,6 @@ struct PoolSettings: Equatable {
 }
 
 extension ReadyWhen {
-  fileprivate init(_ point: PoolDeclaration.ReadyWhen) {
-    switch point {
-    case .loaded: self = .loaded
-    case .started: self = .started
-    case .console(let text): self = .console(text)
-    case .afterMS(let time): self = .afterMS(time)
-    }
-  }
-
   /// As a configuration file writes it.
   fileprivate var yaml: String {
     switch self {

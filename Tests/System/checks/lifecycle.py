@@ -1,6 +1,7 @@
 """Guests, and what can be done to a VM that runs one."""
 import base64
 import json
+import pathlib
 import re
 
 from testbed import problems
@@ -254,3 +255,17 @@ def methods():
         problem = client.get("/v1/vms/vm-000000000000", X_Request_Id="mine").json
         equal((problem["request_id"], problem["status"]), ("mine", 404), "the problem")
         eventually("the access log has the request's id", lambda: "request_id=build-4711" in daemon.log)
+
+
+@check("a VM's threads have its id in their name, so that top shows which VM is busy; clones' too")
+def thread_names():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for pool in ({"image": "echo", "ready": 1}, {"image": "echo", "ready": 1, "ready_when": "started"}):
+            equal(client.put("/v1/pools/p", pool).status, 201, f"declaring {pool}")
+            becomes(1, "ready VMs", lambda: client.get("/v1/pools/p").json["status"]["ready"])
+            names = {(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir()}
+            for vm in client.get("/v1/vms").json["items"]:
+                # The kernel keeps 15 bytes.
+                expect(vm["id"][:13] + "/0" in names, f"{vm['id']} among {sorted(names)}")
+            equal(client.delete("/v1/pools/p").status, 204, "deleting the pool")

@@ -43,14 +43,14 @@ def released():
 def deleted():
     with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
-        before = threads(daemon, "vcpu")
+        before = threads(daemon, "vm-")
         vm = "/v1/vms/" + client.post("/v1/vms", {"image": "spin"}).json["id"]
         thread = vcpu_thread(daemon, before)
         with held(thread):
             problems.expect_problem(client.delete(vm), "vm-quarantined", "deleting it")
             problems.expect_problem(client.get(vm), "vm-not-found", "looking for it")
             equal(metric(client, 'vmpool_vms{pool="_none",state="quarantined"}'), 1, "the metric of VMs in no pool")
-        becomes(set(), "threads left of it", lambda: threads(daemon, "vcpu") - before)
+        becomes(set(), "threads left of it", lambda: threads(daemon, "vm-") - before)
 
 
 @check("deleting the pool of such a VM answers, goes on, and counts the VM")
@@ -58,7 +58,7 @@ def pool_deleted():
     with Daemon("--no-demo-pool") as daemon:
         client = daemon.client()
         declare(client, "p", ready=1)
-        before = threads(daemon, "vcpu")
+        before = threads(daemon, "vm-")
         with held(vcpu_thread(daemon)):
             vm = client.get("/v1/vms?pool=p").json["items"][0]["id"]
             problems.expect_problem(client.delete(f"/v1/vms/{vm}"), "vm-quarantined", "deleting it")
@@ -71,7 +71,7 @@ def pool_deleted():
             equal(status(client, "p")["quarantined"], 0, "VMs in quarantine of the new pool")
         becomes(0, "the metric, once it has stopped", lambda: metric(
             client, 'vmpool_vms{pool="_none",state="quarantined"}'))
-        becomes(1, "vCPU threads left", lambda: len(threads(daemon, "vcpu") - before))
+        becomes(1, "vCPU threads left", lambda: len(threads(daemon, "vm-") - before))
 
 
 def counts(client, *names):

@@ -119,12 +119,12 @@ class Daemon:
         return counts
 
     def threads(self):
-        """The threads by name, without worker threads, which start when they are first needed and are bounded in number.
+        """The threads by name, those of VMs without the VM's id, without worker threads, which start when they are first needed and are bounded in number.
         The dispatch library would have threads of its own, which the server does not use."""
         counts = {}
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
             try:
-                name = (task / "comm").read_text().strip()
+                name = re.sub(r"^vm-[0-9a-f]+/", "vm/", (task / "comm").read_text().strip())
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
@@ -146,7 +146,7 @@ class Daemon:
         """Processor time that the vCPU threads have used."""
         total = 0
         for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
-            if (task / "comm").read_text().startswith("vcpu"):
+            if (task / "comm").read_text().startswith("vm-"):
                 total += int((task / "schedstat").read_text().split()[0])
         return total
 

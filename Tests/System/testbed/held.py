@@ -26,7 +26,7 @@ def threads(daemon, name):
 
 def vcpu_thread(daemon, others=frozenset()):
     """The thread of the only vCPU there is beside the others. It names itself, which may be after its VM is ready."""
-    (thread,) = eventually("a vCPU's thread", lambda: threads(daemon, "vcpu") - others)
+    (thread,) = eventually("a vCPU's thread", lambda: threads(daemon, "vm-") - others)
     return thread
 
 

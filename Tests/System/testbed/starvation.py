@@ -15,7 +15,7 @@ def starved(daemon):
     try:
         os.sched_setaffinity(hog.pid, {processor})
         for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
-            if (task / "comm").read_text().startswith("vcpu"):
+            if (task / "comm").read_text().startswith("vm-"):
                 os.sched_setaffinity(int(task.name), {processor})
                 os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
         yield
