@@ -35,7 +35,7 @@ struct ConsoleSearch: Sendable {
   }
 
   private mutating func advance(_ byte: UInt8) -> Bool {
-    while matched > 0, text[matched] != byte { matched = fallback[matched - 1] }
+    while matched > 0, matched == text.count || text[matched] != byte { matched = fallback[matched - 1] }
     if text[matched] == byte { matched += 1 }
     return matched == text.count
   }

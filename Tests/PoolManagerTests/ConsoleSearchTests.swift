@@ -7,7 +7,8 @@ import Testing
 @Suite struct ConsoleSearchTests {
   @Test(arguments: [
     ("login:", "Debian\nlogin:", true), ("login:", "Debian\nlogin", false), ("aab", "aaab", true),
-    ("abcabd", "abcabcabd", true), ("aa", "aba", false), ("a", "a", true), ("abab", "abacabab", true),
+    ("abcabd", "abcabcabd", true), ("aa", "aba", false), ("a", "a", true), ("ab", "xabyab", true),
+    ("abab", "abacabab", true),
     ("é", "caf\u{E9}", true),
   ])
   func aTextIsFound(text: String, output: String, isThere: Bool) {
