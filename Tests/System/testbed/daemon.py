@@ -128,7 +128,7 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
-                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes|templates)-\d+$",
+                    r"qos(\.overcommit)?$|^(api|scrape|departures|http-disk|refill|retirement|messages|probes|templates|events)-\d+$",
                     name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
