@@ -1,5 +1,6 @@
 #include "CLinux.h"
 #include <fcntl.h>
+#include <semaphore.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <malloc.h>
@@ -44,7 +45,7 @@ int clinux_memfd(const char *name, uint64_t size) {
   return fd < 0 ? -errno : fd;
 }
 
-int clinux_sem_wait(sem_t *semaphore, uint64_t deadline_ns) {
+int clinux_sem_wait(void *semaphore, uint64_t deadline_ns) {
   struct timespec t = {.tv_sec = (time_t)(deadline_ns / 1000000000u), .tv_nsec = (long)(deadline_ns % 1000000000u)};
   return sem_clockwait(semaphore, CLOCK_MONOTONIC, &t) < 0 ? -errno : 0;
 }

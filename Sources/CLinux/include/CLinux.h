@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -47,7 +46,8 @@ int clinux_timer_set(int timer, uint64_t at_ns);
 void clinux_keep_memory(void);
 
 /// Waits as sem_wait(3) does, until `deadline_ns` on CLOCK_MONOTONIC at most. Returns 0 or -errno (ETIMEDOUT; EINTR).
-int clinux_sem_wait(sem_t *_Nonnull semaphore, uint64_t deadline_ns);
+/// `semaphore` is a sem_t: its header would declare fd_set here otherwise than in Swift's module of the C library.
+int clinux_sem_wait(void *_Nonnull semaphore, uint64_t deadline_ns);
 
 /// A time of day and its date, in UTC.
 struct clinux_utc {
