@@ -16,6 +16,9 @@ import Testing
   private final class LookingJournal: PoolJournal, ImageJournal {
     private let look = Mutex<@Sendable () -> Void>({})
     private let count = Atomic(0)
+    let fails = Atomic(false)
+    /// The declarations as they are on record, the oldest first; nil for one that was deleted.
+    let declarations = Mutex<[[UInt8]?]>([])
 
     var records: Int { count.load(ordering: .relaxed) }
 
@@ -26,8 +29,15 @@ import Testing
       look.withLock { $0 }()
     }
 
-    func declared(_ name: String, document: [UInt8], revision: UInt64, by origin: Origin) { recorded() }
-    func deleted(_ name: String, by origin: Origin) { recorded() }
+    func declared(_ name: String, document: [UInt8], revision: UInt64, by origin: Origin) throws(JournalFailure) {
+      if fails.load(ordering: .relaxed) { throw JournalFailure("the disk is full") }
+      declarations.withLock { $0.append(document) }
+      recorded()
+    }
+    func deleted(_ name: String, by origin: Origin) {
+      declarations.withLock { $0.append(nil) }
+      recorded()
+    }
     func stored(_ image: StoredImage, by origin: Origin) { recorded() }
     func deletedImage(_ name: String, by origin: Origin) { recorded() }
     func noted(blob digest: String, sizeBytes: Int?, by origin: Origin) { recorded() }
@@ -85,6 +95,30 @@ import Testing
     // The images that are replaced and deleted take their blobs with them.
     #expect(counts.withLock { $0 } == [0, 0, 1, 1, 1, 1, 0])
     #expect(journal.records == 7 && images.entries.isEmpty)
+  }
+
+  /// The fleet begins to drain while a declaration is recorded, and refuses it. The record is then what it was before.
+  @Test(arguments: [true, false]) func aDeclarationThatTheFleetRefusesIsTakenBack(isNew: Bool) throws {
+    let old = DeclarePoolDocument(image: "spin", ready: ReadyRange(0))
+    if !isNew { _ = try pools.put(old, as: "p", if: { _ in }, by: .server) }
+    journal.looking { [pools] in pools.fleet.beginDraining() }
+    #expect {
+      try pools.put(DeclarePoolDocument(image: "halt", ready: ReadyRange(0)), as: "p", if: { _ in }, by: .server)
+    } throws: {
+      if case .fleet(.draining) = $0 as? DeclarationRefusal { true } else { false }
+    }
+    let declarations = journal.declarations.withLock { $0 }
+    #expect(declarations.count == (isNew ? 2 : 3))
+    #expect(declarations.last == (isNew ? .some(nil) : declarations.first))
+    #expect(pools.entry("p")?.document == (isNew ? nil : old))
+  }
+
+  /// What could not be recorded is neither declared nor in force.
+  @Test func aDeclarationThatCannotBeRecordedIsNotInForce() throws {
+    journal.fails.store(true, ordering: .relaxed)
+    let document = DeclarePoolDocument(image: "spin", ready: ReadyRange(0))
+    #expect(throws: DeclarationRefusal.self) { try pools.put(document, as: "p", if: { _ in }, by: .server) }
+    #expect(pools.entry("p") == nil && pools.fleet.pools(after: nil, limit: 1).pools.isEmpty)
   }
 
   @Test func aPreconditionIsTheLastToRefuse() throws {

@@ -142,7 +142,8 @@ extension HTTPServerTests {
       // What is not understood must not leave bytes behind that count as a second request.
       try client.send(example.request)
       let response = try client.response()
-      #expect(response.status == example.status)
+      // The connection of another answer is not closed: it would be waited for in vain.
+      try #require(response.status == example.status)
       #expect(server.handler.requests.isEmpty == (example.status != 200))
       if example.status != 200 {
         #expect(response.headers["Connection"] == "close")

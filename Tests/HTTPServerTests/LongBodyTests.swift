@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxSupport
 import TestSupport
 import Testing
@@ -56,6 +57,26 @@ extension HTTPServerTests {
       release.give()
       sender.join()
       #expect(try client.response().text == "\(128 * piece.count) \(sum(128))")
+    }
+
+    /// Where the system gives no thread for the disk, the connection's own does the work. In a process of its own, whose
+    /// address space is full: no thread's stack fits into it.
+    @Test func aBodyGoesToItsSinkWithoutAThreadForIt() async {
+      await #expect(processExitsWith: .success) {
+        let server = try TestServer()
+        let client = try server.client()
+        // The memory of a connection is mapped before the limit is in force.
+        #expect(try client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+        let pages = try contents(of: "/proc/self/statm").split(separator: " ").first.flatMap { rlim_t($0) }
+        let room = try #require(pages) * 4096 + 128 << 10
+        var limit = rlimit(rlim_cur: room, rlim_max: room)
+        // Safe: a local that outlives the call.
+        try #require(unsafe setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0)
+        let pool = WorkerPool(name: "none", threads: 1, queueLimit: 1)
+        #expect(throws: WorkerPool.Refusal.noThread) { try pool.submit {} }
+        let request = "PUT /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+        #expect(try client.exchange(request).text == "3 294")
+      }
     }
 
     @Test func stoppingWhileASinkBlocks() throws {

@@ -144,9 +144,11 @@ extension Machine {
   /// What its guest has printed.
   fileprivate var text: String { String(decoding: console.read(from: 0, limit: 4096).bytes, as: UTF8.self) }
 
-  /// Gives the guest input, and waits until it has printed `answer` in all.
+  /// Gives the guest a byte of input, and waits for the byte that it prints: it then has printed `answer` in all.
   fileprivate func ask(_ input: String, _ answer: String) throws {
+    let before = text
     _ = try offerInput(Array(input.utf8))
-    try waitUntil("the guest answers \(input) with \(answer)") { self.text == answer }
+    try waitUntil("the guest answers \(input)") { self.text != before }
+    try #require(self.text == answer)
   }
 }

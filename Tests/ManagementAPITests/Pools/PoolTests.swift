@@ -118,6 +118,15 @@ import VCPURuntime
 }
 
 @Suite struct PoolListTests {
+  /// A client whose lease is refused reads what stands in its way.
+  @Test func aRefusedLeaseSaysWhatToChange() {
+    let harness = Harness(factory: StubFactory())
+    harness.send("PUT", "/v1/pools/p", #"{"image": "spin", "ready": 0, "paused": true}"#)
+    let refused = harness.send("POST", "/v1/pools/p/leases").problem
+    #expect(refused?.kind == "pool-exhausted")
+    #expect(refused?.detail.contains("set paused to false") == true)
+  }
+
   @Test func whatGetGivesCanBePut() throws {
     let harness = Harness(factory: StubFactory())
     let made = harness.send("PUT", "/v1/pools/p", #"{"image": "spin", "ready": {"min": 0, "max": 1}}"#)
