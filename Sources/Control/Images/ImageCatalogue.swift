@@ -16,6 +16,8 @@ public final class ImageCatalogue: Sendable {
   static let limit = 1000
   /// How many files all of them together can hold open: an image of many parts holds many.
   static let fileLimit = 4000
+  /// How many bytes all manifests together can have, as JSON: they are kept in memory, and a page can hold all of them.
+  static let manifestLimit = 8 << 20
 
   /// Where the bytes are.
   public let blobs: BlobRepository
@@ -34,6 +36,8 @@ public final class ImageCatalogue: Sendable {
     private var users: [SHA256Digest: Set<String>] = [:]
     /// How many files all images hold open.
     private(set) var files = 0
+    /// How many bytes all manifests have.
+    private(set) var manifestBytes = 0
 
     subscript(_ name: String) -> StoredEntry? {
       get { entries[name] }
@@ -44,6 +48,7 @@ public final class ImageCatalogue: Sendable {
         }
         for digest in newValue?.digests ?? [] { users[digest, default: []].insert(name) }
         files += (newValue?.digests.count ?? 0) - (entries[name]?.digests.count ?? 0)
+        manifestBytes += (newValue?.document.count ?? 0) - (entries[name]?.document.count ?? 0)
         entries[name] = newValue
       }
     }
@@ -149,12 +154,7 @@ public final class ImageCatalogue: Sendable {
     _ entry: StoredEntry, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
-      let (old, count, others) = guarded.withLock { images in
-        let old = images[entry.name]
-        return (old, images.entries.count, images.files - (old?.digests.count ?? 0))
-      }
-      guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
-      guard others + entry.digests.count <= Self.fileLimit else { throw .tooManyParts(limit: Self.fileLimit) }
+      let old = try checkRoom(for: entry)
       // They may have gone since they were opened.
       for digest in entry.manifest.digests {
         do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }
@@ -168,6 +168,21 @@ public final class ImageCatalogue: Sendable {
     remove(unused, by: origin)
     guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
     return (old, false)
+  }
+
+  /// Refuses an image that there is no room for beside the others. Returns what has its name.
+  private func checkRoom(for entry: StoredEntry) throws(ImageRefusal) -> StoredEntry? {
+    let (old, count, files, bytes) = guarded.withLock { images in
+      (images[entry.name], images.entries.count, images.files, images.manifestBytes)
+    }
+    guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
+    guard files - (old?.digests.count ?? 0) + entry.digests.count <= Self.fileLimit else {
+      throw .tooManyParts(limit: Self.fileLimit)
+    }
+    guard bytes - (old?.document.count ?? 0) + entry.document.count <= Self.manifestLimit else {
+      throw .tooLongManifests(limit: Self.manifestLimit)
+    }
+    return old
   }
 
   /// Deletes an image, and the blobs that nothing else names.
