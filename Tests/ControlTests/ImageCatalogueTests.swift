@@ -38,6 +38,37 @@ import Testing
     try images.delete("image-1", if: { _ in }, by: .server)
     try store("another", characters: 2 * characters)
   }
+
+  @Test func aBlobThatARequestHoldsGoesAfterIt() throws {
+    try store("image", characters: 0)
+    images.hold([kernel])
+    images.hold([kernel])
+    try images.delete("image", if: { _ in }, by: .server)
+    images.release([kernel], by: .server)
+    #expect(throws: Never.self) { try images.blobs.size(of: kernel) }
+    images.release([kernel], by: .server)
+    #expect(throws: BlobStoreError.self) { try images.blobs.size(of: kernel) }
+  }
+
+  @Test func aHeldBlobThatAnImageNamesStays() throws {
+    try store("image", characters: 0)
+    images.hold([kernel])
+    try images.delete("image", if: { _ in }, by: .server)
+    try store("image", characters: 0)
+    images.release([kernel], by: .server)
+    #expect(throws: Never.self) { try images.blobs.size(of: kernel) }
+  }
+
+  @Test func aBlobThatGoesBeforeItsImageIsStoredIsNamed() throws {
+    let manifest = ImageManifest(kind: .flat, kernel: kernel, flat: FlatPlacement(mode: .real16))
+    let entry = try images.prepared("image", manifest)
+    try images.delete(kernel, by: .server)
+    let refused = #expect(throws: ImageRefusal.self) { try images.store(entry, if: { _ in }, by: .server) }
+    guard case .noSuchBlob(kernel, pointer: "/kernel") = refused else {
+      Issue.record("\(String(describing: refused))")
+      return
+    }
+  }
 }
 
 extension BlobRepository {
