@@ -100,12 +100,17 @@ public final class BlobUpload: @unchecked Sendable {
   /// All bytes have come: reads them back, compares them with the hash, and makes them a blob. Takes a second or two for
   /// a gigabyte, and as long as the disk takes. Returns whether the blob is new.
   ///
+  /// `willPublish` learns the hash before the blob is there, or is found to be there.
+  ///
   /// What has another hash, or cannot be read or forced to the disk, is removed.
-  public func finish() throws(BlobStoreError) -> (digest: SHA256Digest, isNew: Bool) {
+  public func finish(
+    willPublish: (SHA256Digest) -> Void = { _ in }
+  ) throws(BlobStoreError) -> (digest: SHA256Digest, isNew: Bool) {
     do throws(BlobStoreError) {
       try checkLength()
       try examine()
       let digest = try verified()
+      willPublish(digest)
       let isNew = try store.publish(self, as: digest)
       if !isNew { end(.discarded) }
       return (digest, isNew)

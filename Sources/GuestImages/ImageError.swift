@@ -12,6 +12,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case moduleText(bytes: Int, limit: Int)
   /// The text of a module holds a byte 0, which would end it early.
   case moduleTextNUL
+  /// No VM can have its command line.
+  case commandLine(GuestArgumentsError)
   /// It is a file that no VM can start.
   case foreign(ForeignFile)
   /// Machine code does not say how it starts, and the client does not either.
@@ -43,6 +45,7 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
     case .moduleText(let bytes, let limit):
       "The text of a module has \(bytes) bytes, and there is room for \(limit). Make it shorter."
     case .moduleTextNUL: "The text of a module holds a NUL. Leave it out."
+    case .commandLine(let error): "\(error)"
     case .foreign(let file): file.description
     case .noPlacement:
       "Raw machine code does not say how it starts. Give its mode."

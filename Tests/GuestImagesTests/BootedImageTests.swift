@@ -119,6 +119,19 @@ struct BootedImageTests {
     return file.bytes
   }
 
+  private static func text(_ count: Int) -> String { String(repeating: "a", count: count) }
+
+  private static func tooLong(_ bytes: Int, limit: Int) -> ImageError {
+    .commandLine(.tooLong(what: "command line", bytes: bytes, limit: limit))
+  }
+
+  /// An image that is stored is one that VMs can be made of.
+  @Test(arguments: [(pvhFile.bytes, 4095), (multiboot().bytes, 4088)])
+  func theLongestCommandLineFits(file: [UInt8], count: Int) throws {
+    let image = try Self.image(file, commandLine: Self.text(count))
+    #expect(throws: Never.self) { try image.layout(memoryBytes: 4 * mib, vcpus: 1) }
+  }
+
   static let refusals = [
     Refusal(bytes: Array("MZ".utf8), error: .notRecognised),
     Refusal(bytes: [], error: .foreign(.empty)),
@@ -144,6 +157,11 @@ struct BootedImageTests {
     Refusal(
       bytes: multiboot().bytes, parts: { $0.blocks = ["a": initramfs] },
       error: .unusedPart("block device", .multiboot)),
+    Refusal(bytes: pvhFile.bytes, parts: { $0.commandLine = text(4096) }, error: tooLong(4096, limit: 4095)),
+    Refusal(bytes: multiboot().bytes, parts: { $0.commandLine = text(4089) }, error: tooLong(4089, limit: 4088)),
+    Refusal(
+      bytes: multiboot().bytes, parts: { $0.commandLine = "a\0" },
+      error: .commandLine(.forbiddenByte(what: "command line"))),
     Refusal(bytes: multiboot(flags: 7).bytes, error: .multiboot(.needs(flags: 4))),
     Refusal(bytes: multiboot(flags: 0xFFFF).bytes, error: .multiboot(.needs(flags: 0xFFFC))),
     Refusal(bytes: multibootHeader() + code, error: .multiboot(.noAddresses)),

@@ -174,7 +174,6 @@ struct BootedLayoutTests {
     var memory = 4 * mib
     var vcpus = 1
     var initramfs: ImagePart?
-    var commandLine: String?
     var error: GuestLayoutError
     var testDescription: String { error.description }
   }
@@ -234,16 +233,10 @@ struct BootedLayoutTests {
       initramfs: ImagePart([UInt8](repeating: 0, count: Int(4 * mib))),
       error: .memoryTooSmall(
         memoryBytes: 3 * mib + 0x2000, needed: MinimumMemory(kernelBytes: 0x30_2000, moduleBytes: 4 * mib))),
-    Refusal(
-      bytes: BootedImageTests.pvhFile.bytes, commandLine: String(repeating: "a", count: 4096),
-      error: .placement(.commandLine(.tooLong(what: "command line", bytes: 4096, limit: 4095)))),
-    Refusal(
-      bytes: BootedImageTests.multiboot().bytes, commandLine: "a\0",
-      error: .placement(.commandLine(.forbiddenByte(what: "command line")))),
   ]
 
   @Test(arguments: refusals) func refusesByName(row: Refusal) throws {
-    let image = try Self.image(row.bytes, initramfs: row.initramfs, commandLine: row.commandLine)
+    let image = try Self.image(row.bytes, initramfs: row.initramfs)
     #expect(throws: row.error) { try image.layout(memoryBytes: row.memory, vcpus: row.vcpus) }
   }
 

@@ -12,9 +12,32 @@ extension PoolDeclarations {
     _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     try images.check(name)
+    images.hold(manifest.digests)
+    defer { images.release(manifest.digests, by: origin) }
     let entry = try images.prepared(name, manifest)
     return try replace(name, with: entry.image) { () throws(ImageRefusal) in
       try images.store(entry, if: holds, by: origin)
+    }
+  }
+
+  /// Makes an upload the image of one part that `manifest` describes, but for its kernel. What makes no image leaves nothing.
+  public func storeImage(
+    _ upload: BlobUpload, _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
+  ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
+    var manifest = manifest
+    // Before the blob is there: where it is there already, it might go with the image that names it.
+    var held: Set<SHA256Digest> = []
+    defer { images.release(held, by: origin) }
+    let (digest, isNew) = try finish(upload, by: origin) { digest in
+      images.hold([digest])
+      held = [digest]
+    }
+    manifest.kernel = digest
+    do throws(ImageRefusal) {
+      return try storeImage(manifest, as: name, if: holds, by: origin)
+    } catch {
+      if isNew { images.remove([digest], by: origin) }
+      throw error
     }
   }
 
@@ -32,8 +55,14 @@ extension PoolDeclarations {
   public func finish(
     _ upload: BlobUpload, by origin: Origin
   ) throws(ImageRefusal) -> (digest: SHA256Digest, isNew: Bool) {
+    try finish(upload, by: origin) { _ in }
+  }
+
+  private func finish(
+    _ upload: BlobUpload, by origin: Origin, willPublish: (SHA256Digest) -> Void
+  ) throws(ImageRefusal) -> (digest: SHA256Digest, isNew: Bool) {
     let result: (digest: SHA256Digest, isNew: Bool)
-    do throws(BlobStoreError) { result = try upload.finish() } catch { throw .blob(error) }
+    do throws(BlobStoreError) { result = try upload.finish(willPublish: willPublish) } catch { throw .blob(error) }
     guard result.isNew else { return result }
     try images.note(result.digest, upload.size, by: origin)
     for entry in images.mended(by: result.digest) {

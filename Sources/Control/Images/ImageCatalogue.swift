@@ -16,6 +16,8 @@ public final class ImageCatalogue: Sendable {
   static let limit = 1000
   /// How many files all of them together can hold open: an image of many parts holds many.
   static let fileLimit = 4000
+  /// How many bytes all manifests together can have, as JSON: they are kept in memory, and a page can hold all of them.
+  static let manifestLimit = 8 << 20
 
   /// Where the bytes are.
   public let blobs: BlobRepository
@@ -34,6 +36,11 @@ public final class ImageCatalogue: Sendable {
     private var users: [SHA256Digest: Set<String>] = [:]
     /// How many files all images hold open.
     private(set) var files = 0
+    /// How many bytes all manifests have.
+    private(set) var manifestBytes = 0
+    /// How many requests under way need each blob, and which of these blobs are to go once no request needs them.
+    private var holds: [SHA256Digest: Int] = [:]
+    private var postponed: Set<SHA256Digest> = []
 
     subscript(_ name: String) -> StoredEntry? {
       get { entries[name] }
@@ -44,11 +51,31 @@ public final class ImageCatalogue: Sendable {
         }
         for digest in newValue?.digests ?? [] { users[digest, default: []].insert(name) }
         files += (newValue?.digests.count ?? 0) - (entries[name]?.digests.count ?? 0)
+        manifestBytes += (newValue?.document.count ?? 0) - (entries[name]?.document.count ?? 0)
         entries[name] = newValue
       }
     }
 
     func users(of digest: SHA256Digest) -> [String] { users[digest]?.sorted() ?? [] }
+
+    mutating func hold(_ digests: Set<SHA256Digest>) {
+      for digest in digests { holds[digest, default: 0] += 1 }
+    }
+
+    /// Returns the blobs that are to go now.
+    mutating func release(_ digests: Set<SHA256Digest>) -> [SHA256Digest] {
+      for digest in digests { holds[digest] = holds[digest].flatMap { $0 > 1 ? $0 - 1 : nil } }
+      let freed = postponed.filter { holds[$0] == nil }
+      postponed.subtract(freed)
+      return Array(freed)
+    }
+
+    /// Whether a request needs the blob, so that it may go only later.
+    mutating func postpones(_ digest: SHA256Digest) -> Bool {
+      guard holds[digest] != nil else { return false }
+      postponed.insert(digest)
+      return true
+    }
 
     /// The blobs of an image that was replaced or deleted, and that no image names any more.
     func unused(_ old: StoredEntry?) -> [SHA256Digest] { old?.digests.filter { users[$0] == nil } ?? [] }
@@ -118,7 +145,8 @@ public final class ImageCatalogue: Sendable {
     var opened: [SHA256Digest: ImagePart] = [:]
     func part(_ digest: SHA256Digest, at pointer: String) throws(ImageRefusal) -> ImagePart {
       if let part = opened[digest] { return part }
-      let part = try self.part(digest, at: pointer)
+      let file = try finding(digest, at: pointer) { () throws(BlobStoreError) in try blobs.open(digest) }
+      let part = ImagePart(FileBytes(file, identity: digest.description))
       opened[digest] = part
       return part
     }
@@ -134,9 +162,12 @@ public final class ImageCatalogue: Sendable {
       modules: modules, blocks: blocks, commandLine: manifest.commandLine, flat: manifest.flat)
   }
 
-  private func part(_ digest: SHA256Digest, at pointer: String) throws(ImageRefusal) -> ImagePart {
+  /// Looks for the blob that the member of a manifest at `pointer` names.
+  private func finding<Value>(
+    _ digest: SHA256Digest, at pointer: String, _ look: () throws(BlobStoreError) -> Value
+  ) throws(ImageRefusal) -> Value {
     do throws(BlobStoreError) {
-      return ImagePart(FileBytes(try blobs.open(digest), identity: digest.description))
+      return try look()
     } catch .noSuchBlob {
       throw .noSuchBlob(digest, pointer: pointer)
     } catch {
@@ -149,15 +180,10 @@ public final class ImageCatalogue: Sendable {
     _ entry: StoredEntry, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
-      let (old, count, others) = guarded.withLock { images in
-        let old = images[entry.name]
-        return (old, images.entries.count, images.files - (old?.digests.count ?? 0))
-      }
-      guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
-      guard others + entry.digests.count <= Self.fileLimit else { throw .tooManyParts(limit: Self.fileLimit) }
-      // They may have gone since they were opened.
-      for digest in entry.manifest.digests {
-        do throws(BlobStoreError) { _ = try blobs.size(of: digest) } catch { throw .blob(error) }
+      let old = try checkRoom(for: entry)
+      // A client may have deleted one since they were opened.
+      for (pointer, digest) in entry.manifest.members {
+        _ = try finding(digest, at: pointer) { () throws(BlobStoreError) in try blobs.size(of: digest) }
       }
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try Self.check(holds, old?.tag)
@@ -168,6 +194,21 @@ public final class ImageCatalogue: Sendable {
     remove(unused, by: origin)
     guard let old, old.tag == entry.tag, old.image == entry.image else { return (entry, old == nil) }
     return (old, false)
+  }
+
+  /// Refuses an image that there is no room for beside the others. Returns what has its name.
+  private func checkRoom(for entry: StoredEntry) throws(ImageRefusal) -> StoredEntry? {
+    let (old, count, files, bytes) = guarded.withLock { images in
+      (images[entry.name], images.entries.count, images.files, images.manifestBytes)
+    }
+    guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
+    guard files - (old?.digests.count ?? 0) + entry.digests.count <= Self.fileLimit else {
+      throw .tooManyParts(limit: Self.fileLimit)
+    }
+    guard bytes - (old?.document.count ?? 0) + entry.document.count <= Self.manifestLimit else {
+      throw .tooLongManifests(limit: Self.manifestLimit)
+    }
+    return old
   }
 
   /// Deletes an image, and the blobs that nothing else names.
@@ -194,21 +235,40 @@ public final class ImageCatalogue: Sendable {
   }
 
   /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
-  /// deleted: it is listed, and can be deleted later.
-  public func remove(_ digests: [SHA256Digest], by origin: Origin) {
-    for digest in digests { try? delete(digest, by: origin) }
+  /// deleted: it is listed, and can be deleted later. One that a request holds goes when it is released.
+  func remove(_ digests: [SHA256Digest], by origin: Origin) {
+    for digest in digests {
+      try? changes.withLock { _ throws(ImageRefusal) in
+        if !guarded.withLock({ $0.postpones(digest) }) { try deleteUnused(digest, by: origin) }
+      }
+    }
   }
 
   // MARK: Blobs
 
+  /// Keeps blobs, there or still to come, from being deleted with an image: a request is about to store one that names them.
+  /// Every call is followed by one of `release`.
+  func hold(_ digests: Set<SHA256Digest>) {
+    // Under `changes`: a removal that has found the blob not held ends first.
+    changes.withLock { _ in guarded.withLock { $0.hold(digests) } }
+  }
+
+  /// Ends a `hold`. Deletes those that nothing uses and that were to go meanwhile.
+  func release(_ digests: Set<SHA256Digest>, by origin: Origin) {
+    remove(guarded.withLock { $0.release(digests) }, by: origin)
+  }
+
   /// Deletes a blob that no image names.
   public func delete(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
-    try changes.withLock { _ throws(ImageRefusal) in
-      let users = guarded.withLock { $0.users(of: digest) }
-      guard users.isEmpty else { throw .blobInUse(digest, images: users) }
-      do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
-      try note(digest, nil, by: origin)
-    }
+    try changes.withLock { _ throws(ImageRefusal) in try deleteUnused(digest, by: origin) }
+  }
+
+  /// Under `changes`.
+  private func deleteUnused(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
+    let users = guarded.withLock { $0.users(of: digest) }
+    guard users.isEmpty else { throw .blobInUse(digest, images: users) }
+    do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
+    try note(digest, nil, by: origin)
   }
 
   /// Records that a blob has come (or gone).

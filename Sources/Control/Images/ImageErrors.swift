@@ -14,6 +14,8 @@ public enum ImageRefusal: Error, Sendable, CustomStringConvertible {
   case tooMany(limit: Int)
   /// So many parts of images are stored, and no more may be: each is an open file.
   case tooManyParts(limit: Int)
+  /// The manifests of images have so many bytes, and may have no more: they are kept in memory.
+  case tooLongManifests(limit: Int)
   /// The member of the manifest at `pointer` names a blob that is not there.
   case noSuchBlob(SHA256Digest, pointer: String)
   /// The bytes make no image.
@@ -41,6 +43,8 @@ public enum ImageRefusal: Error, Sendable, CustomStringConvertible {
       "the image \(name) is shipped with the server, and can be neither replaced nor deleted"
     case .tooMany(let limit): "the server keeps at most \(limit) images; delete some"
     case .tooManyParts(let limit): "the server keeps at most \(limit) parts of images; delete some images"
+    case .tooLongManifests(let limit):
+      "the server keeps at most \(limit) bytes of images' manifests; delete some images"
     case .noSuchBlob(let digest, _): "there is no blob \(digest); store it first"
     case .invalid(let error): "\(error)"
     case .precondition(let failure): "\(failure)"

@@ -67,8 +67,15 @@ public struct ImageManifest: Sendable, Equatable {
   }
 
   /// Every blob it names, each once.
-  public var digests: Set<SHA256Digest> {
-    Set([kernel] + modules.map(\.blob) + blocks.values).union(initramfs.map { [$0] } ?? [])
+  public var digests: Set<SHA256Digest> { Set(members.map(\.digest)) }
+
+  /// The members that name blobs: each member's JSON pointer, and its blob.
+  var members: [(pointer: String, digest: SHA256Digest)] {
+    var members = [(pointer: "/kernel", digest: kernel)]
+    if let initramfs { members.append(("/initramfs", initramfs)) }
+    for (index, module) in modules.enumerated() { members.append(("/modules/\(index)/blob", module.blob)) }
+    for (name, digest) in blocks { members.append(("/block/" + name, digest)) }
+    return members
   }
 
   /// The manifest that says so.

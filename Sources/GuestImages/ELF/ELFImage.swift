@@ -29,7 +29,7 @@ struct ELFImage: Sendable, Equatable {
       segments = loaded.map(LoadedSegment.init)
     } catch { throw .elf(error) }
     file = parts.main
-    pvh = hasPVHEntry ? PVHStart(modules: parts.allModules, commandLine: parts.commandLine) : nil
+    pvh = try hasPVHEntry ? PVHStart(modules: parts.allModules, commandLine: parts.commandLine) : nil
     sizeBytes = parts.sizeBytes
     try parts.refuseUnused(by: .elf, takesModules: hasPVHEntry)
   }

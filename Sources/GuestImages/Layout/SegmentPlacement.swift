@@ -6,8 +6,6 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
   case segmentReserved(Int, address: UInt64, bytes: UInt64, reserved: Range<UInt64>)
   /// Between the kernel and the end of memory, or of what the kernel reaches, there is less room than the modules need.
   case noRoomForModules(bytes: UInt64, memoryBytes: UInt64)
-  /// The image's own command line is no command line.
-  case commandLine(GuestArgumentsError)
 
   /// States what is wrong and what to do.
   public var description: String {
@@ -27,8 +25,6 @@ public enum PlacementError: Error, Sendable, Equatable, CustomStringConvertible 
       The initramfs and modules, \(bytes) bytes in pages of their own, do not fit between the kernel and \
       \(hex(memoryBytes)), the end of the memory that the kernel reaches. Make them smaller.
       """
-    case .commandLine(let error):
-      "\(error)"
     }
   }
 }

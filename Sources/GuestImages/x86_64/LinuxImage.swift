@@ -10,7 +10,8 @@ struct LinuxImage: Sendable, Equatable {
   private let kernel: LinuxKernel
   private let initramfs: ImagePart?
   private let sizeBytes: UInt64
-  private let commandLine: String
+  private let commandLine: [GuestSegment]
+  private let arguments: ArgumentPlaces
 
   // What it is given below 1 MiB, beside the page tables at 0x1000.
   private static let descriptorTable: UInt64 = 0x6000
@@ -33,7 +34,9 @@ struct LinuxImage: Sendable, Equatable {
     }
     initramfs = parts.initramfs
     sizeBytes = parts.sizeBytes
-    commandLine = parts.commandLine ?? Self.defaultCommandLine
+    arguments = ArgumentPlaces(
+      commandLine: .init(address: Self.text.address, capacity: min(kernel.commandLineLimit, Self.text.room - 1)))
+    commandLine = try arguments.placed(parts.commandLine ?? Self.defaultCommandLine)
   }
 
   /// Its description for clients.
@@ -51,13 +54,9 @@ struct LinuxImage: Sendable, Equatable {
   func layout(memoryBytes: UInt64, vcpus: Int) throws(GuestLayoutError) -> GuestLayout {
     guard vcpus >= 1 && vcpus <= CPUStart.maxVCPUs else { throw .vcpuCount(vcpus, limit: CPUStart.maxVCPUs) }
     try minimumMemory.check(memoryBytes, reach: LongModeTables.mappedEnd)
-    let arguments = ArgumentPlaces(
-      commandLine: ArgumentPlaces.Text(
-        address: Self.text.address, capacity: min(kernel.commandLineLimit, Self.text.room - 1)))
-    var segments = LongModeTables.segments
+    var segments = LongModeTables.segments + commandLine
     segments.append(GuestSegment(address: Self.descriptorTable, bytes: Self.descriptors))
     do throws(PlacementError) {
-      segments += try arguments.placed(commandLine)
       segments += try kernel.segments.placed(
         kernel.file, reach: LongModeTables.mappedEnd, reserved: [0..<PCMemoryMap.highMemory])
       var zeroPage = LinuxZeroPage(

@@ -20,7 +20,7 @@ struct MultibootImage: Sendable, Equatable {
     file = parts.main
     guard let program = try Self.program(in: parts.main) else { return nil }
     self.program = program
-    information = MultibootInformation(modules: parts.allModules, commandLine: parts.commandLine)
+    information = try MultibootInformation(modules: parts.allModules, commandLine: parts.commandLine)
     sizeBytes = parts.sizeBytes
     try parts.refuseUnused(by: .multiboot, takesModules: true)
   }

@@ -5,7 +5,7 @@ import GuestMemory
 /// Source: Multiboot Specification 0.6.96, section 3.3.
 struct MultibootInformation: Sendable, Equatable {
   let modules: [ImageModule]
-  let commandLine: String?
+  private let commandLine: [GuestSegment]
 
   /// In EAX at start.
   static let magic: UInt64 = 0x2BAD_B002
@@ -39,14 +39,22 @@ struct MultibootInformation: Sendable, Equatable {
   /// The first word of a command line is the kernel's own name: boot loaders put it there, and kernels skip it.
   private static let name = Array("kernel ".utf8)
 
+  private static let commandLine = ArgumentPlaces.Text(
+    address: text + UInt64(name.count), capacity: Int(textRoom) - 1 - name.count)
+
+  /// Information with `modules` and the image's own command line.
+  init(modules: [ImageModule], commandLine: String?) throws(ImageError) {
+    self.modules = modules
+    self.commandLine = try ArgumentPlaces(commandLine: Self.commandLine).placed(commandLine)
+  }
+
   /// The command line follows the kernel's name. The environment is the last module, and only there when one is given: as
   /// kvm-unit-tests expect it.
   var arguments: ArgumentPlaces {
     let entry = Self.moduleTable + Self.moduleEntryBytes * UInt64(modules.count)
     let end = ArgumentPlaces.Length(address: entry + 4, base: UInt32(Self.environment))
     return ArgumentPlaces(
-      commandLine: .init(
-        address: Self.text + UInt64(Self.name.count), capacity: Int(Self.textRoom) - 1 - Self.name.count),
+      commandLine: Self.commandLine,
       environment: .init(
         address: Self.environment, capacity: Int(Self.environmentRoom) - 1, length: end,
         besides: [
@@ -67,7 +75,7 @@ struct MultibootInformation: Sendable, Equatable {
       GuestSegment(address: Self.loaderName, bytes: Array("vmpool".utf8) + [0]),
       GuestSegment(address: Self.text, bytes: Self.name),
     ]
-    segments += try arguments.placed(commandLine)
+    segments += commandLine
     guard !modules.isEmpty else { return segments }
     let placed = try PlacedModules(modules, above: kernel, memoryEnd: memoryEnd)
     let table = placed.modules.flatMap { [$0.start, $0.start + $0.count, $0.text, 0] as [UInt64] }

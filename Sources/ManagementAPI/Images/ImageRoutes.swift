@@ -59,7 +59,7 @@ enum ImageRoutes {
     try translating { () throws(ImageRefusal) in try api.images.check(name) }
     try context.checkCondition(api.images.entry(name)?.tag, "The image \(name)")
     if context.isDocument { return .collect }
-    let manifest = try described(context, as: nil)
+    let manifest = try described(context)
     do throws(BlobStoreError) {
       // Machine code may begin with any bytes.
       let upload = try api.images.blobs.begin(
@@ -82,23 +82,19 @@ enum ImageRoutes {
       let document = try context.document(ImageManifestDocument.self)
       let manifest: ImageManifest
       do throws(DocumentMistake) { manifest = try ImageManifest(document) } catch { throw APIProblem(error) }
-      return try await api.working { () throws(APIProblem) in try store(name, manifest, condition, api, by: origin) }
-    }
-    let upload = try context.upload().upload
-    return try await api.working { () throws(APIProblem) in
-      let (digest, isNew) = try translating { () throws(ImageRefusal) in try api.pools.finish(upload, by: origin) }
-      do throws(APIProblem) {
-        return try store(name, try described(context, as: digest), condition, api, by: origin)
-      } catch {
-        // What made no image is of no use to anybody.
-        if isNew { api.images.remove([digest], by: origin) }
-        throw error
+      return try await storing(name, api) { () throws(ImageRefusal) in
+        try api.pools.storeImage(manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
       }
+    }
+    let (upload, manifest) = (try context.upload().upload, try described(context))
+    return try await storing(name, api) { () throws(ImageRefusal) in
+      try api.pools.storeImage(
+        upload, manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
     }
   }
 
-  /// The manifest of an image of one part, as the query describes it.
-  private static func described(_ context: Context, as digest: SHA256Digest?) throws(APIProblem) -> ImageManifest {
+  /// The manifest of an image of one part, as the query describes it. Its kernel is not known yet.
+  private static func described(_ context: Context) throws(APIProblem) -> ImageManifest {
     do throws(DocumentMistake) {
       let query = context.query
       let kind = try query.text("kind").map { text throws(DocumentMistake) in
@@ -106,25 +102,27 @@ enum ImageRoutes {
       }
       let flat = try ImageManifest.placement(
         mode: query.text("mode"), loadAddress: query.text("load_address"), entry: query.text("entry"))
-      return ImageManifest(kind: kind, kernel: digest ?? SHA256Digest(of: []), flat: flat)
+      return ImageManifest(kind: kind, kernel: SHA256Digest(of: []), flat: flat)
     } catch {
       // The same rules as in a manifest, but there is no document to point into.
       throw APIProblem(.invalidParameter, error.description)
     }
   }
 
-  private static func store(
-    _ name: String, _ manifest: ImageManifest, _ condition: Condition, _ api: APIHandler, by origin: Origin
-  ) throws(APIProblem) -> HTTPResponse {
-    let stored = try translating { () throws(ImageRefusal) in
-      try api.pools.storeImage(manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+  /// Answers with the image that `store` stores. That may take seconds.
+  private static func storing(
+    _ name: String, _ api: APIHandler,
+    _ store: @escaping @Sendable () throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool)
+  ) async throws(APIProblem) -> HTTPResponse {
+    try await api.working { () throws(APIProblem) in
+      let stored = try translating(store)
+      var response = try response(stored.entry)
+      if stored.isNew {
+        response.status = 201
+        response.headers.append(("Location", "/v1/images/" + name))
+      }
+      return response
     }
-    var response = try response(stored.entry)
-    if stored.isNew {
-      response.status = 201
-      response.headers.append(("Location", "/v1/images/" + name))
-    }
-    return response
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -40,7 +40,7 @@ extension APIProblem {
     case .blob(let error): self.init(error)
     case .journal(let failure): self.init(failure)
     case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
-    case .tooMany, .tooManyParts: self.init(.resourcesExhausted, "\(refusal)".asSentence)
+    case .tooMany, .tooManyParts, .tooLongManifests: self.init(.resourcesExhausted, "\(refusal)".asSentence)
     case .invalid: self.init(.invalidImage, "\(refusal)".asSentence)
     case .precondition: self.init(.preconditionFailed, "\(refusal)".asSentence)
     case .imageInUse, .unfit: self.init(.imageInUse, "\(refusal)".asSentence)

@@ -9,11 +9,12 @@ import socket
 import stat
 import struct
 import subprocess
+import threading
 import time
 
 from testbed import processes
 from testbed.checks import Skipped, check, equal, eventually, expect
-from testbed.client import connect, read_answer
+from testbed.client import Client, connect, read_answer
 from testbed.daemon import Daemon, is_filled
 
 # mov al, 7; out 0xf4, al; jmp $: exits with 7.
@@ -253,6 +254,42 @@ def temporary():
         equal(len(list(parent.iterdir())), 1, "directories while it runs")
         equal(daemon.stop(), 0, "the exit status")
     equal(list(parent.iterdir()), [], "directories afterwards")
+
+
+@check("uploads to one name at once all succeed, and leave one blob")
+def at_once():
+    with Daemon("--no-demo-pool") as daemon:
+        answers = []
+
+        def put(body):
+            with Client(daemon.address) as client:
+                for _ in range(100):
+                    answers.append(client("PUT", f"/v1/images/one?{FLAT}", body,
+                                          {"Content-Type": "application/octet-stream"}))
+
+        threads = [threading.Thread(target=put, args=([EXIT7, EXIT7 * 2][number % 2],)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        equal(len(answers), 400, "answers")
+        equal([answer for answer in answers if answer.status not in (200, 201)], [], "refusals")
+        client = daemon.client()
+        equal([blob["images"] for blob in client.get("/v1/blobs").json["items"]], [["one"]], "the blobs")
+
+
+@check("a command line that the guest has no room for is refused with the image")
+def long_command_lines():
+    magic, flags, base = 0x1BADB002, 1 << 16, 0x200000
+    kernel = struct.pack("<8I", magic, flags, -(magic + flags) & 0xFFFFFFFF, base, base, 0, 0, base + 32) + b"\xf4"
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        equal(client("PUT", f"/v1/blobs/{digest(kernel)}", kernel).status, 201, "the kernel")
+        answers = [client.put("/v1/images/kernel", {"kernel": digest(kernel), "command_line": "x" * count})
+                   for count in (4089, 4088)]
+        equal([answer.status for answer in answers], [422, 201], "4089 and 4088 bytes")
+        expect("room for 4088" in answers[0].json["detail"], answers[0].text)
+        equal(client.post("/v1/vms", {"image": "kernel", "start": False}).status, 201, "a VM with the longest")
 
 
 @check("vmpool pushes, shows, pulls, inspects and removes images")
