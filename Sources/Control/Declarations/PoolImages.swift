@@ -22,7 +22,8 @@ extension PoolDeclarations {
 
   /// Makes an upload the image of one part that `manifest` describes, but for its kernel. What makes no image leaves nothing.
   public func storeImage(
-    _ upload: BlobUpload, _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
+    _ upload: BlobUpload, describedBy manifest: ImageManifest, as name: String, if holds: Precondition,
+    by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     var manifest = manifest
     // Before the blob is there: where it is there already, it might go with the image that names it.

@@ -89,7 +89,7 @@ enum ImageRoutes {
     let (upload, manifest) = (try context.upload().upload, try described(context))
     return try await storing(name, api) { () throws(ImageRefusal) in
       try api.pools.storeImage(
-        upload, manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+        upload, describedBy: manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
     }
   }
 
