@@ -5,6 +5,8 @@ import Glibc
 @safe final class HTTPConnection {
   private let endpoint: Endpoint
   private let handle: UnsafeMutableRawPointer
+  /// Asked while a request waits, once a second and after each signal: true gives the request up.
+  var isAbandoned: (() -> Bool)?
 
   /// Answers larger than this are refused.
   static let bodyLimit = 64 << 20
@@ -104,6 +106,12 @@ import Glibc
       // Safe: `fields` and `answer` live until the transfer is over, and the next reset drops the pointers to them.
       unsafe answer.attach(to: handle)
       unsafe _ = ccurl_set_list(handle, CURLOPT_HTTPHEADER, fields.head)
+      if isAbandoned != nil {
+        // This object outlives the call, and libcurl calls back during the transfer alone.
+        unsafe _ = ccurl_set_pointer(handle, CURLOPT_XFERINFODATA, Unmanaged.passUnretained(self).toOpaque())
+        unsafe _ = ccurl_set_progress(handle, goesOn)
+        set(CURLOPT_NOPROGRESS, 0)
+      }
       return unsafe curl_easy_perform(handle)
     }
   }
@@ -188,6 +196,15 @@ import Glibc
     // Safe: options given here take a string, which libcurl copies.
     unsafe _ = ccurl_set_string(handle, option, value)
   }
+}
+
+/// libcurl's look at whether the transfer goes on: 0 for yes.
+private func goesOn(
+  _ context: UnsafeMutableRawPointer?, _: curl_off_t, _: curl_off_t, _: curl_off_t, _: curl_off_t
+) -> Int32 {
+  // Safe: `context` is the connection whose transfer this is.
+  guard let context = unsafe context else { return 0 }
+  return unsafe Unmanaged<HTTPConnection>.fromOpaque(context).takeUnretainedValue().isAbandoned?() == true ? 1 : 0
 }
 
 /// Whether the library's global state was set up; done once, before the first handle.

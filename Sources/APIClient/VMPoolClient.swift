@@ -16,6 +16,13 @@ public final class VMPoolClient {
   public var timeout: Duration
   let connection: HTTPConnection
 
+  /// Asked on the same thread while a request waits, about once a second: true ends the request with
+  /// ``APIError/unreachable(endpoint:reason:errno:)``, as it does every later one.
+  public var isAbandoned: (() -> Bool)? {
+    get { connection.isAbandoned }
+    set { connection.isAbandoned = newValue }
+  }
+
   /// A client of the server at that endpoint; nothing is sent yet.
   public init(endpoint: Endpoint, timeout: Duration = .seconds(30)) throws(APIError) {
     self.endpoint = endpoint

@@ -29,6 +29,10 @@ static inline CURLcode ccurl_set_receive(CURL *handle, CURLoption option, ccurl_
   return (curl_easy_setopt)(handle, option, value);
 }
 
+static inline CURLcode ccurl_set_progress(CURL *handle, curl_xferinfo_callback value) {
+  return (curl_easy_setopt)(handle, CURLOPT_XFERINFOFUNCTION, value);
+}
+
 static inline CURLcode ccurl_get_long(CURL *handle, CURLINFO info, long *value) {
   return (curl_easy_getinfo)(handle, info, value);
 }

@@ -68,13 +68,28 @@ public enum MachineControlError: Error, Sendable, Equatable, CustomStringConvert
   /// What happened, and what to do next.
   public var description: String {
     switch self {
-    case .invalidState(let operation, _, isStopping: true): "cannot \(operation) a VM that is about to stop"
-    case .invalidState(let operation, let state, _): "cannot \(operation) a VM that is \(state.name)"
+    case .invalidState(let operation, _, isStopping: true):
+      "cannot \(operation) a VM that is about to stop. \(Self.makeAnother)"
+    case .invalidState(let operation, let state, _):
+      "cannot \(operation) a VM that is \(state.name)\(Self.advice(operation, state))"
     case .timedOut(let waited): "a vCPU did not acknowledge within \(waited / 1_000_000) ms; ask again to wait longer"
     case .noSuchVCPU(let index, let count): "there is no vCPU \(index): the VM has \(count), counted from 0"
     case .arguments(let error): "\(error)"
     case .deleted: "the VM is being deleted"
     case .failed(let detail): detail
+    }
+  }
+
+  private static let makeAnother = "A stopped VM does not run again; make another."
+
+  private static func advice(_ operation: String, _ state: MachineState) -> String {
+    switch (operation, state) {
+    case (_, .stopped): ". \(makeAnother)"
+    case (Machine.readRegisters, .running): ". Pause it first."
+    case (Machine.readRegisters, .ready): ". Start it, then pause it."
+    case ("start", .paused): ". Resume it."
+    case ("pause", .ready), ("resume", .ready): ". Start it first."
+    default: ""
     }
   }
 }

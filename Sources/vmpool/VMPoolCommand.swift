@@ -57,7 +57,7 @@ struct VMPoolCommand: ParsableCommand {
   @OptionGroup var server: ServerOptions
 
   static func main() {
-    Program.run(Self.self, mistake: UsageHints.repetition) { _, message in
+    Program.run(Self.self, mistake: UsageHints.mistake) { _, message in
       UsageHints.explain(message, arguments: Array(CommandLine.arguments.dropFirst()))
     }
   }

@@ -64,7 +64,8 @@ import Testing
   @Test(
     arguments: [
       (["stop", "vm-1"], "`vmpool vms stop`"), (["vms", "stp"], "`vmpool vms stop`"),
-      (["pools", "lst"], "`vmpool pools list`"),
+      (["pools", "lst"], "`vmpool pools list`"), (["vm", "ls"], "`vmpool vms`"),
+      (["vms", "delte"], "`vmpool vms delete`"), (["am"], "`vmpool --help` lists"),
       (["--server", "h:1", "imags"], "`vmpool images`"), (["lease", "ls"], nil),
       (["frobnicate"], "`vmpool --help` lists"),
       (["images", "frobnicate"], "`vmpool images --help` lists"),
@@ -75,6 +76,14 @@ import Testing
       #expect(text.contains("There is no command") && text.contains(hint), "\(text)")
     } else {
       #expect(text == Self.superfluous)
+    }
+  }
+
+  @Test func knowsHelpForWhatIsNoCommand() {
+    #expect(UsageHints.mistake(in: ["help", "nope"])?.hasPrefix("There is no command nope.") == true)
+    #expect(UsageHints.mistake(in: ["help", "vms", "lst"])?.contains("`vmpool vms list`") == true)
+    for words in [["help"], ["help", "help"], ["help", "vms", "list"], ["nope"]] {
+      #expect(UsageHints.mistake(in: words) == nil, "\(words)")
     }
   }
 

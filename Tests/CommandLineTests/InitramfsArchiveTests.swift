@@ -138,8 +138,26 @@ import Testing
     }
     let old = #expect(throws: Failure.self) { try InitramfsArchive.packed(root) }
     #expect(old?.status.rawValue == 65 && old?.message.contains("before 1970") == true)
+    try unsafe make("root/old") { unsafe unlink($0) }
+    try unsafe make("root/TRAILER!!!") { unsafe mkdir($0, 0o755) }
+    let trailer = #expect(throws: Failure.self) { try InitramfsArchive.packed(root) }
+    #expect(trailer?.status.rawValue == 65 && trailer?.message.contains("/TRAILER!!! has the name") == true)
     let missing = #expect(throws: Failure.self) { try InitramfsArchive.packed(root + "/none") }
     #expect(missing?.status.rawValue == 66)
+  }
+
+  @Test func aFileThatCannotBeOpenedIsToldWhy() throws {
+    try write("file", [1])
+    let entry = try #require(try ArchiveEntry.all(of: root).last)
+    try unsafe make("root/file") { unsafe unlink($0) }
+    let failure = #expect(throws: Failure.self) { try entry.open() }
+    #expect(failure?.message.hasSuffix("/file cannot be read: No such file or directory") == true)
+  }
+
+  @Test func aTrailerBelowTheRootIsAFileLikeOthers() throws {
+    try unsafe make("root/a") { unsafe mkdir($0, 0o755) }
+    try write("a/TRAILER!!!", [1])
+    #expect(try packed().map(\.name) == [".", "a", "a/TRAILER!!!", "TRAILER!!!"])
   }
 
   @Test func looksForTheFirstProgram() throws {

@@ -9,7 +9,7 @@ struct BootCommand: ServerCommand {
     discussion: """
       Uploads what the server does not have, makes an image and a VM of it, and connects to the VM's console as \
       `vmpool console` does. Both are deleted at the end: when the guest stops, when Ctrl-] is typed, and when a signal \
-      ends the program. The words after the kernel are added to the default command line of its kind; those that begin \
+      ends the program. A second signal ends it without waiting for the server. The words after the kernel are added to the default command line of its kind; those that begin \
       with a dash come after --.
       \(InitramfsArchive.help)
 
@@ -59,19 +59,19 @@ struct BootCommand: ServerCommand {
     if !words.isEmpty { options.append = words.joined(separator: " ") }
     let guest = BootedGuest(
       files: try ImageFiles(ImageFile(kernel), options), name: BootedGuest.newName(), client: client)
+    client.isAbandoned = { signalCameAgain }
     throw try notingSignals { try boot(guest) }
   }
 
   private func boot(_ guest: BootedGuest) throws -> ExitCode {
-    var guest = guest
-    let result = Result { try follow(&guest) }
+    let result = Result { try follow(guest) }
     guest.delete()
     // A signal ends an upload with an error of the transport, which says nothing.
     if case .failure = result, let number = arrivedSignal { return ExitCode(128 + number) }
     return try result.get()
   }
 
-  private func follow(_ guest: inout BootedGuest) throws -> ExitCode {
+  private func follow(_ guest: BootedGuest) throws -> ExitCode {
     try guest.store()
     if let number = arrivedSignal { return ExitCode(128 + number) }
     let vm = try guest.start(vcpus: vcpus, memoryMiB: memory, deadlineMS: deadline?.milliseconds)
@@ -100,58 +100,6 @@ struct BootCommand: ServerCommand {
     case .outputFailed(let number): return outputFailure(number)
     // The server keeps the deadline: the VM then stops for that reason.
     case .left, .timeUp: return .success
-    }
-  }
-}
-
-/// What `vmpool boot` makes on the server, and deletes again.
-private struct BootedGuest {
-  let files: ImageFiles
-  let name: String
-  let client: VMPoolClient
-  private var isStored = false
-  private var vm: String?
-
-  init(files: ImageFiles, name: String, client: VMPoolClient) {
-    (self.files, self.name, self.client) = (files, name, client)
-  }
-
-  /// A name that no other image has.
-  static func newName() -> String {
-    let digits = String(UInt64.random(in: 0..<1 << 48), radix: 16)
-    return "boot-" + String(repeating: "0", count: 12 - digits.count) + digits
-  }
-
-  mutating func store() throws {
-    _ = try files.store(as: name, client)
-    isStored = true
-  }
-
-  mutating func start(vcpus: Int?, memoryMiB: Int?, deadlineMS: Int?) throws -> String {
-    let made = try client.createVM(
-      CreateVMDocument(image: name, vcpus: vcpus, memoryMiB: memoryMiB, deadlineMS: deadlineMS))
-    vm = made.id
-    Advice.report(made.warnings)
-    return made.id
-  }
-
-  /// Deletes the VM, the image and its bytes, as far as they are there and nothing else uses them.
-  func delete() {
-    if let vm { attempt(vm) { () throws(APIError) in try client.deleteVM(vm) } }
-    if isStored {
-      attempt("the image \(name)") { () throws(APIError) in try client.deleteImage(name) }
-    } else {
-      files.deleteUnused(client)
-    }
-  }
-
-  private func attempt(_ what: String, _ deletion: () throws(APIError) -> Void) {
-    do throws(APIError) {
-      try deletion()
-    } catch .problem(let problem) where problem.status == 404 {
-      // Another client deleted it.
-    } catch {
-      StandardError.complain("\(what) is left: \(Advice.text(error))")
     }
   }
 }

@@ -39,16 +39,28 @@ struct ImageFiles {
     return try GuestImage(name: name, parts, kind: kind)
   }
 
+  /// What is sent to a server.
+  enum Sent: Equatable {
+    case blob(digest: String)
+    case image
+  }
+
   /// Sends what the server does not have, and makes the image. `isReplaced` says whether there was one of that name.
-  func store(as name: String, _ client: VMPoolClient) throws -> (image: ImageDocument, isReplaced: Bool) {
-    let stored = try sendAll(as: name, client)
+  /// `noting` hears what is about to be sent.
+  func store(
+    as name: String, to client: VMPoolClient, noting: (Sent) -> Void = { _ in }
+  ) throws -> (image: ImageDocument, isReplaced: Bool) {
+    let stored = try sendAll(as: name, to: client, noting: noting)
     if let commandLine = options.commandLine { LinuxConsole.hint(stored.image.kind, commandLine: commandLine) }
     return stored
   }
 
-  private func sendAll(as name: String, _ client: VMPoolClient) throws -> (image: ImageDocument, isReplaced: Bool) {
+  private func sendAll(
+    as name: String, to client: VMPoolClient, noting: (Sent) -> Void
+  ) throws -> (image: ImageDocument, isReplaced: Bool) {
     for _ in 1...3 {
-      for file in files { try file.upload(client) }
+      for file in files { try file.upload(client, noting) }
+      noting(.image)
       do throws(APIError) {
         return try client.putImage(name, manifest)
       } catch {
@@ -57,11 +69,6 @@ struct ImageFiles {
       }
     }
     return try client.putImage(name, manifest)
-  }
-
-  /// Deletes those of the files that are on the server and belong to no image.
-  func deleteUnused(_ client: VMPoolClient) {
-    for digest in Set(files.map(\.digest.description)) { try? client.deleteBlob(digest) }
   }
 
   private var files: [ImageFile] { [main] + [initramfs].compactMap(\.self) + modules.map(\.file) + blocks.map(\.file) }
@@ -92,9 +99,10 @@ struct ImageFiles {
 
 extension ImageFile {
   /// Sends the bytes that the server does not have. A signal that ``notingSignals(_:)`` notes ends it with an error.
-  fileprivate func upload(_ client: VMPoolClient) throws {
+  fileprivate func upload(_ client: VMPoolClient, _ noting: (ImageFiles.Sent) -> Void) throws {
     let (digest, size) = (digest.description, Int(clamping: file.size))
     guard let start = try client.missingOffset(ofBlob: digest) else { return }
+    noting(.blob(digest: digest))
     var offset = start < size ? start : 0
     var progress = TransferLine(path, size: size)
     defer { progress.clear() }

@@ -5,7 +5,7 @@ import GuestImages
 struct ImageOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("The kind that the image has to be; recognised by its bytes when absent.", valueName: "kind"),
-    completion: .list(GuestKind.allCases.map(\.rawValue)))
+    completion: .list(kinds))
   var kind: String?
 
   @Option(
@@ -53,12 +53,15 @@ struct ImageOptions: ParsableArguments {
       throw ValidationError("--module \(text) is not of the form file or file=text.")
     }
     guard Set(blocks.map(\.name)).count == blocks.count else { throw ValidationError("A --block is given twice.") }
-    if let kind, GuestKind(rawValue: kind) == nil {
-      throw ValidationError("--kind is one of \(GuestKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+    if let kind, !Self.kinds.contains(kind) {
+      throw ValidationError("--kind is one of \(Self.kinds.joined(separator: ", ")).")
     }
     if mode == nil, loadAddress ?? entry != nil { throw ValidationError("An address goes with --mode.") }
     _ = try placement()
   }
+
+  /// The kinds that a file can have.
+  private static let kinds = GuestKind.allCases.filter { $0 != .builtin }.map(\.rawValue)
 
   /// Whether an option is given that fits one image only.
   var isOfOneImage: Bool { initramfs != nil || !module.isEmpty || !block.isEmpty || entry != nil }

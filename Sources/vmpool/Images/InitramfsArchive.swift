@@ -36,7 +36,7 @@ enum InitramfsArchive {
       try write(header.bytes, to: output)
       if header.fileBytes > 0 { try writeBytes(of: entry, to: output) }
     }
-    try write(ArchiveHeader(name: Array("TRAILER!!!".utf8)).bytes, to: output)
+    try write(ArchiveHeader(name: ArchiveHeader.trailer).bytes, to: output)
     do throws(Errno) { return try readable(output) } catch {
       throw Failure("\(directory) cannot be packed: \(error)", status: 73)
     }
@@ -147,6 +147,9 @@ struct ArchiveEntry {
     guard name.count <= Self.nameLimit else {
       throw Failure("\(path) has a path of more than \(Self.nameLimit) bytes, which no initramfs can hold", status: 65)
     }
+    guard name != ArchiveHeader.trailer else {
+      throw Failure("\(path) has the name that ends an initramfs; rename it", status: 65)
+    }
     guard size <= Self.sizeLimit else {
       throw Failure("\(path) has \(size) bytes; a file in an initramfs has less than 4 GiB", status: 65)
     }
@@ -167,7 +170,8 @@ struct ArchiveEntry {
   func open() throws(Failure) -> ReadableFile {
     // Safe: the path lives for the call. O_NONBLOCK: it may have become a pipe meanwhile.
     let file = unsafe path.withPlatformString { unsafe Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
-    defer { if file >= 0 { close(file) } }
+    guard file >= 0 else { throw unreadable() }
+    defer { close(file) }
     do throws(Errno) { return try readable(file) } catch {
       throw Failure("\(path) cannot be read: \(error)", status: 66)
     }
@@ -212,6 +216,9 @@ struct ArchiveHeader {
   var deviceMajor: UInt32 = 0
   var deviceMinor: UInt32 = 0
   let name: [UInt8]
+
+  /// The name of the entry that ends an archive.
+  static let trailer = Array("TRAILER!!!".utf8)
 
   init(name: [UInt8]) { self.name = name }
 

@@ -8,7 +8,7 @@ extension ImagesCommand {
     static let configuration = CommandConfiguration(
       commandName: "inspect", abstract: "Show what a file on this machine is, without a server.",
       discussion:
-        "Ends with 1 when it is no image, and with 66 when it cannot be read. `vmpool images show` shows stored ones.")
+        "Ends with 65 when it is no image, and with 66 when it cannot be read. `vmpool images show` shows stored ones.")
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var image: ImageOptions
@@ -24,7 +24,7 @@ extension ImagesCommand {
         found = try files.recognised(as: ImageName.of(path: path))
       } catch {
         StandardError.complain("\(path): \(error)")
-        throw ExitCode(1)
+        throw ExitCode(65)
       }
       try output.show(ImageDocument(found, of: file), ImagesCommand.details)
     }

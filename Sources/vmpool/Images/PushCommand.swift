@@ -63,7 +63,7 @@ extension ImagesCommand {
 
     private func push(_ file: ImageFile, _ client: VMPoolClient) throws -> ImageDocument {
       let name = name ?? ImageName.of(path: file.path)
-      let stored = try ImageFiles(file, image).store(as: name, client)
+      let stored = try ImageFiles(file, image).store(as: name, to: client)
       if stored.isReplaced { StandardError.complain("\(name) was there, and is replaced") }
       return stored.image
     }

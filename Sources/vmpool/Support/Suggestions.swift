@@ -42,6 +42,15 @@ enum UsageHints {
     return message
   }
 
+  /// What is wrong with a command line that the parser takes: an option given twice, or help for what is no command.
+  static func mistake(in arguments: [String]) -> String? {
+    if let mistake = repetition(in: arguments) { return mistake }
+    guard arguments.first == "help", let word = unknownCommand(Array(arguments.dropFirst())), word.text != "help" else {
+      return nil
+    }
+    return "There is no command \(word.text).\(word.suggestion)"
+  }
+
   /// What is wrong with an option that is given twice, of which the parser would take the last without a word.
   static func repetition(in arguments: [String]) -> String? {
     // What follows is another program's.
@@ -94,7 +103,10 @@ enum UsageHints {
       }
     }
     if path == ["vmpool"], !elsewhere.isEmpty { return " Did you mean \(elsewhere.joined(separator: " or "))?" }
-    let names = node.configuration.subcommands.flatMap { $0.names }
+    var names = node.configuration.subcommands.flatMap { $0.names }
+    // `vm` means `vms`. What deletes is offered for a word that at least begins like it.
+    if names.contains(word + "s") { names = [word + "s"] }
+    names.removeAll { ["rm", "delete"].contains($0) && $0.first != word.first }
     guard let near = nearest(to: word, in: names) else { return " `\(path.joined(separator: " ")) --help` lists them." }
     return " Did you mean `\((path + [near]).joined(separator: " "))`?"
   }

@@ -14,12 +14,35 @@ var arrivedSignal: Int32? {
 /// The signal handler sets it, the polling loops read it: nothing else passes between them, so no order is needed.
 private let interruption = Atomic<Int32>(0)
 
-private func noteSignal(_ number: Int32) { interruption.store(number, ordering: .relaxed) }
+/// When the first signal came, in ms of CLOCK_MONOTONIC.
+private let interruptionMS = Atomic<Int>(0)
+
+/// Whether SIGINT or SIGTERM came after another signal: the user does not want to wait for what the first one began.
+var signalCameAgain: Bool { repetition.load(ordering: .relaxed) }
+
+private let repetition = Atomic<Bool>(false)
+
+private func noteSignal(_ number: Int32) {
+  var now = timespec()
+  // Safe: the kernel fills the structure, which is a local. The function may be called in a handler.
+  unsafe _ = clock_gettime(CLOCK_MONOTONIC, &now)
+  let nowMS = now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+  if interruption.exchange(number, ordering: .relaxed) == 0 {
+    interruptionMS.store(nowMS, ordering: .relaxed)
+  } else if number == SIGINT || number == SIGTERM,
+    nowMS - interruptionMS.load(ordering: .relaxed) >= 500
+  {
+    // timeout(1) sends a signal to a process and to its group in a row, which is one signal for its user.
+    repetition.store(true, ordering: .relaxed)
+  }
+}
 
 /// Runs the body while signals that would end the program only set ``arrivedSignal``.
 func notingSignals<Result>(_ body: () throws -> Result) rethrows -> Result {
   // The first use initialises it, which must not happen in the handler.
   interruption.store(0, ordering: .relaxed)
+  interruptionMS.store(0, ordering: .relaxed)
+  repetition.store(false, ordering: .relaxed)
   // One that the parent had ignored stays so, as nohup(1) and shells' background jobs need it.
   let signals = [SIGINT, SIGTERM, SIGHUP, SIGPIPE].filter { !isIgnored($0) }
   for number in signals { _ = signal(number, noteSignal) }

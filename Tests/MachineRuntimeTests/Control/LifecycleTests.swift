@@ -90,7 +90,7 @@ struct LifecycleTests {
       return
     }
     let error = MachineControlError.invalidState(operation: "pause", .paused, isStopping: true)
-    #expect("\(error)" == "cannot pause a VM that is about to stop")
+    #expect("\(error)" == "cannot pause a VM that is about to stop. A stopped VM does not run again; make another.")
   }
 
   @Test func itIsStoppedOnlyWhenTheLastVCPUIsParked() {

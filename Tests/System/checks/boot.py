@@ -1,6 +1,10 @@
 """vmpool boot: from files to a guest's exit status, and nothing left."""
+import contextlib
+import http.client
+import http.server
 import os
 import signal
+import threading
 
 from checks.command_line import CommandLine
 from checks.guests import built
@@ -31,6 +35,57 @@ def tree():
     (root / "link").symlink_to("/etc/motd")
     os.mkfifo(root / "pipe")
     return root
+
+
+class Silent(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to a server, and keeps the first answer to each of some requests to itself."""
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        self.close_connection = True
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        silent = next((s for s in self.server.silent if f"{self.command} {self.path}".startswith(s)), None)
+        if silent and self.server.hangs:
+            self.server.asked.set()
+            self.server.released.wait(60)
+            return
+        upstream = http.client.HTTPConnection(self.server.upstream, timeout=30)
+        names = ("Content-Type", "Idempotency-Key", "Content-Range")
+        upstream.request(self.command, self.path, body or None,
+                         {name: self.headers[name] for name in names if self.headers.get(name)})
+        answer = upstream.getresponse()
+        data = answer.read()
+        upstream.close()
+        if silent:
+            self.server.silent.remove(silent)
+            return
+        self.send_response(answer.status)
+        for name in ("Content-Type", "Upload-Offset"):
+            if answer.headers.get(name):
+                self.send_header(name, answer.headers[name])
+        self.send_header("Connection", "close")
+        self.send_header("Content-Length", "0" if self.command == "HEAD" else str(len(data)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else data)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def silent(daemon, *requests, hangs=False):
+    """A proxy that does not answer requests that begin so; one that hangs does not pass them on either."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as proxy:
+        proxy.upstream, proxy.silent, proxy.hangs = daemon.url.removeprefix("http://"), list(requests), hangs
+        proxy.asked, proxy.released, proxy.daemon_threads = threading.Event(), threading.Event(), True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield proxy, CommandLine(f"http://127.0.0.1:{proxy.server_port}")
+        finally:
+            proxy.released.set()
+            proxy.shutdown()
 
 
 def nothing_left(client):
@@ -151,6 +206,36 @@ def ended():
         vmpool.run("images", "push", folder / "pvh", "--name", "kept")
         vmpool.run("boot", folder / "pvh", "--memory", "4")
         equal([blob["images"] for blob in client.get("/v1/blobs").json["items"]], [["kept"]], "blobs")
+
+
+@check("what was made without an answer is deleted, or named when that fails")
+def unanswered():
+    path = file_of(EXIT7)
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for request in ("PUT /v1/images/", "POST /v1/vms"):
+            with silent(daemon, request) as (_, vmpool):
+                told = vmpool.run("boot", path, *FLAT, status=69)
+                expect("may be left" not in told, lambda: f"what is said without an answer to {request}: {told}")
+            nothing_left(client)
+        with silent(daemon, "POST /v1/vms", "DELETE /v1/images/") as (_, vmpool):
+            told = vmpool.run("boot", path, *FLAT, status=69)
+            expect("the image boot-" in told and "may be left" in told, lambda: f"what may be left: {told}")
+
+
+@check("a second signal does not wait for a server that hangs, and what may be left is named")
+def hanging():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        with silent(daemon, "GET /v1/vms/", hangs=True) as (proxy, vmpool):
+            process = vmpool.start("boot", file_of(SPIN), *FLAT, "--timeout", "10m")
+            expect(proxy.asked.wait(20), "the proxy was not asked")
+            vm = client.get("/v1/vms").json["items"][0]
+            eventually("it ends", lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None)
+            told = process.communicate()[1].decode()
+            equal(process.returncode, 128 + signal.SIGTERM, f"the exit status: {told}")
+            expect(f"{vm['id']}, the image {vm['image']} may be left" in told, lambda: f"what may be left: {told}")
+        client.delete(f"/v1/vms/{vm['id']}")
 
 
 @check("what cannot be booted is told so, and nothing of it stays")

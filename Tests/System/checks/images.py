@@ -327,7 +327,7 @@ def command_line():
         local = processes.run([processes.BINARIES / "vmpool", "images", "inspect", main, *flat, "--json"])
         equal((local.returncode, json.loads(local.stdout)["digest"]), (0, digest(EXIT7)), "inspect")
         local = processes.run([processes.BINARIES / "vmpool", "images", "inspect", extra])
-        equal((local.returncode, "kind" in local.stderr), (1, True), f"inspect of what is none: {local.stderr}")
+        equal((local.returncode, "kind" in local.stderr), (65, True), f"inspect of what is none: {local.stderr}")
 
 
 FLAT_WORDS = ("--kind", "flat", "--mode", "long64_ring3")

@@ -107,7 +107,7 @@ def formats():
         equal(vmpool.run("host", "--format", "{{.limits.max_vms}}").strip().isdigit(), True, "a member of a member")
         vmpool.run("pools", "set", "builds", "--image", "hello", "--ready", "1")
         equal(vmpool.run("lease", "builds", "--wait", "20s", "-q").startswith("lease-"), True, "lease -q")
-        for words in (["ps"], ["pools"], ["leases"], ["blobs"]):
+        for words in (["ps"], ["pools"], ["leases"], ["blobs"], ["host"]):
             result = processes.run(vmpool.command(*words))
             for line in result.stdout.splitlines():
                 expect(len(line) <= 80, lambda: f"vmpool {words[0]} prints {len(line)} columns: {line}")

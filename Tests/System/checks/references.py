@@ -54,6 +54,7 @@ def suggestions():
         vmpool = CommandLine(daemon.url)
         for words, status, meant in (
             (("vms", "stp"), 64, "`vmpool vms stop`"), (("stop", "vm-1"), 64, "`vmpool vms stop`"),
+            (("vm", "ls"), 64, "Did you mean `vmpool vms`?"), (("help", "nope"), 64, "There is no command nope."),
             (("lase",), 64, "`vmpool lease`"), (("run", "demoo"), 2, "Did you mean demo?"),
             (("pools", "show", "dmeo"), 2, "Did you mean demo?"), (("images", "show", "spim"), 2, "Did you mean spin?"),
             (("vms", "create", "--image", "spim"), 1, "Did you mean spin?"),
