@@ -3,6 +3,7 @@ import Glibc
 import LinuxSupport
 import TestSupport
 import Testing
+import ThreadSanitizerSupport
 
 @testable import HTTPServer
 
@@ -61,7 +62,8 @@ extension HTTPServerTests {
 
     /// Where the system gives no thread for the disk, the connection's own does the work. In a process of its own, whose
     /// address space is full: no thread's stack fits into it.
-    @Test func aBodyGoesToItsSinkWithoutAThreadForIt() async {
+    @Test(.disabled(if: is_thread_sanitizer(), "the sanitizer needs the address space"))
+    func aBodyGoesToItsSinkWithoutAThreadForIt() async {
       await #expect(processExitsWith: .success) {
         let server = try TestServer()
         let client = try server.client()

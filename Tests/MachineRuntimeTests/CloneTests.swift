@@ -30,7 +30,7 @@ import VCPURuntime
     defer { for clone in clones { clone.destroy() } }
     for clone in clones {
       #expect(clone.state == .ready)
-      #expect(try clone.differences(untilNS: RealVM.soon) == [])
+      try clone.expectTemplate()
       try clone.start(untilNS: RealVM.soon)
     }
     try clones[0].ask("A", "readyw")
@@ -55,7 +55,7 @@ import VCPURuntime
       let pages = try machine.reset(untilNS: RealVM.soon)
       #expect(pages >= 128)
       #expect(machine.state == .ready)
-      #expect(try machine.differences(untilNS: RealVM.soon) == [])
+      try machine.expectTemplate()
       #expect(machine.text == "ready")
     }
   }
@@ -86,7 +86,7 @@ import VCPURuntime
       #expect(changes.waitForStop() == .guest(.exited(code: 0)))
       #expect(machine.text == "Hello from vmpool\n")
       _ = try machine.reset(untilNS: RealVM.soon)
-      #expect(try machine.differences(untilNS: RealVM.soon) == [])
+      try machine.expectTemplate()
       #expect(machine.text == "")
     }
   }
@@ -141,6 +141,12 @@ import VCPURuntime
 }
 
 extension Machine {
+  /// Fails, and says in what, where it differs from its template.
+  fileprivate func expectTemplate() throws {
+    let found = try differences(untilNS: RealVM.soon)
+    #expect(found.isEmpty, "\(found)")
+  }
+
   /// What its guest has printed.
   fileprivate var text: String { String(decoding: console.read(from: 0, limit: 4096).bytes, as: UTF8.self) }
 

@@ -136,8 +136,9 @@ struct CheckpointPlan: Sendable {
   let msrs: [UInt32]
 
   private static let timeStampCounter: UInt32 = 0x10
-  /// The MSRs that go on by themselves, or follow from one that does (TSC_ADJUST).
-  static let clocks: Set<UInt32> = [timeStampCounter, 0x3B]
+  /// The MSRs that go on by themselves, or follow from one that does (TSC_ADJUST): Hyper-V's time of the processor and its
+  /// reference time are among them, which KVM has for all guests.
+  static let clocks: Set<UInt32> = [timeStampCounter, 0x3B, 0x4000_0010, 0x4000_0020]
 
   /// MSRs that KVM has and does not list, before Linux 6.10 or at all: memory types (MTRRs), banks of machine checks, and
   /// its own. Nothing may stand behind a number of these ranges.

@@ -59,13 +59,24 @@ DECLARATIONS = [
 def options(declaration):
     """The declaration as options of `vmpool pools set`; None where they cannot say it."""
     names = {"vcpus": "vcpus", "memory_mib": "memory", "max_vms": "max-vms", "ready": "ready", "image": "image",
-             "deadline_ms": "deadline", "probe_interval_ms": "probe-interval", "refill": "refill-concurrency"}
+             "deadline_ms": "deadline", "probe_interval_ms": "probe-interval", "refill": "refill-concurrency",
+             "ready_when": "ready-when", "ready_timeout_ms": "ready-timeout"}
     words = []
     for member, value in declaration.items():
         if member == "ready" and isinstance(value, dict) and set(value) == {"min", "max"}:
             value = f"{value['min']}:{value['max']}"
         elif member == "refill" and isinstance(value, dict) and set(value) == {"concurrency"}:
             value = value["concurrency"]
+        elif member == "ready_when" and isinstance(value, dict) and len(value) == 1:
+            (kind, point), = value.items()
+            if kind == "console" and isinstance(point, str):
+                value = f"console:{point}"
+            elif kind == "after_ms":
+                value = f"after:{point}ms"
+            else:
+                return None
+        elif member == "ready_when" and isinstance(value, str):
+            pass
         elif member in ("refill", "paused", "unknown") or not isinstance(value, str if member == "image" else int):
             return None
         unit = "ms" if member.endswith("_ms") else ""
