@@ -55,7 +55,7 @@ extension Machine {
     let guest = core.guest
     let pages = try withVM { (vm) throws(KVMError) in try vm.revert(guest) }
     do throws(MachineControlError) {
-      // Not waited for: whatever is asked of the vCPUs next comes after it.
+      // This thread does not wait for the answers: the vCPUs serve this request before all later ones.
       _ = try requestReset()
     } catch { throw .control(error) }
     return pages

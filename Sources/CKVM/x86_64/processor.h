@@ -10,7 +10,8 @@ int ckvm_set_tss_address(int vm, uint64_t address);
 int ckvm_create_pit(int vm);
 /// KVM_SET_GSI_ROUTING, as on a PC: interrupt 0, the timer, goes to pin 2 of the I/O APIC, all others to their own.
 int ckvm_route_interrupts(int vm);
-/// KVM_KVMCLOCK_CTRL: tells a guest with kvmclock that it was stopped. Fails with EINVAL where the guest has none.
+/// KVM_KVMCLOCK_CTRL: has KVM mark in the guest's kvmclock that the guest stood still. Fails with EINVAL where the guest
+/// does not use kvmclock.
 int ckvm_kvmclock_ctrl(int vcpu);
 /// Fills up to `capacity` entries; returns how many there are.
 int ckvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, uint32_t capacity);
@@ -25,7 +26,7 @@ int ckvm_get_tsc_khz(int vcpu);
 /// KVM_SET_MSRS, one: fails with EINVAL where the kernel refuses it.
 int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
 
-/// Tells the processor that this thread only waits for another one's store.
+/// Has the processor spend little while this thread waits for another thread's store.
 static inline void ckvm_relax(void) { __builtin_ia32_pause(); }
 
 #pragma clang assume_nonnull end
