@@ -9,21 +9,25 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
   public let resource: Resource
   /// How much of it there is.
   public let limit: Int
+  /// Whether the VM needs more than that by itself, so that no deletion makes room for it.
+  public var neverFits = false
 
   /// What happened, and what to do next.
   public var description: String {
-    switch resource {
-    case .vms: "the server keeps at most \(limit) VMs: delete some, or start it with a higher --max-vms"
+    let less = resource == .memory ? "less memory" : "fewer vCPUs"
+    let cure = neverFits ? ", and such a VM needs more by itself: give it \(less)" : ": delete some"
+    return switch resource {
+    case .vms: "the server keeps at most \(limit) VMs\(cure), or start it with a higher --max-vms"
     case .memory:
-      "the server's VMs may have \(limit) MiB of guest memory in all, consoles included: delete some, or start it with "
-        + "a higher --max-memory-mib"
+      "the server's VMs may have \(limit) MiB of guest memory in all, consoles included\(cure), or start the server with a "
+        + "higher --max-memory-mib"
     case .descriptors:
-      "the server may use \(limit) file descriptors for VMs: delete some, or raise its limit (RLIMIT_NOFILE, "
-        + "LimitNOFILE= in its unit)"
+      "the server may use \(limit) file descriptors for VMs\(cure), or raise its limit (RLIMIT_NOFILE, LimitNOFILE= in its "
+        + "unit)"
     case .mappings:
-      "the server may use \(limit) memory mappings for VMs: delete some, or raise the sysctl vm.max_map_count"
+      "the server may use \(limit) memory mappings for VMs\(cure), or raise the sysctl vm.max_map_count"
     case .threads:
-      "the server's VMs may have \(limit) vCPUs in all, a thread each: delete some, or raise the limit on tasks "
+      "the server's VMs may have \(limit) vCPUs in all, a thread each\(cure), or raise the limit on tasks "
         + "(pids.max of the control group, TasksMax= in its unit, --pids-limit of the container)"
     }
   }
@@ -40,8 +44,16 @@ struct HostBudget: Sendable, Equatable {
 
   init(limits: FleetLimits) { self.limits = limits }
 
-  /// Why one more VM does not fit; nil if it does.
+  /// Why one more VM does not fit; nil if it does. A limit that the VM exceeds by itself comes first.
   func refusal(of footprint: Footprint) -> BudgetRefusal? {
+    if var refusal = HostBudget(limits: limits).shortage(of: footprint), refusal.resource != .vms {
+      refusal.neverFits = true
+      return refusal
+    }
+    return shortage(of: footprint)
+  }
+
+  private func shortage(of footprint: Footprint) -> BudgetRefusal? {
     if vms >= limits.vms { return BudgetRefusal(resource: .vms, limit: limits.vms) }
     if (memoryKiB + footprint.memoryKiB + 1023) >> 10 > limits.memoryMiB {
       return BudgetRefusal(resource: .memory, limit: limits.memoryMiB)

@@ -189,4 +189,17 @@ import Testing
     host.act()
     #expect(host.creations.count == 1)
   }
+
+  /// What is larger than the whole host does not fit however much is deleted, so the advice is not to delete.
+  @Test(arguments: [
+    (FleetLimits(memoryMiB: 5), BudgetRefusal.Resource.memory), (FleetLimits(descriptors: 3), .descriptors),
+    (FleetLimits(mappings: 4), .mappings), (FleetLimits(threads: 1), .threads),
+  ])
+  func aVMLargerThanTheHostNeverFits(limits: FleetLimits, resource: BudgetRefusal.Resource) {
+    let budget = HostBudget(limits: limits)
+    let refusal = budget.refusal(of: Footprint(image: LedgerHost.image, vcpus: 2, memoryMiB: 64))
+    #expect(refusal?.resource == resource && refusal?.neverFits == true)
+    #expect(refusal?.description.contains("needs more by itself") == true)
+    #expect(refusal?.description.contains("delete some") == false)
+  }
 }
