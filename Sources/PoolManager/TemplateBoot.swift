@@ -103,7 +103,7 @@ final class TemplateBoot: Sendable {
     switch outcome {
     case .ready: break
     case .stopped(let stop): return .failure(failure(Self.ended(stop)))
-    case .late: return .failure(failure("its guest did not within \(plan.timeoutNS / 1_000_000) ms"))
+    case .late: return .failure(failure("its guest did not print the text within \(plan.timeoutNS / 1_000_000) ms"))
     case .givenUp: return .failure(.givenUp)
     }
     let untilNS = MonotonicClock.now() + Self.patienceNS

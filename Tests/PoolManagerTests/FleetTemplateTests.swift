@@ -56,7 +56,7 @@ import VCPURuntime
     try fleet.declare("p", specification(1, .console("login:"), timeoutNS: 20_000_000))
     try wait("the template has failed") { $0.template.state == .failed }
     let status = try fleet.pool("p")
-    #expect(status.refill.lastError?.contains("its guest did not within 20 ms") == true)
+    #expect(status.refill.lastError?.contains("its guest did not print the text within 20 ms") == true)
     #expect(status.refill.lastError?.hasSuffix("its console ends with: no root device\\n") == true)
     #expect(status.ready == 0 && factory.made[0].isDestroyed)
     // A declaration that is right is a new chance.
