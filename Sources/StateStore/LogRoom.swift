@@ -7,7 +7,7 @@ struct LogRoom: Sendable {
   /// the same time.
   static let margin = 256
   /// How far ahead of the log room is set aside.
-  private static let ahead = 1024
+  static let ahead = 1024
   /// SQLite finds frames by an index, which is a file as well and grows by so many frames at a time. The first time it grows
   /// by 34 fewer, where its head is (sqlite.org/walformat.html, 2.3).
   private static let indexStep = 4096

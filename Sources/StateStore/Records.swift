@@ -220,7 +220,8 @@ public struct StateLimits: Sendable {
   /// For how long ended leases and idempotency keys are kept.
   public var retentionMS = 86_400_000
   /// Pages of 1 KiB in the write-ahead log from which on it is moved into the database file. It never has more than
-  /// twice as many, but for one transaction, unless another program reads the file meanwhile.
+  /// twice as many, but for one transaction, unless another program reads the file meanwhile. Room for 1024 more is set
+  /// aside behind them.
   public var logPages = 16_384
 
   /// What the server uses.

@@ -115,8 +115,11 @@ extension HTTPServerTests {
       let load = HTTPLoad(waitingLimit: 3) { _ in lines.add(1, ordering: .relaxed) }
       let server = try TestServer { $0.load = load }
       let waiting = try (0..<2).map { _ in try server.client() }
-      for client in waiting { try client.send(later) }
-      let responders = try server.handler.responders(2)
+      // One after the other: the server's threads would begin them in any order.
+      let responders = try waiting.map { client in
+        try client.send(later)
+        return try server.handler.responders(1)[0]
+      }
       try becomes { load.waiting == 2 }
       #expect(load.admitsWaiting())
       let reader = try server.client()

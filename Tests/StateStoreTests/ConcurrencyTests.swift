@@ -74,8 +74,9 @@ struct ConcurrencyTests {
     var limits = StateLimits()
     limits.logPages = 512
     let state = try StateDatabase.open(directory: scratch.path, limits: limits)
-    // Each page of 1 KiB has a header of 24 bytes in the log. One transaction may begin just below the bound.
-    let bound = 2 * limits.logPages * (1024 + 24) + 64 * 1024
+    // Each page of 1 KiB has a header of 24 bytes in the log. One transaction may begin just below the bound, and room is
+    // set aside ahead of what is written.
+    let bound = (2 * limits.logPages + LogRoom.ahead) * (1024 + 24) + 64 * 1024
     let failures = Mutex<[String]>([])
     let largest = Atomic(0)
     DispatchQueue.concurrentPerform(iterations: clients) { client in
