@@ -3,6 +3,7 @@ import LinuxSupport
 import MachineRuntime
 import PoolManager
 import Synchronization
+import TestSupport
 import Testing
 import VCPURuntime
 
@@ -170,7 +171,7 @@ struct FleetTests {
     for machine in made { machine.letGo() }
     await events.wait { $0.count { $0 == "destroyed" } == made.count }
     // A VM leaves the tables just after it is destroyed.
-    while fleet.metrics[0].vms["quarantined"] != 0 { await Task.yield() }
+    try waitUntil("none is quarantined any more") { fleet.metrics[0].vms["quarantined"] == 0 }
   }
 
   @Test func aDeletionOutlastsTheDeadline() async throws {

@@ -218,6 +218,12 @@ final class HeldVCPU: Sendable {
   }
 
   func letGo() { release.signal() }
+
+  /// Ends it, also where a test has failed before it let go.
+  func close() {
+    letGo()
+    running.close()
+  }
 }
 
 /// Errands in which a vCPU's thread stands until it is released.

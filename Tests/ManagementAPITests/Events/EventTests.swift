@@ -117,6 +117,7 @@ import Testing
     let id = first.lastID
     let hold = DispatchSemaphore(value: 0)
     try server.log.sender.submit { hold.wait() }
+    defer { hold.signal() }
     publish(server, 1...3)
     let second = try server.listen("?last_event_id=\(id)")
     hold.signal()

@@ -27,7 +27,7 @@ import Testing
   /// up is called once, none on the vCPU's thread.
   @Test func waitsOnAStuckVCPUCostNoThread() throws {
     let held = try HeldVCPU()
-    defer { held.running.close() }
+    defer { held.close() }
     let first = try held.running.vcpu.request(goal: .run)
     let before = try Self.threads()
     let calls = Mutex<[Int: Int]>([:])
@@ -76,7 +76,7 @@ import Testing
   /// A notice of two vCPUs waits for both, whichever answers first.
   @Test(arguments: [0, 1]) func aNoticeWaitsForEveryVCPU(_ first: Int) throws {
     let held = [try HeldVCPU(), try HeldVCPU()]
-    defer { for each in held { each.running.close() } }
+    defer { for each in held { each.close() } }
     let isCalled = DispatchSemaphore(value: 0)
     let requests = try held.map { (vcpu: $0.running.vcpu, ticket: try $0.running.vcpu.request()) }
     let notice = AnswerNotice(whenAnswered: requests) { isCalled.signal() }

@@ -55,7 +55,7 @@ import Testing
   @Test func aKickThatIsNotAnsweredTimesOutAndItsLateAnswerIsNotTakenForTheNext() throws {
     let held = try HeldVCPU()
     let running = held.running
-    defer { running.close() }
+    defer { held.close() }
     let late = try running.vcpu.request()
     #expect(throws: KickError.self) {
       try running.vcpu.wait(for: late, untilNS: MonotonicClock.now() + 50_000_000)
