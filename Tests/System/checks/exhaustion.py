@@ -223,13 +223,13 @@ def waiting():
         body = b'{"wait_ms":60000}'
         head = b"POST /v1/pools/w/leases HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
         with crowd(daemon, head + body, 1030) as plains:
-            eventually("the crowd waits", lambda: gauge(client, "vmpool_http_waiting") >= WAITING)
+            eventually("the crowd waits", lambda: gauge(daemon, "vmpool_http_waiting") >= WAITING)
             # Those that came last have their answer; all that wait came before them.
             with plains[-1].makefile("rb") as stream:
                 problem = problems.expect_problem(read_answer(stream), "too-many-waiting", "the last of the crowd")
             expect("--max-waiting" in problem["detail"], lambda: f"no word of the option: {problem}")
             # A few threads may ask for the last place at the same moment, and a scrape waits, too.
-            expect(gauge(client, "vmpool_http_waiting") <= WAITING + 8, "more requests wait than may")
+            expect(gauge(daemon, "vmpool_http_waiting") <= WAITING + 8, "more requests wait than may")
             for path in ("/livez", "/readyz", "/metrics", "/v1/pools/w", f"{other}/vcpus"):
                 equal(status(daemon, "GET", path), 200, path)
             for path in (f"{other}?wait_for=paused", "/v1/events"):
@@ -240,9 +240,10 @@ def waiting():
             equal(status(daemon, "DELETE", other), 204, "another VM")
             equal(status(daemon, "DELETE", f"/v1/leases/{grant['lease']}"), 204, "the lease that all of them wait for")
             # The next in the queue gets it.
-            eventually("a lease is granted", lambda: client.get("/v1/leases").json["items"])
+            eventually("a lease is granted", lambda: daemon.client().get("/v1/leases").json["items"])
 
 
-def gauge(client, name):
-    """A family of one series, as `/metrics` has it."""
-    return Exposition.of(client).total(name)
+def gauge(daemon, name):
+    """A family of one series, as `/metrics` has it; on a new connection, since a crowd has idle ones closed."""
+    with daemon.client() as client:
+        return Exposition.of(client).total(name)
