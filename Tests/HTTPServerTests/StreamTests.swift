@@ -317,7 +317,7 @@ extension HTTPServerTests {
       held[1].close()
       _ = try server.handler.left(1)
       // The refused client and the one that left are gone when the server has closed their connections.
-      while load.connections > 1 {}
+      try waitUntil("both connections are closed") { load.connections <= 1 }
       #expect(try server.client().exchange(get("/")).status == 200)
       withExtendedLifetime(responder) {}
     }

@@ -90,7 +90,7 @@ struct WorkerPoolTests {
         done.signal()
       }
       done.wait()
-      while pool.load.running > 0 { sched_yield() }
+      try waitUntil("its thread is idle") { pool.load.running == 0 }
     }
     pool.stop()
     #expect(names.all.withLock { $0.count } == 1)

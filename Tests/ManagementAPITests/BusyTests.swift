@@ -1,6 +1,7 @@
 import APIModel
 import HTTPServer
 import LinuxSupport
+import TestSupport
 import Testing
 
 @testable import ManagementAPI
@@ -11,12 +12,13 @@ import Testing
     let harness = Harness(factory: StubFactory())
     let made = harness.send("POST", "/v1/vms", #"{"image":"halt"}"#)
     let vm = try made.document(VMDocument.self).id
+    try waitUntil("the thread that made it is idle again") { harness.api.workers.load.running == 0 }
     // As many pieces of work as there are threads and places, each of which blocks.
     let gate = CountingSemaphore()
     var taken = 0
     while (try? harness.api.workers.submit { gate.wait() }) != nil { taken += 1 }
     defer { for _ in 0..<taken { gate.signal() } }
-    #expect(taken == 16 + 256)
+    try #require(taken == 16 + 256)
     for (method, path, body) in [
       ("POST", "/v1/vms", #"{"image":"halt"}"#), ("DELETE", "/v1/images/none", ""),
       ("PUT", "/v1/images/machine?kind=flat&mode=real16", "\u{F4}"),

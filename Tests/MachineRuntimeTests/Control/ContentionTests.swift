@@ -3,6 +3,7 @@ import Dispatch
 import Foundation
 import LinuxSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import MachineRuntime
@@ -89,7 +90,7 @@ import Testing
       for round in 0..<20 {
         held_entry_hold()
         _ = try first.request()
-        while !held_entry_is_holding() { sched_yield() }
+        try waitUntil("the vCPU is held") { held_entry_is_holding() }
         let isOver = DispatchSemaphore(value: 0)
         if round % 2 == 0 {
           let published = Mutex<PendingKicks?>(nil)
@@ -115,10 +116,8 @@ import Testing
           Thread.detachNewThread {
             if (try? machine.pause(untilNS: RealVM.soon)) != nil { isOver.signal() }
           }
-          let deadline = RealVM.soon
-          while machine.vcpuStatistics.dropFirst().contains(where: { $0.state != .paused }) {
-            try #require(MonotonicClock.now() < deadline, "a vCPU waits for another one's answer")
-            sched_yield()
+          try waitUntil("the other vCPUs are paused") {
+            machine.vcpuStatistics.dropFirst().allSatisfy { $0.state == .paused }
           }
           #expect(held_entry_is_holding())
           held_entry_release()

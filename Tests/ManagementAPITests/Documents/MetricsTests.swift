@@ -3,6 +3,7 @@ import Foundation
 import GuestImages
 import MachineRuntime
 import Metrics
+import TestSupport
 import Testing
 
 @testable import HTTPServer
@@ -34,8 +35,7 @@ import Testing
     func pool(_ family: String) -> Double { harness.metrics()["\(family){pool=\"_none\"}"] ?? -1 }
     let labels = "pool=\"_none\",vm=\"\(id)\",vcpu=\"0\""
     #expect(harness.metrics("/metrics/vcpus")["vmpool_vcpu_run_delay_by_vcpu_seconds_total{\(labels)}"] != nil)
-    // As long as it takes, since nothing else can be said of a busy machine.
-    while pool("vmpool_vcpu_cpu_seconds_total") < 0.02 {}
+    try waitUntil("it has used 20 ms") { pool("vmpool_vcpu_cpu_seconds_total") >= 0.02 }
     let single = harness.metrics("/metrics/vcpus")["vmpool_vcpu_cpu_by_vcpu_seconds_total{\(labels)}"] ?? 0
     #expect(single >= 0.02)
     let document = try harness.send("GET", "/v1/vms/\(id)/vcpus/0").document(VCPUDocument.self)

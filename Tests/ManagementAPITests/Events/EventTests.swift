@@ -179,6 +179,7 @@ import Testing
   @Test func thousandsOfRounds() throws {
     let server = try EventServer(.init(history: 100_000))
     let stops = Atomic(false)
+    defer { stops.store(true, ordering: .relaxed) }
     let group = DispatchGroup()
     DispatchQueue.global().async(group: group) { [log = server.log] in
       var number = 0

@@ -1,5 +1,6 @@
 import APIModel
 import HTTPServer
+import TestSupport
 import Testing
 
 @testable import ManagementAPI
@@ -16,11 +17,14 @@ import Testing
 
   /// The VM of a lease, which the pool's only VM is when this returns.
   private func lease() throws -> String {
-    while true {
+    var vm: String?
+    try waitUntil("the pool has a VM") {
       let reply = harness.send("POST", "/v1/pools/p/leases", #"{"start":false}"#)
-      if reply.status == 201 { return try reply.document(LeaseDocument.self).vm }
-      try #require(reply.problem?.kind == "pool-exhausted", "\(reply.text)")
+      if reply.status == 201 { vm = try reply.document(LeaseDocument.self).vm }
+      try #require(vm != nil || reply.problem?.kind == "pool-exhausted", "\(reply.text)")
+      return vm != nil
     }
+    return try #require(vm)
   }
 
   private func expectRefused(_ reply: Reply, sourceLocation: SourceLocation = #_sourceLocation) {

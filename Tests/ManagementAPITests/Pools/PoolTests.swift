@@ -2,6 +2,7 @@ import APIModel
 import Foundation
 import JSONCodec
 import PoolManager
+import TestSupport
 import Testing
 import VCPURuntime
 
@@ -169,11 +170,12 @@ import VCPURuntime
   @Test func tellsWhyItCannotGoOn() throws {
     let harness = Harness(factory: StubFactory(refusal: .vcpu(.thread(.resourceTemporarilyUnavailable))))
     harness.send("PUT", "/v1/pools/a", #"{"image":"spin","ready":1}"#)
-    var pool: PoolDocument
-    repeat {
-      pool = try harness.send("GET", "/v1/pools/a").document(PoolDocument.self)
-    } while pool.status.refill.lastError == nil
-    #expect(pool.status.refill.lastError?.contains("thread") == true)
+    var error: String?
+    try waitUntil("a creation has failed") {
+      error = try harness.send("GET", "/v1/pools/a").document(PoolDocument.self).status.refill.lastError
+      return error != nil
+    }
+    #expect(error?.contains("thread") == true)
   }
 
   @Test func images() throws {

@@ -72,11 +72,12 @@ final class Harness: Sendable {
 
   deinit {
     for pool in fleet.pools {
-      let gone = DispatchSemaphore(value: 0)
-      if (try? fleet.deletePool(pool.name, force: true) { gone.signal() }) != nil { gone.wait() }
+      let gone = CountingSemaphore()
+      // Whatever becomes of its VMs: where one has not stopped, its test says so.
+      if (try? fleet.deletePool(pool.name, force: true, untilNS: nil) { _ in gone.signal() }) != nil { gone.wait() }
     }
     for vm in fleet.vms(after: nil, limit: .max).vms {
-      let gone = DispatchSemaphore(value: 0)
+      let gone = CountingSemaphore()
       if (try? fleet.delete(vm.id, fence: nil) { _ in gone.signal() }) != nil { gone.wait() }
     }
   }
@@ -163,9 +164,9 @@ final class Harness: Sendable {
       wait().whenOver?(false)
     }
 
-    /// The answer.
+    /// The answer; one of status 599 where there is none for two minutes.
     func wait() -> HTTPResponse {
-      answered.wait()
+      guard answered.wait(untilNS: MonotonicClock.now() + 120_000_000_000) else { return HTTPResponse(status: 599) }
       answered.signal()
       return answer.withLock { $0 } ?? HTTPResponse(status: 599)
     }

@@ -2,6 +2,7 @@ import APIModel
 import HTTPServer
 import MachineRuntime
 import PoolManager
+import TestSupport
 import Testing
 
 @testable import ManagementAPI
@@ -89,15 +90,17 @@ import Testing
     let factory = DeafFactory(real: KVMMachineFactory(system: try RealKVM.system.get()))
     let harness = Harness(factory: factory, load: HTTPLoad(waitingLimit: 0))
     let id = try harness.create(#"{"image":"spin"}"#).id
-    let reply = harness.send("POST", "/v1/vms/\(id)/\(path)", #"{"timeout_ms":60000}"#)
-    #expect(reply.status == 429 && reply.problem?.kind == "too-many-waiting" && reply["Retry-After"] == "1")
-    #expect(reply.problem?.detail.contains("What was asked of \(id) goes on, but cannot be waited for.") == true)
-    // Nothing else makes this guest leave KVM_RUN.
-    var exits: UInt64 = 0
-    while exits == 0 {
+    var (kicks, exits): (UInt64, UInt64) = (0, 0)
+    // Nothing else makes this guest leave KVM_RUN. A kick that comes before the guest is entered makes no exit.
+    try waitUntil("a kick has made the guest leave KVM_RUN") {
+      let reply = harness.send("POST", "/v1/vms/\(id)/\(path)", #"{"timeout_ms":60000}"#)
+      kicks += 1
+      #expect(reply.status == 429 && reply.problem?.kind == "too-many-waiting" && reply["Retry-After"] == "1")
+      #expect(reply.problem?.detail.contains("What was asked of \(id) goes on, but cannot be waited for.") == true)
       exits = try harness.send("GET", "/v1/vms/\(id)/vcpus/0").document(VCPUDocument.self).exits.values.reduce(0, +)
+      return exits > 0
     }
-    #expect(exits == 1)
+    #expect(exits <= kicks)
   }
 
   @Test func registersOfAPausedAndOfAStoppedVM() throws {
