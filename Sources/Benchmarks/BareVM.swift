@@ -1,7 +1,7 @@
 import CBareKVM
+internal import ComparedKicks
 import Glibc
 import GuestImages
-internal import VCPURuntime
 
 /// The yardstick's access to the host: plain ioctls in C.
 @safe final class BareHost {
@@ -20,7 +20,7 @@ internal import VCPURuntime
   }
 
   func create(
-    _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism
+    _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
     let code = guest.code
     var vm: OpaquePointer?
@@ -38,7 +38,7 @@ internal import VCPURuntime
   }
 }
 
-extension KickMechanism {
+extension ComparedMechanism {
   fileprivate var inBareC: barekvm_mechanism {
     switch self {
     case .immediateExit: BAREKVM_IMMEDIATE_EXIT

@@ -1,4 +1,4 @@
-package import VCPURuntime
+package import ComparedKicks
 
 /// A comparison of this server's code with bare C, in alternating rounds.
 package protocol Benchmark: Sendable {
@@ -7,7 +7,7 @@ package protocol Benchmark: Sendable {
   /// How many rounds there are; each has every case, with both sides one after the other.
   var rounds: Int { get set }
   /// How vCPUs are kicked, on both sides.
-  var mechanisms: [KickMechanism] { get set }
+  var mechanisms: [ComparedMechanism] { get set }
   /// What is measured.
   var subjects: [BenchmarkCase.Subject] { get }
   /// What the rounds are like: numbers by name, with the unit in the name.

@@ -1,6 +1,6 @@
+public import ComparedKicks
 import Glibc
 import LinuxSupport
-public import VCPURuntime
 
 /// What an exit to user space costs, beside a bare C loop. Guests that do nothing but exit run for a while, and the benchmark
 /// counts their exits. With several vCPUs, as many VMs of one vCPU each exit at once in this process. That shows the cost of
@@ -11,7 +11,7 @@ public struct ExitBenchmark: Benchmark {
   /// For how long exits are counted.
   public var windowNS: UInt64
   /// How both sides' vCPUs are set up to be kicked.
-  public var mechanisms: [KickMechanism]
+  public var mechanisms: [ComparedMechanism]
   /// What exits.
   public var guests: [BenchmarkGuest]
   /// How many exit at once.
@@ -21,7 +21,7 @@ public struct ExitBenchmark: Benchmark {
 
   /// Everything by default as `vmpool bench exits` does it.
   public init(
-    rounds: Int = 30, windowNS: UInt64 = 20_000_000, mechanisms: [KickMechanism] = KickMechanism.sound,
+    rounds: Int = 30, windowNS: UInt64 = 20_000_000, mechanisms: [ComparedMechanism] = ComparedMechanism.sound,
     guests: [BenchmarkGuest] = [.pio, .mmio], vcpus: [Int] = [1]
   ) {
     self.rounds = rounds
@@ -116,7 +116,7 @@ public struct ExitBenchmark: Benchmark {
   package func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder]) {
     for (index, tally) in tallies.enumerated() {
       var reference = recorders[index].subject
-      reference.mechanism = KickMechanism.immediateExit.rawValue
+      reference.mechanism = ComparedMechanism.immediateExit.rawValue
       guard let at = recorders.firstIndex(where: { $0.subject == reference }), at != index else { continue }
       for (side, path) in [("bare", \(bare: Tally, vmpool: Tally).bare), ("vmpool", \.vmpool)] {
         guard let own = tally[keyPath: path].quantile(.cpuPerExit, perMille: 500),

@@ -1,5 +1,5 @@
+public import ComparedKicks
 import LinuxSupport
-public import VCPURuntime
 
 /// What a kick costs, beside the same kick in bare C.
 ///
@@ -13,7 +13,7 @@ public struct KickBenchmark: Benchmark {
   /// How long a round and side may take: several kickers kick for so long.
   public var roundNS: UInt64
   /// How both sides kick.
-  public var mechanisms: [KickMechanism]
+  public var mechanisms: [ComparedMechanism]
   /// What is kicked.
   public var guests: [BenchmarkGuest]
   /// How many threads kick.
@@ -32,7 +32,7 @@ public struct KickBenchmark: Benchmark {
   /// Everything by default as `vmpool bench kick` does it.
   public init(
     rounds: Int = 40, kicksPerRound: Int = 1000, roundNS: UInt64 = 250_000_000,
-    mechanisms: [KickMechanism] = [.immediateExit], guests: [BenchmarkGuest] = [.spin], kickers: [Int] = [1],
+    mechanisms: [ComparedMechanism] = [.immediateExit], guests: [BenchmarkGuest] = [.spin], kickers: [Int] = [1],
     vcpus: [Int] = [1]
   ) {
     self.rounds = rounds
@@ -85,7 +85,7 @@ public struct KickBenchmark: Benchmark {
   }
 
   private func measure(
-    _ vm: some BenchmarkVM, _ subject: BenchmarkCase.Subject, _ guest: BenchmarkGuest, _ mechanism: KickMechanism,
+    _ vm: some BenchmarkVM, _ subject: BenchmarkCase.Subject, _ guest: BenchmarkGuest, _ mechanism: ComparedMechanism,
     _ placement: borrowing ProcessorPlacement
   ) throws(BenchmarkError) -> Tally {
     defer { vm.destroy() }
@@ -115,8 +115,8 @@ public struct KickBenchmark: Benchmark {
 
 extension BenchmarkCase.Subject {
   /// What its names mean; benchmarks make their own subjects.
-  var parts: (BenchmarkGuest, KickMechanism) {
-    guard let guest = BenchmarkGuest(rawValue: guest), let mechanism = KickMechanism(rawValue: mechanism) else {
+  var parts: (BenchmarkGuest, ComparedMechanism) {
+    guard let guest = BenchmarkGuest(rawValue: guest), let mechanism = ComparedMechanism(rawValue: mechanism) else {
       preconditionFailure("there is no guest \(guest) or no mechanism \(mechanism)")
     }
     return (guest, mechanism)

@@ -134,7 +134,7 @@ extension VCPU {
   private func take() -> RequestWord {
     switch mechanism {
     case .signalMask: while ckvm_drain(Self.signal) {}
-    case .immediateExit, .ipFixup, .signalOnly: control.clearImmediateExit()
+    case .immediateExit: control.clearImmediateExit()
     }
     return control.takeRequests()
   }
@@ -284,9 +284,7 @@ extension VCPU {
         continue
       }
       let now = MonotonicClock.now()
-      if result == CKVM_ABORTED {
-        return Departure(phase: control.takeFixedUp() ? .entry : .host, outNS: now, guestRan: hasExited)
-      }
+      if result == CKVM_ABORTED { return Departure(phase: .host, outNS: now, guestRan: hasExited) }
       if result == -Int(EINTR) {
         progress.accessIsOpen = false
         let atEntry = control.wasAtEntry

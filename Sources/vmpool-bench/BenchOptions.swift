@@ -2,17 +2,17 @@ import APIModel
 import ArgumentParser
 import Benchmarks
 import CommandLineSupport
+import ComparedKicks
 import Foundation
 import JSONCodec
-import VCPURuntime
 
 /// What all benchmarks take.
 struct BenchOptions: ParsableArguments {
   @Option(help: "Rounds, 1 to 10000. Default: about ten seconds' worth.")
   var rounds: Int?
 
-  @Option(help: "How vCPUs are kicked, a list: \(KickMechanism.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var mechanism: CommaList<KickMechanism>?
+  @Option(help: "How vCPUs are kicked, a list: \(ComparedMechanism.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var mechanism: CommaList<ComparedMechanism>?
 
   @Flag(help: "A fraction of a second's worth, to see whether it works; the figures mean little.")
   var quick = false
