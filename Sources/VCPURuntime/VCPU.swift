@@ -148,7 +148,7 @@ public enum VCPUState: UInt8, Sendable {
   /// time that the guest did not get to run in between, up to five milliseconds.
   /// A goal (pause, stop …) does not wait.
   private func leaveTheGuestSomeTime(since now: UInt64) {
-    let pace = Self.paceNS << min(control.barren, 8)
+    let pace = Self.paceNS << min(control.fruitlessKicks, 8)
     let ready = control.lastOutNS + pace
     var now = now
     // A short time is not worth a timer: the yield lets the vCPU's own thread run where processors are few. In a long

@@ -69,7 +69,7 @@ import SystemPackage
   /// When the thread was last brought out of the guest.
   var lastOutNS: UInt64 { unsafe ckvm_last_out(pointer) }
   /// How often in a row that was so without the guest having run.
-  var barren: UInt64 { unsafe ckvm_barren(pointer) }
+  var fruitlessKicks: UInt64 { unsafe ckvm_fruitless_kicks(pointer) }
   /// Returns from KVM_RUN with the reason of this number.
   func exits(_ reason: Int) -> UInt64 { unsafe ckvm_exits(pointer, UInt32(reason)) }
   /// Returns with -EINTR.

@@ -99,7 +99,7 @@ struct ckvm_vcpu {
   /// When the thread was last brought out of the guest, and how often in a row since the guest last ran: kickers read
   /// them to leave the guest some time. Hints: they order nothing.
   _Atomic uint64_t last_out_ns;
-  _Atomic uint64_t barren;
+  _Atomic uint64_t fruitless_kicks;
   struct ckvm_serve ring[CKVM_SERVES];
 };
 
@@ -177,14 +177,14 @@ static inline uint64_t ckvm_run_errors(struct ckvm_vcpu *v) {
 
 static inline void ckvm_note_departure(struct ckvm_vcpu *v, uint64_t out_ns, bool guest_ran) {
   atomic_store_explicit(&v->last_out_ns, out_ns, memory_order_relaxed);
-  uint64_t barren = guest_ran ? 0 : atomic_load_explicit(&v->barren, memory_order_relaxed) + 1;
-  atomic_store_explicit(&v->barren, barren, memory_order_relaxed);
+  uint64_t fruitless_kicks = guest_ran ? 0 : atomic_load_explicit(&v->fruitless_kicks, memory_order_relaxed) + 1;
+  atomic_store_explicit(&v->fruitless_kicks, fruitless_kicks, memory_order_relaxed);
 }
 static inline uint64_t ckvm_last_out(struct ckvm_vcpu *v) {
   return atomic_load_explicit(&v->last_out_ns, memory_order_relaxed);
 }
-static inline uint64_t ckvm_barren(struct ckvm_vcpu *v) {
-  return atomic_load_explicit(&v->barren, memory_order_relaxed);
+static inline uint64_t ckvm_fruitless_kicks(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->fruitless_kicks, memory_order_relaxed);
 }
 
 /// Takes the handler's time stamp away; 0 when no handler ran since the last call.

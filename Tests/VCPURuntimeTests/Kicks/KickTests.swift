@@ -122,7 +122,7 @@ import Testing
     try running.become(.run)
     _ = try running.kickInGuest()
     for _ in 0..<2_000 {
-      let due = running.vcpu.control.lastOutNS + 20_000 << min(running.vcpu.control.barren, 8)
+      let due = running.vcpu.control.lastOutNS + 20_000 << min(running.vcpu.control.fruitlessKicks, 8)
       let ticket = try running.vcpu.request()
       #expect(MonotonicClock.now() >= due)
       _ = try running.vcpu.wait(for: ticket, untilNS: soon)
