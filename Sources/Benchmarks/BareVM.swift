@@ -3,7 +3,7 @@ internal import ComparedKicks
 import Glibc
 import GuestImages
 
-/// The yardstick's access to the host: plain ioctls in C.
+/// The bare C loop's access to the host: plain ioctls.
 @safe final class BareHost {
   private let host: OpaquePointer
 
@@ -15,7 +15,7 @@ import GuestImages
   }
 
   deinit {
-    // Safe: opened once, and every VM that was made with it was destroyed before, or holds it.
+    // Safe: `init` opened it once, and each VM that was made with it was destroyed before, or holds it.
     unsafe barekvm_close(host)
   }
 
@@ -52,7 +52,7 @@ extension ComparedMechanism {
 // Safe, in all of this file: barekvm_create made `vm`, and its owner calls `destroy` last. The C functions may be called
 // from any thread, and write only to locals that outlive the call.
 
-/// The yardstick: a VM written by hand in C. Any thread may call it.
+/// The side to compare with: a VM written by hand in C. Any thread may call it.
 @safe final class BareVM: BenchmarkVM, @unchecked Sendable {
   private let vm: OpaquePointer
   private let host: BareHost

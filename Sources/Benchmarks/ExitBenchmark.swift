@@ -6,15 +6,15 @@ import LinuxSupport
 /// counts their exits. With several vCPUs, as many VMs of one vCPU each exit at once in this process. That shows the cost of
 /// KVM_SET_SIGNAL_MASK, which takes a lock of the process twice at every KVM_RUN (Linux commit 460df4c1fc7c).
 public struct ExitBenchmark: Benchmark {
-  /// Each with one window of both sides for each case.
+  /// Rounds. In each, every case has one window on either side.
   public var rounds: Int
   /// For how long exits are counted.
   public var windowNS: UInt64
-  /// How both sides' vCPUs are set up to be kicked.
+  /// The mechanisms for which both sides set up their vCPUs.
   public var mechanisms: [ComparedMechanism]
-  /// What exits.
+  /// The guests that exit.
   public var guests: [BenchmarkGuest]
-  /// How many exit at once.
+  /// How many vCPUs exit at once.
   public var vcpus: [Int]
 
   package static let name = "exits"
@@ -70,16 +70,16 @@ public struct ExitBenchmark: Benchmark {
     for vm in vms { try vm.start() }
     let tally = try count(vms)
     for vm in vms { try vm.checkThatItRuns() }
-    // All before the first is waited for: while they run, each would wait its turn among them.
+    // All are asked before `destroy` waits for the first: a vCPU that stops would else wait its turn among those that run.
     for vm in vms { try vm.askToStop() }
     return tally
   }
 
-  /// Lets a tenth of the window pass first, for the guests to be there.
+  /// Counts exits for a window. A tenth of it passes first, so that the guests have begun.
   private func count(_ vms: [some BenchmarkVM]) throws(BenchmarkError) -> Tally {
     usleep(UInt32(windowNS / 10_000))
     let before = Reading(vms)
-    // On a host that has no time for the guest a window may be too short for even one exit.
+    // On a busy host, a window may be too short for even one exit.
     while true {
       usleep(UInt32(windowNS / 1000))
       let after = Reading(vms)

@@ -3,7 +3,7 @@ import KVM
 import LinuxSupport
 import MachineRuntime
 
-/// The host as both sides of a comparison see it, and VMs of each to compare.
+/// Makes the VMs that are compared, of either side, on this host.
 package struct TestBed {
   private let system: KVMSystem
   private let host: BareHost
