@@ -50,6 +50,7 @@ let package = Package(
     .target(name: "CLinux", cSettings: strictC),
     .target(name: "CGuests"),
     .target(name: "CBareKVM", cSettings: strictC),
+    .target(name: "CComparedKicks", dependencies: ["CKVM"], cSettings: strictC),
     .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -105,9 +106,13 @@ let package = Package(
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
     module("APIClient", ["APIModel", "JSONCodec", "CCurl"]),
+    module("ComparedKicks", ["CComparedKicks", "VCPURuntime"]),
     module(
       "Benchmarks",
-      ["CBareKVM", "MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "LinuxSupport", histogram, systemPackage]),
+      [
+        "CBareKVM", "ComparedKicks", "MachineRuntime", "VCPURuntime", "KVM", "GuestImages", "LinuxSupport", histogram,
+        systemPackage,
+      ]),
 
     // Executables: command line and wiring, nothing else.
     module("CommandLineSupport", ["JSONCodec", argumentParser]),
@@ -127,13 +132,14 @@ let package = Package(
     .executableTarget(
       name: "vmpool-bench",
       dependencies: [
-        "CommandLineSupport", "APIModel", "Benchmarks", "VCPURuntime", "JSONCodec", "LinuxSupport", argumentParser,
+        "CommandLineSupport", "APIModel", "Benchmarks", "ComparedKicks", "JSONCodec", "LinuxSupport", argumentParser,
       ], swiftSettings: strict),
 
     // Beside the tests: what they need of C.
     .target(name: "ThreadSanitizerSupport", path: "Tests/ThreadSanitizerSupport"),
     module("TestSupport", ["KVM", "LinuxSupport", systemPackage], path: "Tests/Support"),
-    .target(name: "CHeldEntry", dependencies: ["CKVM"], path: "Tests/CHeldEntry", cSettings: strictC),
+    .target(
+      name: "CHeldEntry", dependencies: ["CKVM", "CComparedKicks"], path: "Tests/CHeldEntry", cSettings: strictC),
     tests("GuestMemoryTests", ["GuestMemory"]),
     tests("KVMTests", ["TestSupport", "KVM"]),
     tests("LinuxSupportTests", ["TestSupport", "LinuxSupport", systemPackage]),
@@ -163,13 +169,15 @@ let package = Package(
     tests(
       "VCPURuntimeTests",
       [
-        "TestSupport", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestMemory", "GuestImages", "LinuxSupport",
+        "TestSupport", "VCPURuntime", "ComparedKicks", "KVM", "CKVM", "CHeldEntry", "GuestMemory", "GuestImages",
+        "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
     tests(
       "MachineRuntimeTests",
       [
-        "TestSupport", "MachineRuntime", "VCPURuntime", "KVM", "CKVM", "CHeldEntry", "GuestImages", "Devices",
+        "TestSupport", "MachineRuntime", "VCPURuntime", "ComparedKicks", "KVM", "CKVM", "CHeldEntry", "GuestImages",
+        "Devices",
         "GuestMemory", "LinuxSupport",
         "ThreadSanitizerSupport",
       ]),
@@ -193,7 +201,7 @@ let package = Package(
     tests(
       "BenchmarksTests",
       [
-        "TestSupport", "Benchmarks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
+        "TestSupport", "Benchmarks", "ComparedKicks", "vmpool-bench", "GuestImages", "KVM", "VCPURuntime", "JSONCodec",
         argumentParser,
       ]),
     tests("StructureTests", []),

@@ -1,9 +1,9 @@
 import CBareKVM
+internal import ComparedKicks
 import Glibc
 import GuestImages
-internal import VCPURuntime
 
-/// The yardstick's access to the host: plain ioctls in C.
+/// The bare C loop's access to the host: plain ioctls.
 @safe final class BareHost {
   private let host: OpaquePointer
 
@@ -15,12 +15,12 @@ internal import VCPURuntime
   }
 
   deinit {
-    // Safe: opened once, and every VM that was made with it was destroyed before, or holds it.
+    // Safe: `init` opened it once, and each VM that was made with it was destroyed before, or holds it.
     unsafe barekvm_close(host)
   }
 
   func create(
-    _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism
+    _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
     let code = guest.code
     var vm: OpaquePointer?
@@ -38,7 +38,7 @@ internal import VCPURuntime
   }
 }
 
-extension KickMechanism {
+extension ComparedMechanism {
   fileprivate var inBareC: barekvm_mechanism {
     switch self {
     case .immediateExit: BAREKVM_IMMEDIATE_EXIT
@@ -52,7 +52,7 @@ extension KickMechanism {
 // Safe, in all of this file: barekvm_create made `vm`, and its owner calls `destroy` last. The C functions may be called
 // from any thread, and write only to locals that outlive the call.
 
-/// The yardstick: a VM written by hand in C. Any thread may call it.
+/// The side to compare with: a VM written by hand in C. Any thread may call it.
 @safe final class BareVM: BenchmarkVM, @unchecked Sendable {
   private let vm: OpaquePointer
   private let host: BareHost

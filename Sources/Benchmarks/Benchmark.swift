@@ -1,4 +1,4 @@
-package import VCPURuntime
+package import ComparedKicks
 
 /// A comparison of this server's code with bare C, in alternating rounds.
 package protocol Benchmark: Sendable {
@@ -7,10 +7,10 @@ package protocol Benchmark: Sendable {
   /// How many rounds there are; each has every case, with both sides one after the other.
   var rounds: Int { get set }
   /// How vCPUs are kicked, on both sides.
-  var mechanisms: [KickMechanism] { get set }
-  /// What is measured.
+  var mechanisms: [ComparedMechanism] { get set }
+  /// The cases that are measured.
   var subjects: [BenchmarkCase.Subject] { get }
-  /// What the rounds are like: numbers by name, with the unit in the name.
+  /// The numbers that shape a round, by name, with the unit in the name.
   var settings: [String: Int] { get }
   /// Measures one round of one case on both sides, bare first if asked to.
   func round(
@@ -31,12 +31,12 @@ extension Benchmark {
   }
 }
 
-/// How far a benchmark is.
+/// How far a benchmark has come.
 public struct BenchmarkProgress: Sendable, Equatable {
   /// Rounds of cases that are done.
   public var done: Int
   /// Rounds of cases in all.
   public var total: Int
-  /// What comes next; nil at the end.
+  /// The case that comes next; nil at the end.
   public var next: BenchmarkCase.Subject?
 }

@@ -11,11 +11,11 @@ public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
   case creation(MachineCreationError)
   /// A VM could not be controlled.
   case control(MachineControlError)
-  /// A kick failed otherwise than by not being acknowledged.
+  /// A kick failed for another reason than that no acknowledgement came.
   case kick(KickError)
   /// A thread that kicks could not be created.
   case thread(Errno)
-  /// The C yardstick failed, in doing this.
+  /// The bare C loop failed in this operation.
   case bare(String, errno: Int32)
   /// A guest that never ends has left the guest, or makes no progress.
   case stopped(String)

@@ -2,7 +2,7 @@ import GuestImages
 
 /// What vCPUs run while they are measured.
 public enum BenchmarkGuest: String, Sendable, CaseIterable {
-  /// A busy loop in ring 3, which only a kick gets out of KVM_RUN.
+  /// A busy loop in ring 3. Only a kick takes it out of KVM_RUN.
   case spin
   /// The same in ring 0, which some hosts emulate.
   case spinRing0 = "spin_ring0"
@@ -10,7 +10,7 @@ public enum BenchmarkGuest: String, Sendable, CaseIterable {
   case pio
   /// Nothing but exits by memory, in ring 3.
   case mmio
-  /// Halts. Without the kernel's interrupt controllers that is an exit, after which the vCPU's thread sleeps.
+  /// Halts. Without the kernel's interrupt controllers HLT is an exit, after which the vCPU's thread sleeps.
   case halt
   /// Halts, and sleeps in KVM_RUN: the VM has the kernel's interrupt controllers.
   case haltIRQChip = "halt_irqchip"

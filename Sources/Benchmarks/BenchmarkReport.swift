@@ -1,23 +1,23 @@
 /// What a benchmark found: every case, with both sides.
 public struct BenchmarkReport: Codable, Sendable, Equatable {
-  /// How the document is laid out; another layout would have another name.
+  /// The name of the document's layout. A new layout gets a new name.
   public static let schema = "vmpool-bench/1"
 
   /// ``schema``.
   public var schema: String
   /// `kick`, `exits` or `create`.
   public var benchmark: String
-  /// Of vmpool.
+  /// vmpool's version.
   public var version: String
-  /// When it was begun, RFC 3339 in UTC.
+  /// When the benchmark began; RFC 3339, UTC.
   public var measuredAt: String
-  /// Where it ran.
+  /// The host on which it ran.
   public var host: HostDescription
   /// Whether the caller and the vCPUs were kept on different processors; there may be only one.
   public var isPinned: Bool
   /// What the rounds were like: numbers by name, with the unit in the name.
   public var settings: [String: Int]
-  /// In the order they were asked for.
+  /// The cases, in the order in which the caller asked for them.
   public var cases: [BenchmarkCase]
 
   enum CodingKeys: String, CodingKey {
@@ -29,13 +29,14 @@ public struct BenchmarkReport: Codable, Sendable, Equatable {
 
 /// What was measured, on both sides.
 public struct BenchmarkCase: Codable, Sendable, Equatable {
-  /// What it was.
+  /// What was measured.
   public var subject: Subject
   /// The bare C loop, or the bare ioctls.
   public var bare: Side
   /// This server's code.
   public var vmpool: Side
-  /// Ratios of one round each, over rounds. `latency_p50` and the like are ours to bare; others say what they are.
+  /// Ratios by name. Each round gives one, and these are their spreads. `latency_p50` and its like divide vmpool's figure by
+  /// bare C's; the other names say what they divide.
   public var ratios: [String: Spread]
 
   /// What distinguishes a case from others of its benchmark.
@@ -46,13 +47,13 @@ public struct BenchmarkCase: Codable, Sendable, Equatable {
     public var guest: String
     /// Threads that kick; 0 where there is nothing to kick.
     public var kickers: Int
-    /// vCPUs: of the one VM, or (`exits`) of as many VMs of one vCPU each.
+    /// vCPUs of the one VM; for `exits`, VMs of one vCPU each.
     public var vcpus: Int
   }
 
   /// One side.
   public struct Side: Codable, Sendable, Equatable {
-    /// Durations by ``Figure``; those that did not occur are left out.
+    /// Durations by ``Figure``, without those that did not occur.
     public var durations: [String: Distribution]
     /// How many kicks were `acknowledged`, `lost`, `coalesced`, `resent`, and in which phase they landed; `exits`.
     public var counts: [String: Int]
@@ -61,7 +62,7 @@ public struct BenchmarkCase: Codable, Sendable, Equatable {
 
 /// Durations of one kind, in nanoseconds.
 public struct Distribution: Codable, Sendable, Equatable {
-  /// How many, of all rounds.
+  /// How many durations all rounds have together.
   public var count: Int
   /// The median.
   public var p50: UInt64
@@ -77,7 +78,7 @@ public struct Distribution: Codable, Sendable, Equatable {
   public var roundP50: [UInt64]
   /// The 99th percentile of each round.
   public var roundP99: [UInt64]
-  /// All of them, to three significant digits.
+  /// All durations, to three significant digits.
   public var histogram: HistogramBuckets
 
   enum CodingKeys: String, CodingKey {

@@ -16,7 +16,7 @@ package struct Tally: Sendable {
   }
 
   mutating func add(_ other: Tally) {
-    // What was only given room is none.
+    // A histogram that is still empty gives no figure.
     for (figure, histogram) in other.durations where histogram.count > 0 {
       durations[figure, default: LatencyHistogram()].add(histogram)
     }

@@ -1,21 +1,21 @@
+public import ComparedKicks
 import LinuxSupport
-public import VCPURuntime
 
-/// What it costs to make and to unmake a VM, beside the bare ioctls that do the same. The VM has 2 MiB laid out, one vCPU
-/// loaded, and its thread parked; it never runs. A round makes all of its VMs before it unmakes one, as a pool does. The more
-/// there are the more each costs, since the kernel looks at every mapping of the process.
+/// What it costs to make and to unmake a VM, beside the bare ioctls that do the same. The VM has 2 MiB laid out and one vCPU
+/// loaded, whose thread is parked; it never runs. A round makes all of its VMs before it unmakes one, as a pool does. The more
+/// VMs there are, the more each costs, since the kernel looks at every mapping of the process.
 public struct CreateBenchmark: Benchmark {
-  /// Each with `vmsPerRound` VMs of one side and then of the other.
+  /// Rounds. Each makes `vmsPerRound` VMs of one side and then of the other.
   public var rounds: Int
-  /// VMs a round and side, which are there at once.
+  /// How many VMs of a side are there at once.
   public var vmsPerRound: Int
-  /// How both sides' vCPUs are set up to be kicked.
-  public var mechanisms: [KickMechanism]
+  /// The mechanisms for which both sides set up their vCPUs.
+  public var mechanisms: [ComparedMechanism]
 
   package static let name = "create"
 
   /// Everything by default as `vmpool bench create` does it.
-  public init(rounds: Int = 40, vmsPerRound: Int = 25, mechanisms: [KickMechanism] = [.immediateExit]) {
+  public init(rounds: Int = 40, vmsPerRound: Int = 25, mechanisms: [ComparedMechanism] = [.immediateExit]) {
     self.rounds = rounds
     self.vmsPerRound = vmsPerRound
     self.mechanisms = mechanisms

@@ -1,15 +1,15 @@
 import Glibc
 
-/// Cumulative distributions of durations as a picture (SVG 1.1): a logarithmic axis of durations, a linear one of shares,
-/// a curve a series and a legend. It needs nothing from a network.
+/// Cumulative distributions of durations as a picture (SVG 1.1). It has a logarithmic axis of durations, a linear one of
+/// shares, a curve for each series and a legend. A viewer needs no network for it.
 public struct CumulativePlot: Sendable {
   /// A curve.
   public struct Series: Sendable {
     /// Its name in the legend.
     public var name: String
-    /// What it is of.
+    /// The durations that it shows.
     public var buckets: HistogramBuckets
-    /// Its colour: series of one number share one.
+    /// The number of its colour. Series of the same number share a colour.
     public var colour: Int
     /// Whether it is drawn in dashes.
     public var isDashed: Bool
@@ -31,9 +31,10 @@ public struct CumulativePlot: Sendable {
 
   private static let plot = (left: 80.0, top: 56.0, width: 800.0, height: 400.0)
   private static let lineHeight = 20.0
-  /// Okabe and Ito's, which people who see few colours can tell apart; yellow, hardly seen on white, left out.
+  /// Okabe and Ito's colours, which people who see few colours can distinguish. Their yellow is hardly seen on white, and
+  /// is left out.
   private static let colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999"]
-  /// As many cases as there are colours.
+  /// How many cases a picture can show: as many as there are colours.
   public static var mostColours: Int { colours.count }
 
   /// A picture headed `title`, with `axis` below the durations. Series without durations have no curve.
@@ -146,7 +147,7 @@ public struct CumulativePlot: Sendable {
       + (series.isDashed ? " stroke-dasharray=\"6 4\"" : "")
   }
 
-  /// With one decimal, which is as much as anybody can see.
+  /// With one decimal: a reader sees no smaller part of a pixel.
   private func rounded(_ value: Double) -> String {
     let tenths = Int((value * 10).rounded())
     return tenths % 10 == 0 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)"

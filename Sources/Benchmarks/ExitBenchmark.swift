@@ -1,27 +1,27 @@
+public import ComparedKicks
 import Glibc
 import LinuxSupport
-public import VCPURuntime
 
 /// What an exit to user space costs, beside a bare C loop. Guests that do nothing but exit run for a while, and the benchmark
 /// counts their exits. With several vCPUs, as many VMs of one vCPU each exit at once in this process. That shows the cost of
 /// KVM_SET_SIGNAL_MASK, which takes a lock of the process twice at every KVM_RUN (Linux commit 460df4c1fc7c).
 public struct ExitBenchmark: Benchmark {
-  /// Each with one window of both sides for each case.
+  /// Rounds. In each, every case has one window on either side.
   public var rounds: Int
   /// For how long exits are counted.
   public var windowNS: UInt64
-  /// How both sides' vCPUs are set up to be kicked.
-  public var mechanisms: [KickMechanism]
-  /// What exits.
+  /// The mechanisms for which both sides set up their vCPUs.
+  public var mechanisms: [ComparedMechanism]
+  /// The guests that exit.
   public var guests: [BenchmarkGuest]
-  /// How many exit at once.
+  /// How many vCPUs exit at once.
   public var vcpus: [Int]
 
   package static let name = "exits"
 
   /// Everything by default as `vmpool bench exits` does it.
   public init(
-    rounds: Int = 30, windowNS: UInt64 = 20_000_000, mechanisms: [KickMechanism] = KickMechanism.sound,
+    rounds: Int = 30, windowNS: UInt64 = 20_000_000, mechanisms: [ComparedMechanism] = ComparedMechanism.sound,
     guests: [BenchmarkGuest] = [.pio, .mmio], vcpus: [Int] = [1]
   ) {
     self.rounds = rounds
@@ -70,16 +70,16 @@ public struct ExitBenchmark: Benchmark {
     for vm in vms { try vm.start() }
     let tally = try count(vms)
     for vm in vms { try vm.checkThatItRuns() }
-    // All before the first is waited for: while they run, each would wait its turn among them.
+    // All are asked before `destroy` waits for the first: a vCPU that stops would else wait its turn among those that run.
     for vm in vms { try vm.askToStop() }
     return tally
   }
 
-  /// Lets a tenth of the window pass first, for the guests to be there.
+  /// Counts exits for a window. A tenth of it passes first, so that the guests have begun.
   private func count(_ vms: [some BenchmarkVM]) throws(BenchmarkError) -> Tally {
     usleep(UInt32(windowNS / 10_000))
     let before = Reading(vms)
-    // On a host that has no time for the guest a window may be too short for even one exit.
+    // On a busy host, a window may be too short for even one exit.
     while true {
       usleep(UInt32(windowNS / 1000))
       let after = Reading(vms)
@@ -116,7 +116,7 @@ public struct ExitBenchmark: Benchmark {
   package func relate(_ tallies: [(bare: Tally, vmpool: Tally)], _ recorders: inout [CaseRecorder]) {
     for (index, tally) in tallies.enumerated() {
       var reference = recorders[index].subject
-      reference.mechanism = KickMechanism.immediateExit.rawValue
+      reference.mechanism = ComparedMechanism.immediateExit.rawValue
       guard let at = recorders.firstIndex(where: { $0.subject == reference }), at != index else { continue }
       for (side, path) in [("bare", \(bare: Tally, vmpool: Tally).bare), ("vmpool", \.vmpool)] {
         guard let own = tally[keyPath: path].quantile(.cpuPerExit, perMille: 500),

@@ -8,11 +8,11 @@ public enum Figure: String, Sendable, CaseIterable {
   case signal
   /// From the signal's handler to KVM_RUN having returned.
   case exit
-  /// From one answered kick to the next, all kickers together, each kicking again as soon as it is answered.
+  /// From one answered kick to the next, of all kickers together. Each kicks again as soon as it is answered.
   case storm
-  /// The same of one kicker alone.
+  /// The same for one kicker alone.
   case stormOfOne = "storm_of_one"
-  /// From the request to all vCPUs to the last acknowledgement.
+  /// From the request to all vCPUs until the last acknowledgement.
   case broadcast
   /// The slowest of single kicks to each vCPU, one after the other.
   case slowestSingle = "slowest_single"

@@ -1,20 +1,20 @@
+public import ComparedKicks
 import LinuxSupport
-public import VCPURuntime
 
 /// What a kick costs, beside the same kick in bare C.
 ///
 /// One kicker waits before each kick, so that it finds the vCPU in the guest. It kicks several vCPUs one after the other,
 /// and then all at once. Several kickers kick as fast as they are answered.
 public struct KickBenchmark: Benchmark {
-  /// Each with every case, with both sides one after the other.
+  /// Rounds. Each has every case, with both sides one after the other.
   public var rounds: Int
-  /// One kicker's kicks a round and side, at most.
+  /// How often one kicker kicks in a round and side, at most.
   public var kicksPerRound: Int
-  /// How long a round and side may take: several kickers kick for so long.
+  /// How long a round and side may take. Several kickers kick for exactly so long.
   public var roundNS: UInt64
-  /// How both sides kick.
-  public var mechanisms: [KickMechanism]
-  /// What is kicked.
+  /// The mechanisms by which both sides kick.
+  public var mechanisms: [ComparedMechanism]
+  /// The guests that are kicked.
   public var guests: [BenchmarkGuest]
   /// How many threads kick.
   public var kickers: [Int]
@@ -24,15 +24,15 @@ public struct KickBenchmark: Benchmark {
   package static let name = "kick"
   /// Long enough for the vCPU to be back in the guest: an entry takes tens of microseconds on a paravirtual host.
   static let pauseNS: UInt64 = 50_000
-  /// Where no kick may be lost, so long that a busy host does not make one look so.
+  /// After how long a kick counts as lost where none may be: so long that a busy host's late kick does not count.
   private static let patienceNS: UInt64 = 10_000_000_000
-  /// Less than after what the server sends a signal again.
+  /// Shorter than the time after which the server sends a signal again, which would hide the loss.
   static let racyPatienceNS: UInt64 = 9_000_000
 
   /// Everything by default as `vmpool bench kick` does it.
   public init(
     rounds: Int = 40, kicksPerRound: Int = 1000, roundNS: UInt64 = 250_000_000,
-    mechanisms: [KickMechanism] = [.immediateExit], guests: [BenchmarkGuest] = [.spin], kickers: [Int] = [1],
+    mechanisms: [ComparedMechanism] = [.immediateExit], guests: [BenchmarkGuest] = [.spin], kickers: [Int] = [1],
     vcpus: [Int] = [1]
   ) {
     self.rounds = rounds
@@ -85,13 +85,13 @@ public struct KickBenchmark: Benchmark {
   }
 
   private func measure(
-    _ vm: some BenchmarkVM, _ subject: BenchmarkCase.Subject, _ guest: BenchmarkGuest, _ mechanism: KickMechanism,
+    _ vm: some BenchmarkVM, _ subject: BenchmarkCase.Subject, _ guest: BenchmarkGuest, _ mechanism: ComparedMechanism,
     _ placement: borrowing ProcessorPlacement
   ) throws(BenchmarkError) -> Tally {
     defer { vm.destroy() }
     let kicker = Kicker(vm: vm, patienceNS: mechanism == .signalOnly ? Self.racyPatienceNS : Self.patienceNS)
     try vm.start()
-    // Not counted: the guest's pages are not there yet, nor is the code in the caches.
+    // These kicks do not count: the guest's pages are not there yet, nor is the code in the caches.
     _ = try kicker.kickAtLeisure(20, pauseNS: Self.pauseNS, untilNS: MonotonicClock.now() + roundNS / 10)
     let tally: Tally
     if subject.kickers == 1 {
@@ -114,9 +114,9 @@ public struct KickBenchmark: Benchmark {
 }
 
 extension BenchmarkCase.Subject {
-  /// What its names mean; benchmarks make their own subjects.
-  var parts: (BenchmarkGuest, KickMechanism) {
-    guard let guest = BenchmarkGuest(rawValue: guest), let mechanism = KickMechanism(rawValue: mechanism) else {
+  /// The guest and the mechanism that its names mean. Only names that a benchmark wrote may stand in it.
+  var parts: (BenchmarkGuest, ComparedMechanism) {
+    guard let guest = BenchmarkGuest(rawValue: guest), let mechanism = ComparedMechanism(rawValue: mechanism) else {
       preconditionFailure("there is no guest \(guest) or no mechanism \(mechanism)")
     }
     return (guest, mechanism)

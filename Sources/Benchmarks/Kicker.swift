@@ -2,10 +2,10 @@ import LinuxSupport
 import Synchronization
 internal import SystemPackage
 
-/// Kicks a VM's vCPUs and keeps account of it: the same code for both sides.
+/// Kicks a VM's vCPUs and counts what happens. Both sides use this code.
 struct Kicker<VM: BenchmarkVM>: Sendable {
   let vm: VM
-  /// When a kick counts as lost.
+  /// After how long a kick counts as lost.
   let patienceNS: UInt64
 
   /// Kicks once. Returns how long the caller waited, or nil when the kick was lost.
@@ -64,13 +64,13 @@ struct Kicker<VM: BenchmarkVM>: Sendable {
     tally.record(.slowestSingle, slowest)
   }
 
-  /// Several threads kick for so long, each again as soon as it is answered, each beginning with another vCPU.
+  /// Several threads kick for so long. Each begins with another vCPU, and kicks again as soon as it is answered.
   func storm(threads: Int, forNS duration: UInt64) throws(BenchmarkError) -> (tally: Tally, nsPerKick: UInt64) {
     let results = StormResults()
     var warm = Tally()
     try kick(0, &warm)
     let room = warm
-    // When all are there: the first would keep the others from being created, where they share a processor.
+    // The kicks begin when all threads are there. On one processor, the first would else keep the others from being created.
     let start = MonotonicClock.now() + 1_000_000 + 1_000_000 * UInt64(threads)
     let end = start + duration
     try withThreads(threads) { number in
@@ -99,7 +99,7 @@ struct Kicker<VM: BenchmarkVM>: Sendable {
     do throws(Errno) {
       thread = try JoinableThread(stackBytes: 256 << 10, name: "kicker-\(count)") { body(count - 1) }
     } catch { throw .thread(error) }
-    // The others in the recursion: threads that must be joined cannot stand in an array.
+    // The recursion holds the other threads: values that must be joined cannot stand in an array.
     let outcome = Result { () throws(BenchmarkError) in try withThreads(count - 1, body) }
     thread.join()
     try outcome.get()

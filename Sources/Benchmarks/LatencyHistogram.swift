@@ -1,8 +1,7 @@
 import Histogram
 
-/// Durations in nanoseconds, kept to three significant digits however many and however long they are; the longest, and
-/// one that is alone, exactly. It has room for all of them from the beginning: to grow costs milliseconds, in the middle
-/// of what is measured.
+/// Durations in nanoseconds, to three significant digits. The longest is exact, and so is one that is alone. The histogram
+/// has room for all durations from the beginning: to grow would cost milliseconds, in the middle of what is measured.
 struct LatencyHistogram: Sendable {
   private static let longest: UInt64 = 3_600_000_000_000
   private var histogram = Histogram<UInt32>(
@@ -17,7 +16,7 @@ struct LatencyHistogram: Sendable {
     max = Swift.max(max, duration)
   }
 
-  /// Forgets them all, and keeps the room.
+  /// Removes all durations, and keeps the memory.
   mutating func clear() {
     histogram.reset()
     max = 0
@@ -39,12 +38,12 @@ struct LatencyHistogram: Sendable {
   }
 }
 
-/// Durations in nanoseconds with how often each occurred, ascending. Written as `28416:3 28448:5`: one JSON value,
-/// however many there are.
+/// Durations in nanoseconds with how often each occurred, ascending. They are written as one JSON string, such as
+/// `28416:3 28448:5`.
 public struct HistogramBuckets: Codable, Sendable, Equatable {
   /// Each duration once.
   public private(set) var values: [UInt64]
-  /// How often; none is zero.
+  /// How often each occurred; none is zero.
   public private(set) var counts: [UInt64]
 
   init(_ buckets: [(value: UInt64, count: UInt64)]) {
@@ -52,7 +51,7 @@ public struct HistogramBuckets: Codable, Sendable, Equatable {
     counts = buckets.map(\.count)
   }
 
-  /// Reads the text, which may come from anywhere.
+  /// Reads the text, and refuses one that no benchmark writes: a report may come from anywhere.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     let text = try container.decode(String.self)

@@ -51,8 +51,8 @@ struct MachineVM: BenchmarkVM {
     } catch { throw .kick(error) }
   }
 
-  /// Nil for a kick that was lost. Its signal then counts as outstanding, and later kicks would rely on it: so it is
-  /// waited for once more, which sends another.
+  /// Waits for a kick's acknowledgement; nil when the kick was lost. A lost kick's signal counts as outstanding, and later
+  /// kicks would rely on it. So this waits for the same kick once more, which sends another signal.
   private func acknowledgement(of ticket: KickTicket, _ vcpu: VCPU, untilNS deadline: UInt64) throws(KickError)
     -> KickOutcome?
   {

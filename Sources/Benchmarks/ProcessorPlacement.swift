@@ -1,13 +1,13 @@
 import CBareKVM
 
-/// Keeps the calling thread on one processor and the vCPUs it creates on others. So neither side of a comparison is lucky
-/// with the scheduler. Gives the calling thread back its freedom in the end. Where the thread may use one
-/// processor only, or the kernel does not say, it does nothing.
+/// Keeps the calling thread on one processor, and the vCPUs that it creates on others. So the scheduler favours neither side
+/// of a comparison. At its end it gives the calling thread all its processors back. It does nothing where the thread may
+/// use one processor only, or where the kernel does not say which.
 struct ProcessorPlacement: ~Copyable {
   private let before: [Int32]
   private let vcpus: ArraySlice<Int32>
 
-  /// For so many vCPUs: each has a processor of its own if there are enough.
+  /// A placement for so many vCPUs. Each has a processor of its own if there are enough.
   init(vcpus count: Int) {
     before = Self.usable
     vcpus = before.dropFirst().prefix(count)
@@ -16,10 +16,10 @@ struct ProcessorPlacement: ~Copyable {
 
   deinit { use(before[...]) }
 
-  /// Whether it does anything.
+  /// Whether there are processors to choose from.
   static var isPossible: Bool { usable.count > 1 }
 
-  /// Does something that creates vCPUs: their threads inherit the processors that the calling thread has meanwhile.
+  /// Runs a closure that creates vCPUs. Their threads inherit the processors that the calling thread has meanwhile.
   borrowing func creatingVCPUs<Result: ~Copyable>(
     _ create: () throws(BenchmarkError) -> Result
   ) throws(BenchmarkError) -> Result {
@@ -28,7 +28,7 @@ struct ProcessorPlacement: ~Copyable {
     return try create()
   }
 
-  /// Does something that creates kickers: they may use every processor that is not a vCPU's.
+  /// Runs a closure that creates kickers. They may use every processor that is not a vCPU's.
   borrowing func creatingKickers<Result>(
     _ create: () throws(BenchmarkError) -> Result
   ) throws(BenchmarkError) -> Result {
@@ -37,7 +37,7 @@ struct ProcessorPlacement: ~Copyable {
     return try create()
   }
 
-  /// Does something that creates threads that may use every processor.
+  /// Runs a closure that creates threads. They may use every processor.
   borrowing func creatingAnywhere<Result>(
     _ create: () throws(BenchmarkError) -> Result
   ) throws(BenchmarkError) -> Result {

@@ -1,6 +1,6 @@
 extension BenchmarkReport {
-  /// Every figure on a line of its own, by RFC 4180: durations in nanoseconds, counts, and ratios with their spread over
-  /// rounds. Ends with a newline.
+  /// The report as CSV (RFC 4180), with each figure on a line of its own: durations in nanoseconds, counts, and ratios with
+  /// their spread over rounds. It ends with a newline.
   public var csv: String {
     var rows = [
       [
@@ -31,7 +31,7 @@ extension BenchmarkReport {
   }
 
   private static func field(_ text: String) -> String {
-    // By scalars: a line break of two is one character.
+    // By scalars: as a character, CR LF is neither CR nor LF.
     guard text.unicodeScalars.contains(where: { [",", "\"", "\r", "\n"].contains($0) }) else { return text }
     let doubled = text.unicodeScalars.map { $0 == "\"" ? "\"\"" : String($0) }.joined()
     return "\"\(doubled)\""

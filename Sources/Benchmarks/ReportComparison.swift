@@ -1,9 +1,9 @@
 /// What became slower from one report to another.
 ///
-/// For each figure that both have, it takes the median over rounds of the rounds' quantiles, and compares the medians. The
-/// ratio has an interval in which it lies with a probability of 99 %, by bootstrap over rounds. Single durations would say
-/// less: what disturbs a round disturbs all of its durations. A figure is slower where the whole interval is, by more than
-/// the threshold. The same two reports always give the same answer.
+/// For each figure that both reports have, it takes the median over rounds of the rounds' quantiles, and compares the medians.
+/// A bootstrap over rounds gives the interval in which the ratio lies with a probability of 99 %. Single durations would say
+/// less: what disturbs a round disturbs all of its durations. A figure is slower where its whole interval lies above the
+/// threshold. The same two reports always give the same answer.
 public struct ReportComparison: Codable, Sendable, Equatable {
   /// What an interval says.
   public enum Verdict: String, Codable, Sendable {
@@ -21,7 +21,7 @@ public struct ReportComparison: Codable, Sendable, Equatable {
   public struct Line: Codable, Sendable, Equatable {
     /// What was measured.
     public var subject: BenchmarkCase.Subject
-    /// `vmpool` or `bare`. Where bare C became slower too, it is the host.
+    /// `vmpool` or `bare`. Where bare C became slower too, the host did.
     public var side: String
     /// A ``Figure``.
     public var figure: String
@@ -31,13 +31,13 @@ public struct ReportComparison: Codable, Sendable, Equatable {
     public var before: Double
     /// … and in the second.
     public var after: Double
-    /// The second to the first.
+    /// `after` divided by `before`.
     public var ratio: Double
     /// Where its interval begins.
     public var low: Double
     /// Where its interval ends.
     public var high: Double
-    /// What that means.
+    /// What the interval says.
     public var verdict: Verdict
 
     enum CodingKeys: String, CodingKey {
@@ -47,7 +47,7 @@ public struct ReportComparison: Codable, Sendable, Equatable {
     }
   }
 
-  /// How many percent do not matter.
+  /// A change of at most so many percent does not matter.
   public var thresholdPercent: Double
   /// Every figure that both reports have.
   public var lines: [Line] = []
@@ -56,7 +56,7 @@ public struct ReportComparison: Codable, Sendable, Equatable {
   /// Cases that only one of the reports has.
   public var unmatched: Int
 
-  /// Fewer rounds than this say nothing of how much they vary.
+  /// The fewest rounds that can be compared: fewer do not show how much they vary.
   public static let leastRounds = 5
   private static let resamples = 1000
 
@@ -106,7 +106,7 @@ public struct ReportComparison: Codable, Sendable, Equatable {
     let (old, new) = (median(before), median(after))
     var ratios: [Double] = []
     for _ in 0..<Self.resamples {
-      // A duration of nothing is no duration: half a nanosecond is what rounding can have taken from it.
+      // A duration of zero was rounded down: it may have been up to half a nanosecond.
       let (a, b) = (median(generator.resample(before)), median(generator.resample(after)))
       ratios.append(max(b, 0.5) / max(a, 0.5))
     }

@@ -1,4 +1,4 @@
-/// Why a document that decodes as a report is none.
+/// Why a document that decodes as a report is not one.
 public struct ReportError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What is wrong.
   public let description: String
@@ -7,7 +7,7 @@ public struct ReportError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension BenchmarkReport {
-  /// Refuses what no benchmark writes. The document may come from anywhere.
+  /// Refuses a report that no benchmark writes. The document may come from anywhere.
   public func validate() throws(ReportError) {
     guard schema == Self.schema else { throw ReportError("its layout is not \(Self.schema)") }
     guard ["kick", "exits", "create"].contains(benchmark) else { throw ReportError("it is of no known benchmark") }

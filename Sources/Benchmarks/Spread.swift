@@ -1,6 +1,6 @@
 /// How one figure, such as a ratio, varied over rounds.
 public struct Spread: Codable, Sendable, Equatable {
-  /// The middle one, or half-way between the two middle ones.
+  /// The median.
   public var median: Double
   /// A quarter of the rounds was at most this.
   public var lowerQuartile: Double
@@ -11,7 +11,7 @@ public struct Spread: Codable, Sendable, Equatable {
   /// The greatest.
   public var max: Double
 
-  /// Of `values`, in any order; all zero when there are none.
+  /// The spread of `values`, in any order. All its members are zero when there are none.
   public init(of values: [Double]) {
     let sorted = values.sorted()
     median = quantile(0.5, ofSorted: sorted)
@@ -28,7 +28,7 @@ public struct Spread: Codable, Sendable, Equatable {
   }
 }
 
-/// The value below which `share` of the sorted values lie, between two of them where it falls there; 0 without any.
+/// The value below which `share` of the sorted values lie, interpolated between two of them; 0 without any.
 func quantile(_ share: Double, ofSorted sorted: [Double]) -> Double {
   guard let last = sorted.indices.last else { return 0 }
   let position = share * Double(last)
@@ -37,5 +37,5 @@ func quantile(_ share: Double, ofSorted sorted: [Double]) -> Double {
   return sorted[below] + (sorted[above] - sorted[below]) * (position - Double(below))
 }
 
-/// `ours` in units of `bare`; 0 when there is nothing to compare with.
+/// `ours` divided by `bare`; 0 when `bare` is 0.
 func ratio(_ ours: UInt64, to bare: UInt64) -> Double { bare == 0 ? 0 : Double(ours) / Double(bare) }

@@ -1,9 +1,9 @@
+internal import ComparedKicks
 import KVM
 import LinuxSupport
 import MachineRuntime
-internal import VCPURuntime
 
-/// The host as both sides of a comparison see it, and VMs of each to compare.
+/// Makes the VMs that are compared, of either side, on this host.
 package struct TestBed {
   private let system: KVMSystem
   private let host: BareHost
@@ -15,16 +15,17 @@ package struct TestBed {
   }
 
   func bareVM(
-    _ guest: BenchmarkGuest, vcpus: Int = 1, mechanism: KickMechanism
+    _ guest: BenchmarkGuest, vcpus: Int = 1, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
     try host.create(guest, vcpus: vcpus, memoryMiB: Self.memoryMiB, mechanism: mechanism)
   }
 
   func machine(
-    _ guest: BenchmarkGuest, vcpus: Int = 1, mechanism: KickMechanism
+    _ guest: BenchmarkGuest, vcpus: Int = 1, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> MachineVM {
     let configuration = MachineConfiguration(
-      image: guest.image, vcpus: vcpus, memoryMiB: Self.memoryMiB, mechanism: mechanism, hasIRQChip: guest.hasIRQChip)
+      image: guest.image, vcpus: vcpus, memoryMiB: Self.memoryMiB, mechanism: mechanism.shipped,
+      hasIRQChip: guest.hasIRQChip, entry: mechanism.entry)
     let machine: Machine
     do throws(MachineCreationError) { machine = try Machine(configuration, on: system) } catch {
       throw .creation(error)

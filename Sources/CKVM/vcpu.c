@@ -3,22 +3,14 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include "x86_64/context.h"
-#elif defined(__aarch64__)
-#include "aarch64/context.h"
-#endif
 
 long ckvm_entry_stub(int fd, const volatile void *reasons);
-extern const char ckvm_entry_window[], ckvm_entry_syscall[], ckvm_entry_aborted[];
 
-static const struct ckvm_entry shipped_entry = {ckvm_entry_stub, ckvm_entry_window, ckvm_entry_syscall,
-                                                ckvm_entry_aborted};
+static const struct ckvm_entry shipped_entry = {ckvm_entry_stub, ckvm_set_immediate_exit};
 
 _Atomic uint32_t ckvm_news;
 
-struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism mechanism,
-                                const struct ckvm_entry *entry) {
+struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, const struct ckvm_entry *entry) {
   struct ckvm_vcpu *vcpu = aligned_alloc(64, (sizeof *vcpu + 63) & ~(size_t)63);
   if (!vcpu) return NULL;
   memset(vcpu, 0, sizeof *vcpu);
@@ -32,7 +24,6 @@ struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism m
   vcpu->run = run;
   vcpu->fd = fd;
   vcpu->run_size = run_size;
-  vcpu->mechanism = mechanism;
   vcpu->entry = entry ? entry : &shipped_entry;
   return vcpu;
 }
@@ -125,30 +116,24 @@ static __thread struct ckvm_vcpu *_Atomic bound __attribute__((tls_model("initia
 #if __has_feature(thread_sanitizer)
 #include <sys/syscall.h>
 #include <unistd.h>
-// The sanitizer takes locks of its own where it looks at a function's beginning (no_sanitize does not spare that) and
-// in its clock_gettime: in the handler, locks that the interrupted thread may hold.
-#define UNSEEN __attribute__((disable_sanitizer_instrumentation))
+// The sanitizer's clock_gettime takes locks as well (CKVM_IN_HANDLER).
 #define read_clock(t) syscall(SYS_clock_gettime, CLOCK_MONOTONIC, t)
 #else
-#define UNSEEN
 #define read_clock(t) clock_gettime(CLOCK_MONOTONIC, t)
 #endif
 
-UNSEEN static void fix_up(struct ckvm_vcpu *v, ucontext_t *context) {
-  uintptr_t ip = (uintptr_t)CKVM_INSTRUCTION_POINTER(context);
-  if (ip < (uintptr_t)v->entry->window || ip > (uintptr_t)v->entry->syscall) return;
-  CKVM_INSTRUCTION_POINTER(context) = (uintptr_t)v->entry->aborted;
-  atomic_store_explicit(&v->fixed_up, true, memory_order_relaxed);
+CKVM_IN_HANDLER void ckvm_set_immediate_exit(struct ckvm_vcpu *v, void *context) {
+  (void)context;
+  // Relaxed is enough, here and below: the only other party is the thread that the handler interrupts.
+  __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
 }
 
-UNSEEN static void kicked(int signal, siginfo_t *info, void *context) {
+CKVM_IN_HANDLER static void kicked(int signal, siginfo_t *info, void *context) {
   (void)signal, (void)info;
   int saved = errno;
-  // Relaxed is enough: the only other party is the thread this handler interrupts.
   struct ckvm_vcpu *v = atomic_load_explicit(&bound, memory_order_relaxed);
   if (v) {
-    if (v->mechanism == CKVM_IMMEDIATE_EXIT) __atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELAXED);
-    if (v->mechanism == CKVM_IP_FIXUP) fix_up(v, context);
+    v->entry->kicked(v, context);
     struct timespec t;
     read_clock(&t);
     atomic_store_explicit(&v->handler_ns, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec, memory_order_relaxed);

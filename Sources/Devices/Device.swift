@@ -35,9 +35,9 @@ public enum GuestFault: Sendable, Equatable, CustomStringConvertible {
   /// No hypercall has that number.
   case noSuchHypercall(number: UInt64)
   /// Hypercalls are made by writes of 32 bits.
-  case hypercallWidth(Solo5Hypercalls.Call, AccessWidth)
+  case hypercallWidth(Solo5Hypercalls.Hypercall, AccessWidth)
   /// A hypercall names bytes that the guest does not have.
-  case hypercallAddress(Solo5Hypercalls.Call, GuestAddressError)
+  case hypercallAddress(Solo5Hypercalls.Hypercall, GuestAddressError)
 
   /// What the guest did, as a sentence without its full stop.
   public var description: String {

@@ -183,8 +183,8 @@ public final class Machine: Sendable {
     do throws(VCPUStartError) {
       core.add(
         try VCPU(
-          ready, index: index, name: configuration.name, mechanism: configuration.mechanism, handler: core, state: loop)
-      )
+          ready, index: index, name: configuration.name, mechanism: configuration.mechanism, handler: core, state: loop,
+          entry: configuration.entry))
     } catch { throw .vcpu(error) }
   }
 

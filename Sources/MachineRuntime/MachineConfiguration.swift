@@ -17,11 +17,13 @@ public struct MachineConfiguration: Sendable {
   public let deadlineNS: UInt64?
   /// What its vCPUs' threads are called, with a slash and the vCPU's number: up to 13 bytes of it are seen.
   public let name: String
+  /// The way into the guest, where it is not the shipped one (nil): no pool has another.
+  public let entry: VCPUEntry?
 
   /// A VM of `vcpus` vCPUs and `memoryMiB` MiB that runs `image`.
   public init(
     image: GuestImage, vcpus: Int, memoryMiB: Int, mechanism: KickMechanism, hasIRQChip: Bool = false,
-    deadlineNS: UInt64? = nil, name: String = "vcpu"
+    deadlineNS: UInt64? = nil, name: String = "vcpu", entry: VCPUEntry? = nil
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -30,12 +32,13 @@ public struct MachineConfiguration: Sendable {
     self.hasIRQChip = hasIRQChip
     self.deadlineNS = deadlineNS
     self.name = name
+    self.entry = entry
   }
 
   /// The same VM with another name and deadline.
   func renamed(_ name: String, deadlineNS: UInt64?) -> MachineConfiguration {
     MachineConfiguration(
       image: image, vcpus: vcpus, memoryMiB: memoryMiB, mechanism: mechanism, hasIRQChip: hasIRQChip,
-      deadlineNS: deadlineNS, name: name)
+      deadlineNS: deadlineNS, name: name, entry: entry)
   }
 }

@@ -1,29 +1,22 @@
-import CKVM
+public import CKVM
 import SystemPackage
 
 /// How a vCPU is brought out of KVM_RUN.
-public enum KickMechanism: String, Sendable, CaseIterable {
+public enum KickMechanism: String, Sendable {
   /// A signal, and `kvm_run.immediate_exit` set by its handler (Linux 4.11, commit 460df4c1fc7c).
   case immediateExit = "immediate_exit"
   /// A signal that is blocked outside KVM_RUN (KVM_SET_SIGNAL_MASK), drained after.
   case signalMask = "signal_mask"
-  /// A signal whose handler moves a thread that stands between its last check and KVM_RUN to where it gives up: no help
-  /// of the kernel is needed to kick, only `immediate_exit` to complete an access.
-  case ipFixup = "ip_fixup"
-  /// A signal and nothing else. It loses the kick that lands between the last check and KVM_RUN: for benchmarks and for
-  /// the test that shows the race.
-  case signalOnly = "signal_only"
+}
 
-  /// Those that lose no kick.
-  public static let sound: [KickMechanism] = [.immediateExit, .signalMask, .ipFixup]
+/// A way into the guest, with what the kick signal's handler does to keep a thread from taking it. Pools have the shipped one
+/// alone. Benchmarks and tests bring others: they compare mechanisms, or hold a thread up.
+@safe public struct VCPUEntry: @unchecked Sendable {
+  @unsafe let pointer: UnsafePointer<ckvm_entry>
 
-  var inC: ckvm_mechanism {
-    switch self {
-    case .immediateExit: CKVM_IMMEDIATE_EXIT
-    case .signalMask: CKVM_SIGNAL_MASK
-    case .ipFixup: CKVM_IP_FIXUP
-    case .signalOnly: CKVM_SIGNAL_ONLY
-    }
+  /// `pointer` must stay valid, and what it points to must not change.
+  @unsafe public init(_ pointer: UnsafePointer<ckvm_entry>) {
+    unsafe self.pointer = unsafe pointer  // Safe: so the caller promises.
   }
 }
 

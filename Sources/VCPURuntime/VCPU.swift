@@ -89,27 +89,16 @@ public enum VCPUState: UInt8, Sendable {
   /// Takes over a vCPU whose registers are loaded, and starts its thread, parked.
   ///
   /// The thread is called by `name` and the vCPU's number, as far as 15 bytes go. `state` is what another vCPU's thread kept
-  /// of the guest that goes on here.
-  public convenience init(
+  /// of the guest that goes on here. `entry` is another way into the guest than the shipped one (nil).
+  public init(
     _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
-    handler: any ExitHandler, state: VCPULoopState = VCPULoopState()
-  ) throws(VCPUStartError) {
-    // Safe: without an entry there is no pointer.
-    unsafe try self.init(
-      descriptor, index: index, name: name, mechanism: mechanism, handler: handler, state: state, entry: nil)
-  }
-
-  /// The same through another way into the guest than the shipped one (nil): for tests that hold the thread in the
-  /// entry window.
-  @unsafe init(
-    _ descriptor: consuming VCPUDescriptor, index: Int, name: String = "vcpu", mechanism: KickMechanism,
-    handler: any ExitHandler, state: VCPULoopState = VCPULoopState(), entry: UnsafePointer<ckvm_entry>?
+    handler: any ExitHandler, state: VCPULoopState = VCPULoopState(), entry: VCPUEntry? = nil
   ) throws(VCPUStartError) {
     Self.installHandlerOnce()
     // Safe: the descriptor outlives the mapping, which `join` undoes before it closes the descriptor.
     do throws(Errno) {
       control = unsafe try VCPUControl(
-        descriptor: descriptor.rawValue, runSize: descriptor.runSize, mechanism: mechanism, entry: entry)
+        descriptor: descriptor.rawValue, runSize: descriptor.runSize, entry: entry)
     } catch { throw .mapping(error) }
     self.index = index
     self.mechanism = mechanism
@@ -159,7 +148,7 @@ public enum VCPUState: UInt8, Sendable {
   /// time that the guest did not get to run in between, up to five milliseconds.
   /// A goal (pause, stop …) does not wait.
   private func leaveTheGuestSomeTime(since now: UInt64) {
-    let pace = Self.paceNS << min(control.barren, 8)
+    let pace = Self.paceNS << min(control.fruitlessKicks, 8)
     let ready = control.lastOutNS + pace
     var now = now
     // A short time is not worth a timer: the yield lets the vCPU's own thread run where processors are few. In a long

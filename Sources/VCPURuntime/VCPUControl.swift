@@ -15,10 +15,8 @@ import SystemPackage
   // atomics or the vCPU's thread's own. Locals outlive the calls that they are passed to.
 
   /// Maps the area that the vCPU `descriptor` shares with the kernel. `entry` nil: the shipped way into the guest.
-  @unsafe init(
-    descriptor: Int32, runSize: Int, mechanism: KickMechanism, entry: UnsafePointer<ckvm_entry>?
-  ) throws(Errno) {
-    guard let pointer = unsafe ckvm_vcpu_new(descriptor, UInt32(runSize), mechanism.inC, entry) else {
+  @unsafe init(descriptor: Int32, runSize: Int, entry: VCPUEntry?) throws(Errno) {
+    guard let pointer = unsafe ckvm_vcpu_new(descriptor, UInt32(runSize), entry?.pointer) else {
       throw Errno(rawValue: errno)
     }
     unsafe self.pointer = unsafe pointer
@@ -71,7 +69,7 @@ import SystemPackage
   /// When the thread was last brought out of the guest.
   var lastOutNS: UInt64 { unsafe ckvm_last_out(pointer) }
   /// How often in a row that was so without the guest having run.
-  var barren: UInt64 { unsafe ckvm_barren(pointer) }
+  var fruitlessKicks: UInt64 { unsafe ckvm_fruitless_kicks(pointer) }
   /// Returns from KVM_RUN with the reason of this number.
   func exits(_ reason: Int) -> UInt64 { unsafe ckvm_exits(pointer, UInt32(reason)) }
   /// Returns with -EINTR.
@@ -144,8 +142,6 @@ import SystemPackage
   /// Step T3: KVM_RUN that completes an access, by `immediate_exit` (`signal` 0) or a pending `signal`.
   func complete(_ signal: Int32) -> Int { unsafe ckvm_complete(pointer, signal) }
   func clearImmediateExit() { unsafe ckvm_clear_immediate_exit(pointer) }
-  /// Whether the handler moved the thread out of the entry window since the last call.
-  func takeFixedUp() -> Bool { unsafe ckvm_take_fixed_up(pointer) }
   /// Whether KVM_RUN, which has returned -EINTR, had not entered the guest.
   var wasAtEntry: Bool { unsafe ckvm_exit_reason(pointer) != UInt32(KVM_EXIT_INTR) }
   /// Why KVM_RUN, which has returned 0, did so.

@@ -20,7 +20,7 @@ extension VCPU {
   }
 
   /// What the thread alone knows of its vCPU.
-  private struct Progress {
+  struct Progress {
     /// The last generation that was served.
     var served: UInt64 = 0
     /// The guest's run: how often it was reset.
@@ -134,7 +134,7 @@ extension VCPU {
   private func take() -> RequestWord {
     switch mechanism {
     case .signalMask: while ckvm_drain(Self.signal) {}
-    case .immediateExit, .ipFixup, .signalOnly: control.clearImmediateExit()
+    case .immediateExit: control.clearImmediateExit()
     }
     return control.takeRequests()
   }
@@ -176,27 +176,6 @@ extension VCPU {
     guard let restart = perform(errands, state) else { return }
     progress.restart = restart
     control.setTaskPriority(restart.taskPriority)
-  }
-
-  /// Has KVM complete the access by which a guest has ended, before other registers take the place of the guest's: at its next
-  /// KVM_RUN it would complete that access into those. No device sees what else the same instruction accesses.
-  private func discardAccess(_ progress: inout Progress) {
-    progress.accessIsOpen = false
-    let byself = mechanism == .signalMask ? Self.signal : 0
-    for _ in 0..<4096 {
-      let result = control.complete(byself)
-      if result == -Int(EINTR) { control.countInterruption(atEntry: control.wasAtEntry) }
-      guard result == 0 else { break }
-      let reason = control.exitReason
-      control.countExit(reason)
-      if reason == KVM_EXIT_MMIO {
-        if !control.memoryAccess.is_write { control.setMemoryDatum(0) }
-      } else if reason == KVM_EXIT_IO {
-        let access = control.portAccess
-        if !access.is_write { for item in 0..<access.count { control.setPortDatum(item, 0) } }
-      }
-    }
-    _ = mechanism == .signalMask ? ckvm_drain(Self.signal) : false
   }
 
   /// Step T5: publishes that everything up to `last` has been served.
@@ -305,9 +284,7 @@ extension VCPU {
         continue
       }
       let now = MonotonicClock.now()
-      if result == CKVM_ABORTED {
-        return Departure(phase: control.takeFixedUp() ? .entry : .host, outNS: now, guestRan: hasExited)
-      }
+      if result == CKVM_ABORTED { return Departure(phase: .host, outNS: now, guestRan: hasExited) }
       if result == -Int(EINTR) {
         progress.accessIsOpen = false
         let atEntry = control.wasAtEntry
@@ -333,77 +310,4 @@ extension VCPU {
   }
 
   private static let attempts = 8
-
-  // MARK: Exits
-
-  private func completeAccess(_ progress: inout Progress) -> VCPUEnd? {
-    let byself = mechanism == .signalMask ? Self.signal : 0
-    // An instruction can be split into a few accesses, never into thousands.
-    for _ in 0..<4096 {
-      let result = control.complete(byself)
-      if result == -Int(EINTR) {
-        control.countInterruption(atEntry: control.wasAtEntry)
-        break
-      }
-      guard result == 0 else {
-        control.countRunError()
-        return .crashed("KVM_RUN failed while an access was completed: \(Errno(rawValue: Int32(-result)))")
-      }
-      let reason = control.exitReason
-      control.countExit(reason)
-      if reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO {
-        switch serveAccess(reason, handler) {
-        case .resume, .idle: break
-        case .sleep(let untilNS): progress.wakeNS = untilNS
-        case .end: return handler.end()
-        }
-      } else if let end = end(forExit: reason) {
-        return end
-      }
-    }
-    _ = mechanism == .signalMask ? ckvm_drain(Self.signal) : false
-    return nil
-  }
-
-  private func serveAccess(_ reason: UInt32, _ handler: borrowing any ExitHandler) -> ExitAction {
-    if reason == KVM_EXIT_MMIO {
-      let access = control.memoryAccess
-      if access.is_write {
-        return handler.memoryWrite(access.address, size: UInt8(truncatingIfNeeded: access.size), value: access.value)
-      }
-      let (value, action) = handler.memoryRead(access.address, size: UInt8(truncatingIfNeeded: access.size))
-      control.setMemoryDatum(value)
-      return action
-    }
-    let access = control.portAccess
-    var last = ExitAction.resume
-    // A string instruction hands over several data at once; the whole of it is served even if one ends the guest.
-    for item in 0..<access.count {
-      let action: ExitAction
-      if access.is_write {
-        action = handler.portWrite(access.port, size: access.size, value: control.portDatum(item))
-      } else {
-        let (value, effect) = handler.portRead(access.port, size: access.size)
-        control.setPortDatum(item, value)
-        action = effect
-      }
-      if last != .end { last = action }
-    }
-    return last
-  }
-
-  /// How the guest ends with an exit that is neither a port nor a memory access; nil when it just goes on.
-  private func end(forExit reason: UInt32) -> VCPUEnd? {
-    switch ExitReason.response(to: reason) {
-    case .access, .resume: nil
-    case .halt: .halted
-    case .systemEvent:
-      switch Int32(truncatingIfNeeded: control.systemEvent) {
-      case KVM_SYSTEM_EVENT_SHUTDOWN: .poweredOff
-      case KVM_SYSTEM_EVENT_RESET: .reset
-      default: .crashed("system event \(control.systemEvent)" + place())
-      }
-    case .crash, .unserved, nil: .crashed(describeCrash(reason))
-    }
-  }
 }

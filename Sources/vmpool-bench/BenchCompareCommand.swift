@@ -52,7 +52,7 @@ struct BenchCompareCommand: ParsableCommand {
     if comparison.isWorse { throw ExitCode(1) }
   }
 
-  /// More than any report takes.
+  /// The largest report that is read, in bytes: no benchmark writes one as large.
   private static let largestFile = 64 << 20
 
   private func read(_ path: String) throws -> BenchmarkReport {

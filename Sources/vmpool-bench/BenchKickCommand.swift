@@ -1,6 +1,6 @@
 import ArgumentParser
 import Benchmarks
-import VCPURuntime
+import ComparedKicks
 
 struct BenchKickCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -47,7 +47,8 @@ struct BenchKickCommand: ParsableCommand {
     var benchmark = KickBenchmark()
     if matrix {
       benchmark = KickBenchmark(
-        rounds: 5, mechanisms: KickMechanism.allCases, guests: Self.guests.filter { $0 != .mmio }, kickers: [1, 4, 16],
+        rounds: 5, mechanisms: ComparedMechanism.allCases, guests: Self.guests.filter { $0 != .mmio },
+        kickers: [1, 4, 16],
         vcpus: [1, 2, 8])
     }
     if options.quick { (benchmark.rounds, benchmark.kicksPerRound, benchmark.roundNS) = (2, 100, 20_000_000) }
@@ -58,7 +59,7 @@ struct BenchKickCommand: ParsableCommand {
     benchmark.vcpus = vcpus?.values.map(\.number) ?? benchmark.vcpus
     let report = try options.show(
       benchmark, plotting: .latency, "Kicks: from the request to KVM_RUN having returned", kickText)
-    let sound = KickMechanism.sound.map(\.rawValue)
+    let sound = ComparedMechanism.sound.map(\.rawValue)
     let isLossless = report.cases.allSatisfy { item in
       !sound.contains(item.subject.mechanism) || item.bare.lost + item.vmpool.lost == 0
     }

@@ -2,17 +2,17 @@ import APIModel
 import ArgumentParser
 import Benchmarks
 import CommandLineSupport
+import ComparedKicks
 import Foundation
 import JSONCodec
-import VCPURuntime
 
-/// What all benchmarks take.
+/// The options that all benchmarks take.
 struct BenchOptions: ParsableArguments {
   @Option(help: "Rounds, 1 to 10000. Default: about ten seconds' worth.")
   var rounds: Int?
 
-  @Option(help: "How vCPUs are kicked, a list: \(KickMechanism.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var mechanism: CommaList<KickMechanism>?
+  @Option(help: "How vCPUs are kicked, a list: \(ComparedMechanism.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var mechanism: CommaList<ComparedMechanism>?
 
   @Flag(help: "A fraction of a second's worth, to see whether it works; the figures mean little.")
   var quick = false
@@ -64,13 +64,13 @@ struct BenchOptions: ParsableArguments {
     return benchmark
   }
 
-  /// Before the time is spent: a report must be readable, and a picture too.
+  /// Refuses, before it takes the time, a run whose report or picture would be too large to read.
   private func checkSize(_ benchmark: some Benchmark) throws {
     let cases = benchmark.subjects.count
     if plot != nil, cases > CumulativePlot.mostColours {
       throw ValidationError("--plot draws \(CumulativePlot.mostColours) cases at most, and these are \(cases).")
     }
-    // What `compare` reads back may hold 65536 values.
+    // `compare` reads reports of up to 65536 JSON values.
     if json, cases * (200 + 24 * benchmark.rounds) > JSON.valueLimit, cases > 1 || benchmark.rounds > 2000 {
       throw ValidationError("\(cases) cases of \(benchmark.rounds) rounds are too many for --json: take fewer rounds.")
     }

@@ -132,7 +132,7 @@ func cell(_ ratio: Spread) -> String {
   "\(fixed(ratio.median, 3)) (\(fixed(ratio.lowerQuartile, 2))–\(fixed(ratio.upperQuartile, 2)))"
 }
 
-/// With so many decimals.
+/// A number with so many decimals.
 func fixed(_ value: Double, _ decimals: Int) -> String {
   let scale = (0..<decimals).reduce(1) { scale, _ in scale * 10 }
   // Reports that are compared may hold any number.

@@ -2,7 +2,7 @@ import Benchmarks
 import CommandLineSupport
 import LinuxSupport
 
-/// How far a benchmark is, on one line of a terminal; nothing where stderr is no terminal.
+/// Shows how far a benchmark has come, on one line of the terminal. Prints nothing where stderr is no terminal.
 struct ProgressLine {
   private let isShown = StandardError.isTerminal
   private let benchmark: String

@@ -1,7 +1,7 @@
+import ComparedKicks
 import GuestImages
 import TestSupport
 import Testing
-import VCPURuntime
 
 @testable import Benchmarks
 
@@ -19,7 +19,7 @@ import VCPURuntime
     #expect(vm.memory(at: 0, count: 2 << 20) == expected)
   }
 
-  @Test(arguments: KickMechanism.allCases) func standsStillWhileItIsParked(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.allCases) func standsStillWhileItIsParked(_ mechanism: ComparedMechanism) throws {
     let vm = try BareHost().create(.pio, vcpus: 2, memoryMiB: 2, mechanism: mechanism)
     defer { vm.destroy() }
     try vm.park()

@@ -6,11 +6,12 @@
 #include <unistd.h>
 
 static struct ckvm_vcpu *_Atomic target;
-static _Atomic bool wanted, standing;
+static _Atomic bool wanted, standing, at_store;
 static struct kvm_run *_Atomic guarded;
 static __thread bool is_blind __attribute__((tls_model("initial-exec")));
 
-void clear_hold(struct ckvm_vcpu *vcpu) {
+void clear_hold(struct ckvm_vcpu *vcpu, bool at_clearing_store) {
+  atomic_store(&at_store, at_clearing_store);
   atomic_store(&target, vcpu);
   atomic_store(&wanted, true);
 }
@@ -47,7 +48,7 @@ static long enter(int fd, const volatile void *reasons) {
                    : "0"(SYS_ioctl), "D"(fd), "S"(KVM_RUN), "r"(third)
                    : "rcx", "r11", "memory");
   struct ckvm_vcpu *v = atomic_load(&target);
-  if (atomic_load(&wanted) && v && v->fd == fd && v->mechanism == CKVM_IMMEDIATE_EXIT) {
+  if (atomic_load(&wanted) && v && v->fd == fd && atomic_load(&at_store)) {
     struct sigaction action = {.sa_sigaction = stored, .sa_flags = SA_SIGINFO};
     sigset_t faults;
     sigemptyset(&faults);
@@ -60,8 +61,7 @@ static long enter(int fd, const volatile void *reasons) {
   return result;
 }
 
-// No place in it: ip_fixup needs the check.
-static const struct ckvm_entry entry = {enter, NULL, NULL, NULL};
+static const struct ckvm_entry entry = {enter, ckvm_set_immediate_exit};
 const struct ckvm_entry *blind_entry(void) { return &entry; }
 
 // Stands before the C library's in everything that is linked with this.

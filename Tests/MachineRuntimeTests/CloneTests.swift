@@ -1,3 +1,4 @@
+import ComparedKicks
 import GuestImages
 import LinuxSupport
 import TestSupport
@@ -106,7 +107,7 @@ import VCPURuntime
   }
 
   /// Frozen wherever a pause catches it, also between an access and its completion: the count in RBX goes on by ones.
-  @Test(arguments: KickMechanism.sound) func aTemplateIsTakenAtEveryPlace(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func aTemplateIsTakenAtEveryPlace(_ mechanism: ComparedMechanism) throws {
     let machine = try RealVM.make("pio", mechanism: mechanism)
     defer { machine.destroy() }
     try machine.start(untilNS: RealVM.soon)

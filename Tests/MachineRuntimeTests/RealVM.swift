@@ -1,3 +1,4 @@
+import ComparedKicks
 import Foundation
 import GuestImages
 import KVM
@@ -19,7 +20,7 @@ enum RealVM {
   static var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
 
   static func make(
-    _ guest: String, vcpus: Int = 1, memoryMiB: Int = 2, mechanism: KickMechanism = .immediateExit,
+    _ guest: String, vcpus: Int = 1, memoryMiB: Int = 2, mechanism: ComparedMechanism = .immediateExit,
     deadlineNS: UInt64? = nil, changes: Changes = Changes()
   ) throws -> Machine {
     let image = GuestImage.builtin(try #require(BuiltinGuest.named(guest)))
@@ -28,11 +29,12 @@ enum RealVM {
   }
 
   static func make(
-    _ image: GuestImage, vcpus: Int = 1, memoryMiB: Int = 2, mechanism: KickMechanism = .immediateExit,
+    _ image: GuestImage, vcpus: Int = 1, memoryMiB: Int = 2, mechanism: ComparedMechanism = .immediateExit,
     deadlineNS: UInt64? = nil, changes: Changes = Changes()
   ) throws -> Machine {
     let configuration = MachineConfiguration(
-      image: image, vcpus: vcpus, memoryMiB: memoryMiB, mechanism: mechanism, deadlineNS: deadlineNS)
+      image: image, vcpus: vcpus, memoryMiB: memoryMiB, mechanism: mechanism.shipped, deadlineNS: deadlineNS,
+      entry: mechanism.entry)
     return try Machine(configuration, on: system.get()) { changes.append($0) }
   }
 }

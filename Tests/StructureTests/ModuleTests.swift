@@ -5,11 +5,14 @@ import Testing
 struct ModuleTests {
   /// Modules by level, the lowest first: a module imports what stands below it, never beside or above.
   static let levels: [[String]] = [
-    ["CLinux", "CKVM", "CGuests", "CBareKVM", "CMicroHTTP", "CJansson", "CCurl", "CNettle", "CSQLite", "CYAML"],
+    [
+      "CLinux", "CKVM", "CGuests", "CBareKVM", "CComparedKicks", "CMicroHTTP", "CJansson", "CCurl", "CNettle",
+      "CSQLite", "CYAML",
+    ],
     ["Processor", "LinuxSupport", "Digests", "JSONCodec", "Metrics", "Containers"],
     ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel"],
     ["Devices", "GuestImages", "VCPURuntime", "ServerConfiguration"],
-    ["MachineRuntime"],
+    ["MachineRuntime", "ComparedKicks"],
     ["PoolManager"],
     ["Control"],
     ["ManagementAPI", "APIClient", "Benchmarks", "CommandLineSupport"],
@@ -19,7 +22,8 @@ struct ModuleTests {
   /// Each C module has few importers, so that pointers stay where they are looked after.
   static let importersOfC: [String: Set<String>] = [
     "CLinux": ["LinuxSupport"], "CKVM": ["KVM", "VCPURuntime"], "CGuests": ["GuestImages"],
-    "CBareKVM": ["Benchmarks"], "CMicroHTTP": ["HTTPServer"], "CJansson": ["JSONCodec"], "CCurl": ["APIClient"],
+    "CBareKVM": ["Benchmarks"], "CComparedKicks": ["ComparedKicks"], "CMicroHTTP": ["HTTPServer"],
+    "CJansson": ["JSONCodec"], "CCurl": ["APIClient"],
     "CNettle": ["Digests"], "CSQLite": ["StateStore"], "CYAML": ["ServerConfiguration"],
   ]
 
@@ -67,6 +71,13 @@ struct ModuleTests {
   @Test func theClientKnowsNothingOfKVM() throws {
     let imports = try Repository.importsByModule()["vmpool", default: []]
     #expect(imports.isDisjoint(with: ["KVM", "CKVM", "VCPURuntime", "MachineRuntime", "PoolManager", "Benchmarks"]))
+  }
+
+  /// The server knows the mechanisms that a pool can have, and no more.
+  @Test func onlyBenchmarksKnowMechanismsThatNoPoolHas() throws {
+    for (module, imports) in try Repository.importsByModule() where imports.contains("ComparedKicks") {
+      #expect(["Benchmarks", "vmpool-bench"].contains(module), "\(module) imports ComparedKicks")
+    }
   }
 
   @Test func noModuleHasTheNameOfOneOfItsTypes() throws {

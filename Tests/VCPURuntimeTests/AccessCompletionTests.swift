@@ -1,3 +1,4 @@
+import ComparedKicks
 import Dispatch
 import GuestImages
 import Synchronization
@@ -103,8 +104,8 @@ import Testing
 
   /// Pitfall 9: after -EINTR, `exit_reason` may still hold the exit before; who reads it first serves that exit twice.
   /// Pitfall 10: what was served is in the registers before they are read.
-  @Test(arguments: KickMechanism.sound) func everyAccessIsServedOnceAndCompletedBeforeRegistersAreRead(
-    _ mechanism: KickMechanism
+  @Test(arguments: ComparedMechanism.sound) func everyAccessIsServedOnceAndCompletedBeforeRegistersAreRead(
+    _ mechanism: ComparedMechanism
   ) throws {
     let ledger = Ledger()
     let running = try RunningVCPU(.flat(Self.guest), mechanism: mechanism, handler: ledger)

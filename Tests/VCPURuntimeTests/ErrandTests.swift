@@ -1,3 +1,4 @@
+import ComparedKicks
 import Dispatch
 import Glibc
 import GuestImages
@@ -11,7 +12,9 @@ import Testing
 /// Work that a vCPU's thread does for others.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct ErrandTests {
   /// Done on the vCPU's own thread while it is ready, paused or stopped; passed over while it runs; refused at the end.
-  @Test(arguments: KickMechanism.sound) func errandsAreDoneWhileTheVCPUIsParked(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func errandsAreDoneWhileTheVCPUIsParked(_ mechanism: ComparedMechanism)
+    throws
+  {
     let own = Atomic<UInt>(0)
     let recorder = Recorder { _, _ in
       own.store(UInt(pthread_self()), ordering: .relaxed)
@@ -68,7 +71,9 @@ import Testing
 
   /// Pitfall 16: requests to a vCPU that is about to go to sleep: each comes while the thread, having answered the one
   /// before, is on its way there. Nothing is sent again, so a wake-up that is lost stays lost.
-  @Test(arguments: KickMechanism.sound) func aVCPUThatGoesToSleepMissesNoWakeUp(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func aVCPUThatGoesToSleepMissesNoWakeUp(_ mechanism: ComparedMechanism)
+    throws
+  {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
     defer { running.close() }
     for round in 0..<30_000 {

@@ -1,3 +1,4 @@
+import ComparedKicks
 import GuestImages
 import LinuxSupport
 import Synchronization
@@ -7,7 +8,7 @@ import Testing
 
 /// A stopped vCPU that is reset runs again on the same thread, and says in which run what happened.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct RunNumberTests {
-  @Test(arguments: KickMechanism.sound) func aResetVCPURunsAgain(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func aResetVCPURunsAgain(_ mechanism: ComparedMechanism) throws {
     let recorder = Recorder()
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder)
     defer { running.close() }

@@ -1,5 +1,6 @@
 import CHeldEntry
 import CKVM
+import ComparedKicks
 import Dispatch
 import Foundation
 import GuestImages
@@ -21,14 +22,17 @@ var soon: UInt64 { MonotonicClock.now() + 30_000_000_000 }
 enum EntryPath {
   case shipped, held, blind, failing, forgetful
 
-  // Safe: constants that live as long as the program.
-  @unsafe fileprivate var entry: UnsafePointer<ckvm_entry>? {
-    switch self {
-    case .shipped: nil
-    case .held: unsafe held_entry()
-    case .blind: unsafe blind_entry()
-    case .failing: unsafe failing_entry()
-    case .forgetful: unsafe forgetful_entry()
+  /// For a mechanism. Those that let KVM_RUN fail or be blind have the shipped handler alone.
+  fileprivate func entry(_ mechanism: ComparedMechanism) -> VCPUEntry? {
+    // Safe: constants that live as long as the program.
+    switch (self, mechanism) {
+    case (.shipped, _): mechanism.entry
+    case (.held, .ipFixup): unsafe VCPUEntry(held_ip_fixup_entry())
+    case (.held, .signalOnly): unsafe VCPUEntry(held_signal_only_entry())
+    case (.held, _): unsafe VCPUEntry(held_entry())
+    case (.blind, _): unsafe VCPUEntry(blind_entry())
+    case (.failing, _): unsafe VCPUEntry(failing_entry())
+    case (.forgetful, _): unsafe VCPUEntry(forgetful_entry())
     }
   }
 }
@@ -70,6 +74,7 @@ final class Recorder: ExitHandler {
 /// One vCPU with memory and a guest, taken apart by `close`.
 final class RunningVCPU: Sendable {
   let vcpu: VCPU
+  let mechanism: ComparedMechanism
   private let parts: Mutex<Parts>
 
   private struct Parts: ~Copyable {
@@ -78,7 +83,7 @@ final class RunningVCPU: Sendable {
   }
 
   init(
-    _ image: GuestImage, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
+    _ image: GuestImage, mechanism: ComparedMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
     path: EntryPath = .shipped
   ) throws {
     let memory = try GuestRAM(size: 2 << 20)
@@ -92,14 +97,14 @@ final class RunningVCPU: Sendable {
     let descriptor = try vm.createVCPU(index: 0)
     guard let start = layout.starts[0] else { throw MissingGuest(name: image.name) }
     try descriptor.load(start)
-    // Safe: the entry is a constant that lives as long as the program.
-    vcpu = unsafe try VCPU(
-      descriptor, index: 0, mechanism: mechanism, handler: handler, entry: path.entry)
+    self.mechanism = mechanism
+    vcpu = try VCPU(
+      descriptor, index: 0, mechanism: mechanism.shipped, handler: handler, entry: path.entry(mechanism))
     parts = Mutex(Parts(vm: consume vm, memory: consume memory))
   }
 
   convenience init(
-    guest: String, mechanism: KickMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
+    guest: String, mechanism: ComparedMechanism = .immediateExit, handler: any ExitHandler = Recorder(),
     path: EntryPath = .shipped
   ) throws {
     guard let builtin = BuiltinGuest.named(guest) else { throw MissingGuest(name: guest) }

@@ -60,19 +60,15 @@ struct ckvm_serve {
 };
 #define CKVM_SERVES 64
 
-/// How a vCPU is brought out of KVM_RUN: what its signal handler does.
-enum ckvm_mechanism {
-  CKVM_IMMEDIATE_EXIT, ///< sets kvm_run.immediate_exit
-  CKVM_SIGNAL_MASK,    ///< never runs: the signal is blocked but in KVM_RUN, and drained after
-  CKVM_IP_FIXUP,       ///< moves a thread that stands in the entry window to the stub's abort label
-  CKVM_SIGNAL_ONLY,    ///< nothing: a signal in the entry window is lost
-};
+struct ckvm_vcpu;
 
-/// A way into the guest: the function, and where in it the last check is past and KVM_RUN not yet called, from
-/// `window` up to and including the instruction at `syscall`.
+/// A way into the guest, and what keeps a kicked thread from taking it.
 struct ckvm_entry {
+  /// The last check of the request word's reasons, and KVM_RUN: 0, -errno, or CKVM_ABORTED.
   long (*enter)(int fd, const volatile void *reasons);
-  const void *window, *syscall, *aborted;
+  /// What the signal's handler does, on the vCPU's thread; `context` is a ucontext_t. It takes no lock and allocates
+  /// nothing. Where the signal is blocked outside KVM_RUN, the handler never runs.
+  void (*kicked)(struct ckvm_vcpu *vcpu, void *context);
 };
 
 /// What kickers, the vCPU thread and its signal handler share. Lives from before the thread starts until after it is
@@ -91,9 +87,6 @@ struct ckvm_vcpu {
   int fd;
   uint32_t run_size;
   const struct ckvm_entry *entry;
-  enum ckvm_mechanism mechanism;
-  /// Set by the signal handler: it moved this thread out of the entry window.
-  _Atomic bool fixed_up;
   /// Written by the signal handler, read by the thread it interrupts.
   _Atomic uint64_t handler_ns;
   _Atomic uint64_t exits[CKVM_EXIT_REASONS];
@@ -106,13 +99,12 @@ struct ckvm_vcpu {
   /// When the thread was last brought out of the guest, and how often in a row since the guest last ran: kickers read
   /// them to leave the guest some time. Hints: they order nothing.
   _Atomic uint64_t last_out_ns;
-  _Atomic uint64_t barren;
+  _Atomic uint64_t fruitless_kicks;
   struct ckvm_serve ring[CKVM_SERVES];
 };
 
-/// `entry` NULL: the shipped one (entry.S).
-struct ckvm_vcpu *_Nullable ckvm_vcpu_new(int fd, uint32_t run_size, enum ckvm_mechanism mechanism,
-                                          const struct ckvm_entry *_Nullable entry);
+/// `entry` NULL: the shipped one (entry.S, and ckvm_set_immediate_exit).
+struct ckvm_vcpu *_Nullable ckvm_vcpu_new(int fd, uint32_t run_size, const struct ckvm_entry *_Nullable entry);
 /// Unmaps kvm_run. The thread must have been joined.
 void ckvm_vcpu_unmap(struct ckvm_vcpu *vcpu);
 void ckvm_vcpu_free(struct ckvm_vcpu *vcpu);
@@ -185,14 +177,14 @@ static inline uint64_t ckvm_run_errors(struct ckvm_vcpu *v) {
 
 static inline void ckvm_note_departure(struct ckvm_vcpu *v, uint64_t out_ns, bool guest_ran) {
   atomic_store_explicit(&v->last_out_ns, out_ns, memory_order_relaxed);
-  uint64_t barren = guest_ran ? 0 : atomic_load_explicit(&v->barren, memory_order_relaxed) + 1;
-  atomic_store_explicit(&v->barren, barren, memory_order_relaxed);
+  uint64_t fruitless_kicks = guest_ran ? 0 : atomic_load_explicit(&v->fruitless_kicks, memory_order_relaxed) + 1;
+  atomic_store_explicit(&v->fruitless_kicks, fruitless_kicks, memory_order_relaxed);
 }
 static inline uint64_t ckvm_last_out(struct ckvm_vcpu *v) {
   return atomic_load_explicit(&v->last_out_ns, memory_order_relaxed);
 }
-static inline uint64_t ckvm_barren(struct ckvm_vcpu *v) {
-  return atomic_load_explicit(&v->barren, memory_order_relaxed);
+static inline uint64_t ckvm_fruitless_kicks(struct ckvm_vcpu *v) {
+  return atomic_load_explicit(&v->fruitless_kicks, memory_order_relaxed);
 }
 
 /// Takes the handler's time stamp away; 0 when no handler ran since the last call.
@@ -243,10 +235,6 @@ static inline void ckvm_clear_immediate_exit(struct ckvm_vcpu *v) {
   // The handler stores on this same thread; the store must not sink below the read of the request word that follows,
   // which is an acquire-release read-modify-write of another location.
   __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_RELEASE);
-}
-/// Whether the handler moved this thread out of the entry window since the last call.
-static inline bool ckvm_take_fixed_up(struct ckvm_vcpu *v) {
-  return atomic_exchange_explicit(&v->fixed_up, false, memory_order_relaxed);
 }
 static inline uint32_t ckvm_exit_reason(struct ckvm_vcpu *v) { return v->run->exit_reason; }
 
@@ -310,6 +298,16 @@ static inline uint32_t ckvm_system_event(struct ckvm_vcpu *v) { return v->run->s
 
 // ---- the kick signal -------------------------------------------------------------------------------------------
 
+/// Marks a function that the signal's handler calls. ThreadSanitizer takes locks of its own where it looks at a function's
+/// beginning (no_sanitize does not spare that): locks that the interrupted thread may hold.
+#if __has_feature(thread_sanitizer)
+#define CKVM_IN_HANDLER __attribute__((disable_sanitizer_instrumentation))
+#else
+#define CKVM_IN_HANDLER
+#endif
+
+/// What the shipped entry's handler does: the kernel then returns from KVM_RUN before it runs the guest.
+void ckvm_set_immediate_exit(struct ckvm_vcpu *vcpu, void *context);
 /// Installs the handler of the kick signal, once a process.
 int ckvm_install_handler(int signal);
 /// Blocks the kick signal in the calling thread, and makes `vcpu` the one that the handler acts on when it runs there.

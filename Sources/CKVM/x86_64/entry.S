@@ -2,8 +2,8 @@
 //
 // The last look at the request word and KVM_RUN, with nothing between them. A signal that lands at or after
 // ckvm_entry_window and before the syscall instruction has been executed was not seen by the check: the handler's
-// immediate_exit then makes the kernel return -EINTR at once, or (ip_fixup) the handler moves the thread to
-// ckvm_entry_aborted. Nothing is on the stack, so that it may.
+// immediate_exit then makes the kernel return -EINTR at once. The labels name the places of this window for the
+// benchmarks' ip_fixup (CComparedKicks). Its handler may move the thread to ckvm_entry_aborted: nothing is on the stack.
 
 #if defined(__x86_64__)
 #include <asm/unistd.h>

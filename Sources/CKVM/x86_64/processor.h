@@ -1,4 +1,4 @@
-// What is particular to x86-64: ioctls, and an instruction.
+// What is particular to x86-64: ioctls, an instruction, and the return from a signal.
 #pragma once
 #include <linux/kvm.h>
 #include <stdint.h>
@@ -25,6 +25,9 @@ uint64_t ckvm_translate(int vcpu, uint64_t linear);
 int ckvm_get_tsc_khz(int vcpu);
 /// KVM_SET_MSRS, one: fails with EINVAL where the kernel refuses it.
 int ckvm_set_msr(int vcpu, uint32_t index, uint64_t value);
+
+/// rt_sigreturn, with which a signal's handler returns.
+#define CKVM_RETURN_FROM_SIGNAL "mov $15, %eax\n\tsyscall\n"
 
 /// Has the processor spend little while this thread waits for another thread's store.
 static inline void ckvm_relax(void) { __builtin_ia32_pause(); }

@@ -22,7 +22,7 @@ public final class Solo5Hypercalls: Device {
   public static let transferLimit: UInt64 = 1 << 20
 
   /// A call by its number.
-  public enum Call: UInt64, Sendable, CaseIterable {
+  public enum Hypercall: UInt64, Sendable, CaseIterable {
     case walltime = 1
     case puts, poll, blockWrite, blockRead, netWrite, netRead, halt
 
@@ -74,14 +74,14 @@ public final class Solo5Hypercalls: Device {
 
   /// Makes the call whose port is `offset` ports after the first.
   public func write(offset: UInt64, width: AccessWidth, value: UInt64) -> DeviceEffect {
-    guard let call = Call(rawValue: offset) else { return .fail(.noSuchHypercall(number: offset)) }
+    guard let call = Hypercall(rawValue: offset) else { return .fail(.noSuchHypercall(number: offset)) }
     guard width == .dword else { return .fail(.hypercallWidth(call, width)) }
     do throws(GuestAddressError) {
       return try make(call, Structure(memory: memory, address: value))
     } catch { return .fail(.hypercallAddress(call, error)) }
   }
 
-  private func make(_ call: Call, _ structure: Structure) throws(GuestAddressError) -> DeviceEffect {
+  private func make(_ call: Hypercall, _ structure: Structure) throws(GuestAddressError) -> DeviceEffect {
     switch call {
     case .walltime:
       try structure.put(wallClockNS(), at: Offset.time)

@@ -44,7 +44,7 @@ struct Query: Sendable {
   }
 
   /// The id of a VM.
-  func vmID(_ name: String) throws(APIProblem) -> String? { try text(name, as: .vm) { Names.isVMId($0) ? $0 : nil } }
+  func vmID(_ name: String) throws(APIProblem) -> String? { try text(name, as: .vm) { IDForm.isVMId($0) ? $0 : nil } }
 
   private func text<Value>(
     _ name: String, as form: PathParameter, _ read: (String) -> Value?

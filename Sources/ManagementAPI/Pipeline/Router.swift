@@ -174,13 +174,13 @@ enum PathParameter: String, Sendable {
   fileprivate func read(_ segment: String, into parameters: inout PathParameters) -> Bool {
     switch self {
     case .vm:
-      guard Names.isVMId(segment) else { return false }
+      guard IDForm.isVMId(segment) else { return false }
       parameters.vm = segment
     case .lease:
-      guard Names.isLeaseId(segment) else { return false }
+      guard IDForm.isLeaseId(segment) else { return false }
       parameters.lease = segment
     case .index:
-      guard let index = Names.vcpuIndex(segment) else { return false }
+      guard let index = IDForm.vcpuIndex(segment) else { return false }
       parameters.index = index
     case .image, .pool, .kind:
       guard PoolRules.isName(segment) else { return false }
@@ -194,7 +194,7 @@ enum PathParameter: String, Sendable {
 }
 
 /// The forms that ids have.
-enum Names {
+enum IDForm {
   /// `vm-` and twelve lower-case hex digits.
   static func isVMId(_ text: String) -> Bool { isId(text, prefix: "vm-", digits: 12) }
 

@@ -105,19 +105,18 @@ extension APIHandler {
   /// likely to come at once.
   static let patienceNS: UInt64 = 300_000
 
-  /// What `look` returns when all vCPUs have acknowledged. Nil when they have not by `deadlineNS` (CLOCK_MONOTONIC), or when
+  /// What `answer` returns when all vCPUs have acknowledged. Nil when they have not by `deadlineNS` (CLOCK_MONOTONIC), or when
   /// the client has left before, so that the answer does not matter.
   ///
-  /// What is waited for has been published before, once: nothing is published here. `look` waits until the time that it is
-  /// given. `notify` has its closure called when there is something to look at, so that however many wait, they cost no
-  /// thread.
+  /// What is waited for has been published before, once: nothing is published here. `answer` waits until the time that it is
+  /// given. `notify` has its closure called when there is an answer, so that however many wait, they cost no thread.
   func acknowledgement<Value>(
     of vm: VM, untilNS deadlineNS: UInt64,
     notify: (@escaping @Sendable () -> Void) -> AnswerNotice,
-    look: (_ untilNS: UInt64) throws(MachineControlError) -> Value
+    answer: (_ untilNS: UInt64) throws(MachineControlError) -> Value
   ) async throws(APIProblem) -> Value? {
     let patience = min(MonotonicClock.now() + Self.patienceNS, deadlineNS)
-    if let value = try Self.look(at: vm, untilNS: patience, look) { return value }
+    if let value = try Self.answer(of: vm, untilNS: patience, answer) { return value }
     let acknowledged = Waiting<Void>()
     let notice = notify { acknowledged.happened(()) }
     let outcome = await acknowledged.outcome(untilNS: deadlineNS, within: configuration.load)
@@ -126,15 +125,15 @@ extension APIHandler {
     case .left: return nil
     case .refused:
       throw .tooManyWaiting(configuration.load, "What was asked of \(vm.id) goes on, but cannot be waited for.")
-    case .happened, .expired: return try Self.look(at: vm, untilNS: 0, look)
+    case .happened, .expired: return try Self.answer(of: vm, untilNS: 0, answer)
     }
   }
 
-  private static func look<Value>(
-    at vm: VM, untilNS: UInt64, _ look: (UInt64) throws(MachineControlError) -> Value
+  private static func answer<Value>(
+    of vm: VM, untilNS: UInt64, _ answer: (UInt64) throws(MachineControlError) -> Value
   ) throws(APIProblem) -> Value? {
     do throws(MachineControlError) {
-      return try look(untilNS)
+      return try answer(untilNS)
     } catch {
       if case .timedOut = error { return nil }
       throw APIProblem(error, vm: vm.id)

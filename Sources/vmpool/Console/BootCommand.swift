@@ -9,8 +9,8 @@ struct BootCommand: ServerCommand {
     discussion: """
       Uploads what the server does not have, makes an image and a VM of it, and connects to the VM's console as \
       `vmpool console` does. Both are deleted at the end: when the guest stops, when Ctrl-] is typed, and when a signal \
-      ends the program. A second signal ends it without waiting for the server. The words after the kernel are added to the default command line of its kind; those that begin \
-      with a dash come after --.
+      ends the program. A second signal ends it without waiting for the server. The words after the kernel are added \
+      to the default command line of its kind; those that begin with a dash come after --.
       \(InitramfsArchive.help)
 
       EXAMPLES
@@ -27,14 +27,7 @@ struct BootCommand: ServerCommand {
   @OptionGroup var server: ServerOptions
   @OptionGroup var image: ImageOptions
 
-  @Option(help: ArgumentHelp("Guest memory in MiB; what the image needs when absent.", valueName: "MiB"))
-  var memory: Int?
-
-  @Option(help: "Virtual CPUs; 1 when absent.")
-  var vcpus: Int?
-
-  @Option(help: ArgumentHelp("Stop the guest when it has run for so long.", valueName: "duration"))
-  var deadline: DurationArgument?
+  @OptionGroup var vm: NewVMOptions
 
   @Flag(help: "Take a guest that resets itself for one that succeeded.")
   var resetOk = false
@@ -66,7 +59,7 @@ struct BootCommand: ServerCommand {
   private func boot(_ guest: BootedGuest) throws -> ExitCode {
     let result = Result { try follow(guest) }
     guest.delete()
-    // A signal ends an upload with an error of the transport, which says nothing.
+    // A signal ends an upload with an error of the transport, which would not help the user.
     if case .failure = result, let number = arrivedSignal { return ExitCode(128 + number) }
     return try result.get()
   }
@@ -74,11 +67,9 @@ struct BootCommand: ServerCommand {
   private func follow(_ guest: BootedGuest) throws -> ExitCode {
     try guest.store()
     if let number = arrivedSignal { return ExitCode(128 + number) }
-    let vm = try guest.start(vcpus: vcpus, memoryMiB: memory, deadlineMS: deadline?.milliseconds)
+    let vm = try guest.start(self.vm)
     var session = ConsoleSession(client: guest.client, vm: vm)
-    defer {
-      if session.lost > 0 { StandardError.complain("\(session.lost) bytes of output came too fast and are lost") }
-    }
+    defer { session.reportLoss() }
     do {
       guard isTerminal else { return status(try session.run(), vm) }
       StandardError.complain("connected to \(vm); Ctrl-] ends it")
@@ -98,7 +89,7 @@ struct BootCommand: ServerCommand {
       return GuestOutcome.exitCode(stop?.reason, stop?.exitCode, isResetOK: resetOk)
     case .interrupted(let number): return ExitCode(128 + number)
     case .outputFailed(let number): return outputFailure(number)
-    // The server keeps the deadline: the VM then stops for that reason.
+    // Time is never up here: the server keeps the deadline, and stops the VM for it.
     case .left, .timeUp: return .success
     }
   }

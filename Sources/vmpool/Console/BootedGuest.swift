@@ -4,10 +4,10 @@ import CommandLineSupport
 
 /// What `vmpool boot` makes on the server, and deletes again.
 final class BootedGuest {
-  /// What is known of something that the server is asked to make.
+  /// How far a request is that makes something on the server.
   private enum Request<Sent> {
     case unsent
-    /// No answer came, or none yet: the server may have made it, or make it later.
+    /// No answer has come. The server may have made the thing, or may make it later.
     case unanswered(Sent)
     case answered
   }
@@ -20,7 +20,7 @@ final class BootedGuest {
   private var machine = Request<CreateVMDocument>.unsent
   private var vm: String?
 
-  /// How long the server may take for each deletion, at least: `--timeout` may be shorter than what it is busy with.
+  /// How long the server may take for each deletion, at least. It may be busy for longer than `--timeout`.
   private static let patience = Duration.seconds(10)
 
   init(files: ImageFiles, name: String, client: VMPoolClient) {
@@ -48,8 +48,9 @@ final class BootedGuest {
     image = .answered
   }
 
-  func start(vcpus: Int?, memoryMiB: Int?, deadlineMS: Int?) throws -> String {
-    let request = CreateVMDocument(image: name, vcpus: vcpus, memoryMiB: memoryMiB, deadlineMS: deadlineMS)
+  func start(_ options: NewVMOptions) throws -> String {
+    let request = CreateVMDocument(
+      image: name, vcpus: options.vcpus, memoryMiB: options.memory, deadlineMS: options.deadline?.milliseconds)
     machine = .unanswered(request)
     do throws(APIError) {
       let made = try client.createVM(request, idempotencyKey: name)
@@ -62,7 +63,7 @@ final class BootedGuest {
     }
   }
 
-  /// Deletes the VM, the image and its bytes, as far as they are there and nothing else uses them. Says what is left.
+  /// Deletes the VM, the image and the image's bytes, as far as they are there and nothing else uses them. Says what is left.
   func delete() {
     client.timeout = max(client.timeout, Self.patience)
     var deletions = Deletions()
@@ -78,7 +79,7 @@ final class BootedGuest {
     deletions.report()
   }
 
-  /// Whether the bytes need no further care: they go and stay with their image.
+  /// Deletes the image. True where its blobs need no request of their own: the server deletes them with the image.
   private func deleteImage(_ deletions: inout Deletions) -> Bool {
     if case .unsent = image { return false }
     let what = "the image \(name)"
@@ -92,14 +93,14 @@ final class BootedGuest {
     }
   }
 
-  /// Asks again for a VM whose answer did not come: by the key, the server knows that it is the same request.
+  /// Repeats the request for a VM whose answer did not come. By the key, the server knows that it is the same request.
   private func id(of request: CreateVMDocument) throws(APIError) -> String? {
     let end = ContinuousClock.now + Self.patience
     while true {
       do throws(APIError) {
         return try client.createVM(request, idempotencyKey: name).id
       } catch .problem(let problem) where problem.type != "/problems/idempotency-key-in-use" {
-        // A request that was refused has made nothing.
+        // The server made nothing of a request that it refused.
         return nil
       } catch {
         guard case .problem = error, .now < end, !signalCameAgain else { throw error }
@@ -112,7 +113,7 @@ final class BootedGuest {
     do throws(APIError) {
       try client.deleteBlob(digest)
     } catch .problem(let problem) where problem.type == "/problems/blob-in-use" {
-      // It is another image's, too.
+      // Another image has the same bytes.
     }
   }
 }
@@ -125,7 +126,7 @@ private struct Deletions {
   private var failure: APIError?
 
   mutating func attempt(_ what: String, _ deletion: () throws(APIError) -> Void) -> Outcome {
-    // A server that did not answer is not waited for again.
+    // The program does not wait again for a server that did not answer.
     if case .unreachable = failure {
       left.append(what)
       return .left

@@ -27,6 +27,7 @@ struct ConsoleCommand: ServerCommand {
     let (vm, fence) = (reference.id, reference.fence)
     let offset = fromNow ? try client.vm(vm, fence: fence).consoleBytes : 0
     var session = ConsoleSession(client: client, vm: vm, fence: fence, offset: offset)
+    defer { session.reportLoss() }
     let ending: ConsoleSession.Ending
     if isTerminal {
       StandardError.complain("connected to \(vm); Ctrl-] leaves")

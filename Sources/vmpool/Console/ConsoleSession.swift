@@ -8,11 +8,11 @@ struct ConsoleSession {
   enum Ending {
     /// The VM stopped.
     case stopped(StopDocument?)
-    /// The deadline came, and it was stopped.
+    /// The deadline came, and the session stopped the VM.
     case timeUp
-    /// The user typed the key that leaves.
+    /// The user typed the key that ends the session.
     case left
-    /// A signal asked to end.
+    /// A signal asked this program to end.
     case interrupted(by: Int32)
     /// stdout cannot be written, for this reason.
     case outputFailed(errno: Int32)
@@ -28,16 +28,16 @@ struct ConsoleSession {
   let vm: String
   /// The lease's fence, where a lease holds the VM.
   let fence: UInt64?
-  /// Bytes that were written too fast to be read: the server keeps the last 64 KiB.
-  private(set) var lost: UInt64 = 0
+  /// Bytes of output that the guest wrote faster than this session read them: the server keeps the last 64 KiB.
+  private var lost: UInt64 = 0
   private var offset: UInt64
   private var pending: [UInt8]
   private var stdinIsOpen: Bool
 
-  /// The key that leaves at a terminal: Ctrl-].
+  /// The key that ends a session at a terminal: Ctrl-].
   static let leavingKey: UInt8 = 0x1D
 
-  /// Pauses between polls, in ms: short while something happens, longer and longer while nothing does.
+  /// Pauses between polls, in ms. They are short while something happens, and grow while nothing does.
   private static let pauses = 10...200
   private static let inputLimit = VMPoolClient.consoleInputLimit
 
@@ -52,7 +52,12 @@ struct ConsoleSession {
     }
   }
 
-  /// Goes on until the VM stops; at `end` it is stopped.
+  /// Says on stderr how much of the output could not be read, if any.
+  func reportLoss() {
+    if lost > 0 { StandardError.complain("\(lost) bytes of output came too fast and are lost") }
+  }
+
+  /// Carries bytes until the VM stops. At `end` it stops the VM.
   mutating func run(leavesOn key: UInt8? = nil, until end: ContinuousClock.Instant? = nil) throws -> Ending {
     var pause = Self.pauses.lowerBound
     var isTimeUp = false
@@ -60,8 +65,8 @@ struct ConsoleSession {
       let wait = min(pause, end.map(Self.milliseconds) ?? pause)
       if try takeInput(waiting: wait, leavesOn: key) { return .left }
       if let number = arrivedSignal { return .interrupted(by: number) }
-      // The state is asked for before the output, so that all a stopped VM ever wrote is read. Without input to look
-      // for, the pause is spent where its end is known first.
+      // The state comes before the output, so that the session reads all that a stopped VM ever wrote. Without input, the
+      // server waits for the pause's length: it knows first when the VM stops.
       let state = try client.vm(vm, waitFor: "stopped", timeoutMS: stdinIsOpen ? 0 : wait, fence: fence)
       let isStopped = state.state == "stopped"
       let sent = isStopped ? false : try sendInput()
@@ -80,7 +85,7 @@ struct ConsoleSession {
     }
   }
 
-  /// Sends what is pending, as far as it is taken. True when some was.
+  /// Sends the pending input. True when the server took some of it.
   mutating func sendInput() throws -> Bool {
     if pending.isEmpty { return false }
     do {
@@ -88,16 +93,16 @@ struct ConsoleSession {
       pending.removeFirst(accepted)
       return accepted > 0
     } catch APIError.problem(let problem) where problem.type == "/problems/wrong-state" {
-      // It stopped just now; what it wrote before is still to be read.
+      // The VM stopped just now. The session has yet to read what it wrote before.
       pending = []
       return false
     }
   }
 
-  /// Waits for input or for the pause to be over. True when the key that leaves was typed.
+  /// Waits for input, or until the pause is over. True when the user typed the key that ends the session.
   private mutating func takeInput(waiting pause: Int, leavesOn key: UInt8?) throws -> Bool {
     guard stdinIsOpen else { return false }
-    // While the guest does not take what it was given, stdin waits.
+    // The session leaves stdin unread while the guest has not taken the input before it.
     let wantsInput = pending.count < Self.inputLimit
     guard waitForInput(wantsInput, milliseconds: pause), wantsInput else { return false }
     guard let bytes = readInput(atMost: Self.inputLimit) else {
@@ -113,7 +118,7 @@ struct ConsoleSession {
     return false
   }
 
-  /// Prints what the guest wrote. How many bytes that was; nil when they cannot be written.
+  /// Prints what the guest wrote, and returns how many bytes that was; nil when stdout cannot be written.
   private mutating func passOutput() throws -> Int? {
     let output = try client.readConsole(of: vm, offset: offset, fence: fence)
     if output.startOffset > offset { lost += output.startOffset - offset }
@@ -125,11 +130,11 @@ struct ConsoleSession {
     do {
       _ = try client.stopVM(vm, fence: fence)
     } catch APIError.problem(let problem) where problem.type == "/problems/wrong-state" {
-      // It stopped by itself, just in time.
+      // The VM stopped by itself, just before.
     }
   }
 
-  /// From now to then, rounded up; 0 when it is over.
+  /// Milliseconds from now to then, rounded up; 0 when that time is over.
   private static func milliseconds(to end: ContinuousClock.Instant) -> Int {
     let rest = ContinuousClock.now.duration(to: end)
     return max(0, Int((rest / .milliseconds(1)).rounded(.up)))

@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandLineSupport
 import Glibc
 
-/// What a guest's end makes of a program that waited for it.
+/// The exit status of a program that waited for a guest's end.
 enum GuestOutcome {
   /// The exit status for how a VM stopped. An exit code is cut to the eight bits that a status has.
   static func exitCode(_ reason: String?, _ code: Int?, isResetOK: Bool = false) -> ExitCode {
@@ -20,8 +20,8 @@ enum GuestOutcome {
 
 /// The exit status of a program whose stdout cannot be written, for that `errno`.
 ///
-/// A pipe without a reader is 141 and prints nothing: SIGPIPE would have ended the program so, had it not cleaned up first. It
-/// reports anything else, as 74. So it does a pipe's end where the parent had SIGPIPE ignored.
+/// A pipe without a reader is 141, without a message: so SIGPIPE would have ended the program, had it not cleaned up first.
+/// Anything else is 74, with a message. So is a pipe without a reader where the parent process ignored SIGPIPE.
 func outputFailure(_ number: Int32) -> ExitCode {
   if number == EPIPE, arrivedSignal == SIGPIPE { return ExitCode(128 + SIGPIPE) }
   StandardError.complain("stdout cannot be written: \(errorText(number))")

@@ -37,7 +37,7 @@ struct LogsCommand: ServerCommand {
     } catch APIError.problem(let problem) where problem.status == 404 || problem.type == "/problems/stale-fence" {
       StandardError.complain("\(vm.id) is gone")
     }
-    if session.lost > 0 { StandardError.complain("\(session.lost) bytes of output came too fast and are lost") }
+    session.reportLoss()
   }
 
   /// Prints what the server has, or its last lines. Returns the offset of what comes next.
@@ -49,14 +49,14 @@ struct LogsCommand: ServerCommand {
       offset = output.nextOffset
       if output.bytes.isEmpty { break }
       kept += output.bytes
-      // A guest that writes without pause would never let this end.
+      // Against a guest that writes without pause, for which this would never end.
       if kept.count > 1 << 20 { break }
     }
     try StandardOutput.write(tail.map { Self.lastLines($0, of: kept) } ?? kept)
     return offset
   }
 
-  /// The last lines; one that is not ended counts.
+  /// The last lines. A last line without a line break counts.
   static func lastLines(_ count: Int, of bytes: [UInt8]) -> [UInt8] {
     if count == 0 { return [] }
     let ends = bytes.indices.dropLast().filter { bytes[$0] == UInt8(ascii: "\n") }

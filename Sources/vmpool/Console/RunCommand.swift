@@ -46,7 +46,7 @@ struct RunCommand: DocumentCommand {
 
   @OptionGroup var arguments: GuestArgumentOptions
 
-  /// How many milliseconds the lease lasts beyond the deadline: for stopping the guest and reading what it wrote.
+  /// How many milliseconds the lease lasts beyond the deadline. In that time the program stops the guest and reads its output.
   private static let grace = 60_000
   private static let longestLease = 86_400_000
 
@@ -101,9 +101,7 @@ struct RunCommand: DocumentCommand {
     _ lease: LeaseDocument, _ input: ConsoleSession.Input, _ client: VMPoolClient
   ) throws -> ExitCode {
     var session = ConsoleSession(client: client, vm: lease.vm, fence: lease.fence, input: input)
-    defer {
-      if session.lost > 0 { StandardError.complain("\(session.lost) bytes of output came too fast and are lost") }
-    }
+    defer { session.reportLoss() }
     do {
       _ = try session.sendInput()
       let end = ContinuousClock.now + deadline.duration
@@ -129,7 +127,7 @@ struct RunCommand: DocumentCommand {
       return exitCode("deadline", nil)
     case .interrupted(let number): return ExitCode(128 + number)
     case .outputFailed(let number): return outputFailure(number)
-    // No key leaves a run.
+    // A run has no key that ends it.
     case .left: return .success
     }
   }
@@ -138,7 +136,7 @@ struct RunCommand: DocumentCommand {
     do {
       try client.releaseLease(lease.lease)
     } catch APIError.problem(let problem) where problem.status == 410 {
-      // It has ended before: with its VM, or by the server.
+      // The lease has ended before: with its VM, or by the server.
     } catch {
       StandardError.complain("\(error) \(lease.vm) goes back when its lease expires, at \(lease.expiresAt).")
     }

@@ -14,7 +14,7 @@ struct ContextFile: Codable, Equatable {
   var contexts: [String: Context] = [:]
 
   /// Where the file is: $VMPOOL_CONFIG, else `vmpool/config.json` below $XDG_CONFIG_HOME, else below `~/.config`. nil
-  /// where there is no home directory.
+  /// where the user has no home directory.
   static var path: String? {
     if let path = environment("VMPOOL_CONFIG") { return path }
     if let folder = environment("XDG_CONFIG_HOME") { return folder + "/vmpool/config.json" }

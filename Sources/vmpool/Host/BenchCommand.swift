@@ -2,7 +2,7 @@ import ArgumentParser
 import CommandLineSupport
 import Glibc
 
-/// Becomes `vmpool-bench`, which needs KVM and no server.
+/// Replaces itself by `vmpool-bench`, which needs KVM and no server.
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",

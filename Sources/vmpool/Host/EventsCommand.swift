@@ -56,7 +56,7 @@ struct EventsCommand: ServerCommand {
     }
   }
 
-  /// Whether another attempt may succeed: a server that refuses the request will refuse it again.
+  /// Whether another attempt may succeed. A server that refuses the request will refuse it again.
   static func mayPass(_ error: APIError) -> Bool {
     switch error {
     case .unreachable: true
@@ -74,7 +74,7 @@ struct EventsCommand: ServerCommand {
     return printable(([event.at, event.type] + named + [event.detail].compactMap(\.self)).joined(separator: " ")) + "\n"
   }
 
-  /// The document as it came, with its id as a further member. The server's ids need no escapes: other characters go.
+  /// The event's document with its id as a further member. The server's ids need no escapes; any other character is left out.
   static func json(_ raw: ServerSentEvent) -> String {
     let id = raw.id.filter { $0.isLetter || $0.isNumber || $0 == "-" }
     return "{\"id\":\"\(id)\"," + raw.data.drop { $0 != "{" }.dropFirst() + "\n"
@@ -88,11 +88,11 @@ struct EventsCommand: ServerCommand {
   }
 }
 
-/// How long to wait before the next attempt: as long as the server asks for, doubled after every failure, at most 30 s.
+/// How long to wait before the next attempt: as long as the server asks for. The wait doubles after each failure, up to 30 s.
 struct Backoff {
   private var failures = 0
 
-  /// The pause before the next attempt; `hasBegun` says whether the one before had got through.
+  /// The pause before the next attempt; `hasBegun` says whether the attempt before reached the stream.
   mutating func next(hasBegun: Bool, from first: Duration) -> Duration {
     failures = hasBegun ? 0 : min(failures + 1, 10)
     return min(max(first, .milliseconds(100)) * (1 << failures), .seconds(30))

@@ -11,8 +11,8 @@ struct ImageFile {
   let path: String
   let file: ReadableFile
   let digest: SHA256Digest
-  /// False for a pipe, a device or stdin, whose bytes were copied: they can be read once, and an image's digest has to
-  /// be known before it is sent.
+  /// False for a pipe, a device or stdin, whose bytes were copied. They can be read only once, and an upload needs their
+  /// digest before it begins.
   let isRegular: Bool
 
   /// Reads all of it; `-` is stdin. Reports a file that cannot be read, and throws exit status 66.
@@ -85,7 +85,7 @@ struct ImageFile {
     return (try ReadableFile(OwnedDescriptor(result: own < 0 ? -errno : own)), true)
   }
 
-  /// What is left in a pipe or a device, in a file without a name, in $TMPDIR.
+  /// Copies what a pipe or a device still has into a file without a name, in $TMPDIR.
   private static func copy(of descriptor: Int32) throws(Errno) -> ReadableFile {
     // /var/tmp is for large files.
     let (path, result) = openTemporaryFile(in: environment("TMPDIR") ?? "/var/tmp")

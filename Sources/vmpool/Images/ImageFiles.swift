@@ -4,7 +4,7 @@ import ArgumentParser
 import CommandLineSupport
 import GuestImages
 
-/// The files of one image on this machine, and what the command line says of them.
+/// The files of one image on this machine, with the options that the command line gives for them.
 struct ImageFiles {
   private let main: ImageFile
   private let initramfs: ImageFile?
@@ -28,7 +28,7 @@ struct ImageFiles {
     blocks = try options.blocks.map { ($0.name, try ImageFile($0.path)) }
   }
 
-  /// What the files make, without a server.
+  /// The image that the files make, without a server.
   func recognised(as name: String) throws(ImageError) -> GuestImage {
     var parts = ImageParts(
       main: main.part, initramfs: initramfs?.part, modules: modules.map { ImageModule($0.file.part, text: $0.text) },
@@ -39,14 +39,14 @@ struct ImageFiles {
     return try GuestImage(name: name, parts, kind: kind)
   }
 
-  /// What is sent to a server.
+  /// The manifest that a server gets.
   enum Sent: Equatable {
     case blob(digest: String)
     case image
   }
 
   /// Sends what the server does not have, and makes the image. `isReplaced` says whether there was one of that name.
-  /// `noting` hears what is about to be sent.
+  /// It calls `noting` before it sends each part.
   func store(
     as name: String, to client: VMPoolClient, noting: (Sent) -> Void = { _ in }
   ) throws -> (image: ImageDocument, isReplaced: Bool) {
@@ -64,7 +64,7 @@ struct ImageFiles {
       do throws(APIError) {
         return try client.putImage(name, manifest)
       } catch {
-        // Where the last other image that a blob belonged to has gone meanwhile, it has to be sent again.
+        // A blob goes with the last image that names it. Where that happened meanwhile, the blob must be sent again.
         guard Self.isLostBlob(error) else { throw error }
       }
     }

@@ -63,7 +63,7 @@ struct ImageOptions: ParsableArguments {
   /// The kinds that a file can have.
   private static let kinds = GuestKind.allCases.filter { $0 != .builtin }.map(\.rawValue)
 
-  /// Whether an option is given that fits one image only.
+  /// Whether the command line gives an option that fits one image only.
   var isOfOneImage: Bool { initramfs != nil || !module.isEmpty || !block.isEmpty || entry != nil }
 
   /// The files of modules, with their texts.
@@ -87,7 +87,7 @@ struct ImageOptions: ParsableArguments {
     paths + [initramfs].compactMap(\.self) + modules.map(\.path) + blocks.map(\.path)
   }
 
-  /// Where raw machine code is put and starts; nil for an image of another kind.
+  /// The addresses at which raw machine code stands and starts; nil for an image of another kind.
   func placement() throws -> FlatPlacement? {
     guard let text = mode else { return nil }
     guard let mode = FlatMode(rawValue: text) else {

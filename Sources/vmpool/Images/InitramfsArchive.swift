@@ -7,7 +7,7 @@ import SystemPackage
 ///
 /// Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst, and init/initramfs.c for its limits.
 enum InitramfsArchive {
-  /// What help texts say of it.
+  /// What help texts say of an initramfs.
   static let help = """
     A directory that is given as an initramfs is packed: owners, modes, links and devices as they are. But what belongs to \
     the user who calls belongs to root in the guest, and file systems that are mounted in the directory are left out.
@@ -42,7 +42,7 @@ enum InitramfsArchive {
     }
   }
 
-  /// Whether a kernel finds the program that it starts where it looks first.
+  /// Whether the archive has the program that a kernel looks for first.
   static func hasInit(_ directory: String) -> Bool {
     var status = stat()
     // Safe: the structure is a local, and the string lives for the call.
@@ -78,7 +78,7 @@ enum InitramfsArchive {
   }
 }
 
-/// Something in a directory that is packed.
+/// An entry of a directory that is packed.
 struct ArchiveEntry {
   /// A file, which may have several names.
   struct File: Hashable {
@@ -181,7 +181,7 @@ struct ArchiveEntry {
 
   private var isDirectory: Bool { status.st_mode & S_IFMT == S_IFDIR }
 
-  /// Which file it is. A directory has one name.
+  /// Identifies a file among its names. A directory has one name.
   var file: File { File(device: UInt(status.st_dev), inode: UInt(status.st_ino)) }
 
   /// What the archive says of it, of a file of `links` names. `hasBytes`: this one brings the file's bytes.
@@ -222,7 +222,7 @@ struct ArchiveHeader {
 
   init(name: [UInt8]) { self.name = name }
 
-  /// As the archive has it, up to a multiple of four bytes.
+  /// The bytes of the header in the archive, padded to a multiple of four.
   var bytes: [UInt8] {
     let (fileSystem, checksum): ([UInt32], UInt32) = ([0, 0], 0)
     let fields =

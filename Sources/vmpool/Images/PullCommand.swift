@@ -47,7 +47,7 @@ extension ImagesCommand {
       }
     }
 
-    /// Writes a blob as it comes. The digest is checked at the end: what was written cannot be taken back.
+    /// Writes a blob as it comes. It checks the digest at the end, when it cannot take back what it wrote.
     private func pull(_ digest: String, to destination: borrowing Destination, _ client: VMPoolClient) throws {
       var hasher = SHA256Hasher()
       var failure: Int32?
@@ -61,8 +61,8 @@ extension ImagesCommand {
       try check(hasher.digest(), digest, destination.path)
     }
 
-    /// Writes a blob under another name beside `path`, and gives it that name when it is complete and right. Where
-    /// `path` is a symbolic link, the file that it points to is replaced.
+    /// Writes a blob under another name beside `path`, and renames it when it is complete and has its digest. Where
+    /// `path` is a symbolic link, this replaces the file that the link points to.
     private func replace(_ path: String, by digest: String, _ client: VMPoolClient) throws {
       let path = Self.target(of: path)
       let partial = path + ".part"
@@ -106,7 +106,7 @@ extension ImagesCommand {
       self.descriptor = descriptor
     }
 
-    /// stdout for `-`, or a path where something stands that is no regular file; nil otherwise.
+    /// stdout for `-`, or a path that is no regular file, such as a pipe; nil otherwise.
     init?(_ path: String) throws(Failure) {
       if path == "-" {
         self.init("stdout", descriptor: STDOUT_FILENO)

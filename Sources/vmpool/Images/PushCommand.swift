@@ -51,7 +51,7 @@ extension ImagesCommand {
     }
 
     func run(_ client: VMPoolClient) throws {
-      // Before anything is sent: a later file that cannot be read, or has no name, stops them all.
+      // All files are read before the first is sent: one that cannot be read, or has no name, stops all.
       let files = try paths.map { path throws(ExitCode) in try ImageFile(path) }
       for file in files where name == nil && !file.isRegular {
         throw ValidationError("\(file.path) is a pipe, which has no name; give --name.")
@@ -70,10 +70,10 @@ extension ImagesCommand {
   }
 }
 
-/// Names of images that are not given.
+/// Names for images whose name the command line does not give.
 enum ImageName {
-  /// Endings that say a file's format, and nothing of its name. What follows a dot otherwise, such as the version of
-  /// `vmlinuz-6.1.0-18-amd64`, is kept.
+  /// Endings that name a file's format. Any other text after a dot stays in the name, such as the version of
+  /// `vmlinuz-6.1.0-18-amd64`.
   private static let endings: Set<String> = [
     "elf", "elf32", "elf64", "bin", "img", "raw", "exe", "efi", "hvt", "spt", "kernel", "ko", "iso", "o", "out", "flat",
     "gz", "xz", "zst", "bz2", "lz4",

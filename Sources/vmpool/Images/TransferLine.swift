@@ -1,6 +1,6 @@
 import CommandLineSupport
 
-/// How far a transfer is, on one line of the terminal. Prints nothing where stderr is no terminal.
+/// Shows how far a transfer has come, on one line of the terminal. Prints nothing where stderr is no terminal.
 struct TransferLine {
   private let isShown = StandardError.isTerminal
   private let path: String

@@ -64,7 +64,7 @@ extension PoolsCommand {
         do {
           return try client.taggedPool(pool.name)
         } catch APIError.problem(let problem) where problem.status == 404 {
-          // Deleted since it was listed.
+          // Another client deleted the pool since it was listed.
           return nil
         }
       }

@@ -39,7 +39,7 @@ extension PoolsCommand {
       StandardError.complain("\(name) was changed")
     }
 
-    /// The declaration that the file holds, which must be of this pool alone. Reports what is wrong, and where.
+    /// The declaration in the file, which must declare this pool alone. Reports what is wrong, and where.
     private func declaration(in path: String) throws -> PoolDeclaration {
       do throws(ConfigurationError) {
         let pools = try ConfigurationFile(path: path).pools
@@ -52,7 +52,7 @@ extension PoolsCommand {
       throw ExitCode(65)
     }
 
-    /// A file of this user alone with the text.
+    /// A file that holds the text and that only this user can read.
     private static func temporaryFile(_ text: String) throws -> String {
       let (path, file) = openTemporaryFile(in: environment("TMPDIR") ?? "/tmp", suffix: ".yaml")
       defer { if file >= 0 { close(file) } }

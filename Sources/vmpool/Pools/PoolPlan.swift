@@ -8,7 +8,7 @@ import ServerConfiguration
 struct PoolSettings: Equatable {
   var image: String
   var vcpus = 1
-  /// nil is the server's default, which depends on the image.
+  /// nil stands for the server's default, which depends on the image.
   var memoryMiB: Int?
   var ready = ReadyRange(1)
   var maxVMs: Int?
@@ -49,7 +49,7 @@ struct PoolSettings: Equatable {
 
   private init(image: String) { self.image = image }
 
-  /// The members that differ from their defaults, and image and ready.
+  /// The members that differ from their defaults. `image` and `ready` are always among them.
   var notable: [(name: String, value: String)] {
     let standard = PoolSettings(image: image)
     return zip(members, standard.members).compactMap { own, other in
@@ -73,7 +73,7 @@ struct PoolSettings: Equatable {
       ["none", "default"].contains(member.value) || standard.contains { $0 == member }
     }
     let lines = members.filter { !isLeftOut($0) }.map { member in
-      // The one member of a member.
+      // `refill` is an object with one member.
       member.name == "refill.concurrency"
         ? "    refill: {concurrency: \(member.value)}" : "    \(member.name): \(member.value)"
     }
@@ -95,12 +95,12 @@ struct PoolSettings: Equatable {
 }
 
 extension ReadyWhen {
-  /// As a configuration file writes it.
+  /// The value as a configuration file writes it.
   fileprivate var yaml: String {
     switch self {
     case .loaded: "loaded"
     case .started: "started"
-    // A string of JSON is one of YAML.
+    // Every JSON string is a YAML string.
     case .console(let text):
       "{console: " + ((try? JSON.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "") + "}"
     case .afterMS(let time): "{after_ms: \(time)}"
@@ -115,7 +115,7 @@ struct PoolPlan {
 
   enum Action: String, Encodable {
     case create, change, keep, delete
-    /// The server's own configuration file says otherwise.
+    /// The server's own configuration file declares the pool, and declares it differently.
     case refuse
   }
 
@@ -142,7 +142,7 @@ struct PoolPlan {
 
   /// `present` are the server's pools. `prune` deletes those of them that neither the file nor the server's own declares.
   init(_ wanted: [PoolDeclaration], present: [Present], prune: Bool) {
-    // One that is being deleted counts as gone: should it still be in the way, the server will say so.
+    // A pool that is being deleted counts as gone. Where it is still in the way, the server will say so.
     let present = present.filter { !$0.pool.status.draining }
     let byName = Dictionary(present.map { ($0.pool.name, $0) }) { first, _ in first }
     let names = Set(wanted.map(\.name))
@@ -161,7 +161,7 @@ struct PoolPlan {
       return Step(name: name, action: .create, changes: changes, settings: wanted, condition: .absent)
     }
     let changes = zip(PoolSettings(present.pool).members, wanted.members).compactMap { old, new in
-      // A file that leaves the memory to the server changes none.
+      // A file without `memory_mib` leaves the memory as it is.
       old.value == new.value || new.value == "default" ? nil : Change(member: new.name, from: old.value, to: new.value)
     }
     if changes.isEmpty { return Step(name: name, action: .keep) }

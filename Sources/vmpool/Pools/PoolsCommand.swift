@@ -77,12 +77,12 @@ struct PoolsCommand: ParsableCommand {
     }
   }
 
-  /// Reports that a pool is deleted only when its leases have ended.
+  /// Says on stderr that the pool goes only when its leases have ended.
   static func reportLeases(of pool: PoolDocument) {
     StandardError.complain("\(pool.name) goes when its leases have ended: there are \(pool.status.leased)")
   }
 
-  /// One line a pool. `READY` is how many there are of how many there should be.
+  /// One line for each pool. `READY` says how many VMs are ready, and how many should be.
   static func table(_ pools: [PoolDocument]) -> Table {
     var table = Table([
       .init("NAME", mayShrink: true), .init("IMAGE", mayShrink: true), .init("VCPUS", alignment: .right),

@@ -76,7 +76,7 @@ extension PoolsCommand {
 
     func validate() throws {
       if changes == PoolChanges() { throw ValidationError("Say what is to change.") }
-      // In the place of what stays as it is, values that forbid nothing.
+      // Members that stay as they are get values that conflict with nothing.
       try options.document(image: image ?? "image", ready: ready?.range ?? ReadyRange(0)).checkOptions()
     }
 
@@ -111,7 +111,7 @@ struct PoolOptions: ParsableArguments {
   @Option(help: "Virtual CPUs of each VM; 1 by default.")
   var vcpus: Int?
 
-  @Option(help: ArgumentHelp("Guest memory of each VM, in MiB; the server's default when absent.", valueName: "MiB"))
+  @Option(help: ArgumentHelp("Guest memory of each VM, in MiB; by default what the image needs.", valueName: "MiB"))
   var memory: Int?
 
   @Option(help: ArgumentHelp("The most VMs at the same time, leased ones among them; or none.", valueName: "count"))
@@ -142,7 +142,7 @@ struct PoolOptions: ParsableArguments {
       valueName: "duration"))
   var readyTimeout: DurationArgument?
 
-  /// The declaration that they make.
+  /// The declaration that the options make.
   func document(image: String, ready: ReadyRange) -> DeclarePoolDocument {
     DeclarePoolDocument(
       image: image, vcpus: vcpus, memoryMiB: memory, ready: ready, maxVMs: maxVms?.value,
@@ -152,7 +152,7 @@ struct PoolOptions: ParsableArguments {
       readyTimeoutMS: readyTimeout?.milliseconds)
   }
 
-  /// Whether none is given.
+  /// Whether the command line gives none of the options.
   var isEmpty: Bool {
     vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
       && probeInterval == nil && readyWhen == nil && readyTimeout == nil
@@ -160,7 +160,7 @@ struct PoolOptions: ParsableArguments {
 }
 
 extension DeclarePoolDocument {
-  /// Refuses what any server would refuse.
+  /// Refuses a declaration that every server would refuse.
   fileprivate func checkOptions() throws {
     if let mistake = mistakes.first { throw ValidationError(mistake.description) }
   }

@@ -7,7 +7,7 @@ extension VMsCommand {
   struct Create: DocumentCommand {
     static let configuration = CommandConfiguration(
       abstract: "Create a VM, and start it.",
-      discussion: "It is made of an image (--image), or of the machine code in a file (--flat and --mode).")
+      discussion: "The VM is made of an image (--image), or of the machine code in a file (--flat and --mode).")
 
     enum Mode: String, CaseIterable, ExpressibleByArgument { case real16, prot32, long64, long64_ring3 }
 
@@ -30,18 +30,10 @@ extension VMsCommand {
     @Option(help: ArgumentHelp("Where the code of --flat starts; the load address when absent.", valueName: "address"))
     var entry: String?
 
-    @Option(help: "Virtual CPUs; 1 when absent.")
-    var vcpus: Int?
+    @OptionGroup var vm: NewVMOptions
 
-    @Option(help: ArgumentHelp("Guest memory in MiB; the server's default when absent.", valueName: "MiB"))
-    var memory: Int?
-
-    @Flag(help: "Leave it ready, and do not start it.")
+    @Flag(help: "Leave the VM ready, and do not start it.")
     var noStart = false
-
-    @Option(
-      help: ArgumentHelp("Stop it when it has run for so long, \(DurationArgument.form).", valueName: "duration"))
-    var deadline: DurationArgument?
 
     @OptionGroup var arguments: GuestArgumentOptions
 
@@ -58,12 +50,12 @@ extension VMsCommand {
 
     func run(_ client: VMPoolClient) throws {
       let request = CreateVMDocument(
-        image: image, flat: try flatImage(), vcpus: vcpus, memoryMiB: memory, start: !noStart,
-        deadlineMS: deadline?.milliseconds,
+        image: image, flat: try flatImage(), vcpus: vm.vcpus, memoryMiB: vm.memory, start: !noStart,
+        deadlineMS: vm.deadline?.milliseconds,
         commandLine: try arguments.commandLine(ofImage: image, client), environment: arguments.environment)
-      let vm = try client.createVM(request)
-      Advice.report(vm.warnings)
-      try output.show(vm, quiet: quiet.quiet, table)
+      let created = try client.createVM(request)
+      Advice.report(created.warnings)
+      try output.show(created, quiet: quiet.quiet, table)
     }
 
     private func flatImage() throws -> FlatImageDocument? {

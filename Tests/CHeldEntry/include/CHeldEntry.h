@@ -1,7 +1,7 @@
 // Ways into the guest, and system calls, that tests can hold up or let fail at a chosen place. For tests alone; what is
 // shipped has none of it.
 #pragma once
-#include "CKVM.h"
+#include "CComparedKicks.h"
 
 #pragma clang assume_nonnull begin
 
@@ -10,6 +10,9 @@
 /// As the shipped entry, but can hold the vCPU's thread exactly where a kick is lost if only a signal is sent: past its
 /// last check of the request word, before KVM_RUN.
 const struct ckvm_entry *held_entry(void);
+/// The same with the handlers of ip_fixup and signal_only.
+const struct ckvm_entry *held_ip_fixup_entry(void);
+const struct ckvm_entry *held_signal_only_entry(void);
 /// Holds every thread that passes its last check from now on.
 void held_entry_hold(void);
 /// Lets them go on into KVM_RUN.
@@ -20,11 +23,12 @@ bool held_entry_is_holding(void);
 // ---- clear.c: between taking the flag away and taking the requests ---------------------------------------------
 
 /// As the shipped entry, but without the last check of the request word, which would save what a wrong order of the two
-/// loses; and its threads can be held where they take the flag away (`immediate_exit`: at the store that clears it) or
-/// drain the signal (`signal_mask`: before it is drained). One vCPU at a time.
+/// loses; and its threads can be held where they take the flag away (`immediate_exit`) or drain the signal (`signal_mask`).
+/// One vCPU at a time.
 const struct ckvm_entry *blind_entry(void);
-/// Holds the thread of `vcpu` there when it has next left KVM_RUN.
-void clear_hold(struct ckvm_vcpu *vcpu);
+/// Holds the thread of `vcpu` when it has next left KVM_RUN: at the store that clears immediate_exit, or before it drains
+/// the signal.
+void clear_hold(struct ckvm_vcpu *vcpu, bool at_clearing_store);
 /// Lets it go on.
 void clear_release(void);
 /// Whether it stands there now.

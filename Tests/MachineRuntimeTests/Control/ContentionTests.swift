@@ -1,4 +1,5 @@
 import CHeldEntry
+import ComparedKicks
 import Dispatch
 import Foundation
 import LinuxSupport
@@ -16,8 +17,8 @@ import Testing
 
   /// Kicks, pause and resume from sixteen threads at once, in the end a stop or a destruction in the middle of it all.
   /// Everybody is answered or told why not, and every vCPU's count agrees with the kernel's. (Pitfalls 3, 5 and 7.)
-  @Test(arguments: KickMechanism.sound, Ending.allCases) func everybodyPullsAtOnce(
-    _ mechanism: KickMechanism, _ ending: Ending
+  @Test(arguments: ComparedMechanism.sound, Ending.allCases) func everybodyPullsAtOnce(
+    _ mechanism: ComparedMechanism, _ ending: Ending
   ) throws {
     for guest in ["spin", "pio", "mmio"] {
       let machine = try RealVM.make(guest, vcpus: 2, mechanism: mechanism)

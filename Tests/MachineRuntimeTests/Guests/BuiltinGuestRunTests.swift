@@ -1,3 +1,4 @@
+import ComparedKicks
 import GuestImages
 import LinuxSupport
 import Testing
@@ -7,7 +8,7 @@ import VCPURuntime
 
 /// The built-in guests, each run on the real KVM.
 @Suite(.serialized, .enabled(if: RealVM.isAvailable)) struct BuiltinGuestRunTests {
-  @Test(arguments: KickMechanism.sound) func helloPrintsAndExitsWithZero(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func helloPrintsAndExitsWithZero(_ mechanism: ComparedMechanism) throws {
     let changes = Changes()
     let machine = try RealVM.make("hello", mechanism: mechanism, changes: changes)
     defer { machine.destroy() }

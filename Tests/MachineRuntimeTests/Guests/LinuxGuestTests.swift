@@ -1,3 +1,4 @@
+import ComparedKicks
 import Foundation
 import GuestImages
 import KVM
@@ -48,7 +49,7 @@ private final class BootedGuest {
   private var next: UInt64 = 0
 
   init(
-    vcpus: Int, commandLine: String = LinuxGuest.commandLine, mechanism: KickMechanism = .immediateExit,
+    vcpus: Int, commandLine: String = LinuxGuest.commandLine, mechanism: ComparedMechanism = .immediateExit,
     isUnpacked: Bool = false
   ) throws {
     machine = try RealVM.make(
@@ -156,8 +157,8 @@ private final class BootedGuest {
   }
 
   /// Other monitors hang when a VM is stopped and resumed in the wrong moment of its boot.
-  @Test(arguments: [(1, KickMechanism.signalMask), (2, .immediateExit), (2, .ipFixup)])
-  func pausesResumesAndKicksWhileItBoots(vcpus: Int, mechanism: KickMechanism) throws {
+  @Test(arguments: [(1, ComparedMechanism.signalMask), (2, .immediateExit), (2, .ipFixup)])
+  func pausesResumesAndKicksWhileItBoots(vcpus: Int, mechanism: ComparedMechanism) throws {
     let guest = try BootedGuest(vcpus: vcpus, mechanism: mechanism)
     let machine = guest.machine
     try machine.start(untilNS: RealVM.soon)

@@ -1,3 +1,4 @@
+import ComparedKicks
 import GuestImages
 import KVM
 import LinuxSupport
@@ -63,7 +64,7 @@ import VCPURuntime
   }
 
   /// A sleeping guest is there for everyone but itself: kicked, paused, looked at, resumed and stopped.
-  @Test(arguments: KickMechanism.sound) func sleepersAnswer(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func sleepersAnswer(_ mechanism: ComparedMechanism) throws {
     let changes = Changes()
     let image = try Solo5Guests.probe("c3,ffffffffffffffff h1")
     let machine = try RealVM.make(image, mechanism: mechanism, changes: changes)

@@ -15,7 +15,7 @@ import VCPURuntime
     let reply = harness.send("POST", "/v1/vms", #"{"image":"spin","vcpus":2,"memory_mib":3}"#)
     let vm = try reply.document(VMDocument.self)
     #expect(reply["Location"] == "/v1/vms/\(vm.id)")
-    #expect(Names.isVMId(vm.id))
+    #expect(IDForm.isVMId(vm.id))
     #expect(vm.pool == nil && vm.image == "spin" && vm.state == "running" && vm.vcpus == 2 && vm.memoryMiB == 3)
     #expect(vm.consoleBytes == 0 && vm.stop == nil)
     #expect(vm.createdAt.wholeMatch(of: /20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d\.\d{3}Z/) != nil)

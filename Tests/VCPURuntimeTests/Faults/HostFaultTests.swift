@@ -1,4 +1,5 @@
 import CKVM
+import ComparedKicks
 import Dispatch
 import Foundation
 import Glibc
@@ -31,7 +32,7 @@ import Testing
     let realTime: Int32 = 40
     blockSignals([realTime])
     try #require((0...room).contains { _ in pthread_kill(pthread_self(), realTime) == EAGAIN })
-    for mechanism in KickMechanism.sound {
+    for mechanism in ComparedMechanism.sound {
       let stress = try KickStress(mechanism, kickers: 16)
       defer { stress.close() }
       _ = try stress.round(kicks: 2_000)
@@ -44,7 +45,7 @@ import Testing
   /// stops and continues a hundred times while it is kicked.
   @Test func aProcessThatIsStoppedAndContinuedLosesNoKick() async {
     await #expect(processExitsWith: .success) {
-      for mechanism in KickMechanism.sound {
+      for mechanism in ComparedMechanism.sound {
         let stress = try KickStress(mechanism)
         defer { stress.close() }
         let stopper = Process()
@@ -76,7 +77,7 @@ import Testing
 
   /// Kicks before, during and after a vCPU's first KVM_RUN (pitfalls 5 and 11): each is answered, the run never fails,
   /// and the guest runs.
-  @Test(arguments: KickMechanism.sound) func kicksAtTheFirstRun(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func kicksAtTheFirstRun(_ mechanism: ComparedMechanism) throws {
     for _ in 0..<40 {
       let recorder = Recorder()
       let running = try RunningVCPU(.flat(EntryWindowTests.counter), mechanism: mechanism, handler: recorder)
@@ -101,7 +102,8 @@ import Testing
   }
 
   /// Pitfall 6: a vCPU's thread has the kick signal unblocked and no other, and that only once it enters the guest.
-  @Test(arguments: KickMechanism.sound) func exactlyTheKickSignalIsUnblocked(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func exactlyTheKickSignalIsUnblocked(_ mechanism: ComparedMechanism) throws
+  {
     let thread = Atomic<Int32>(0)
     let recorder = Recorder { _, _ in
       thread.store(gettid(), ordering: .releasing)
@@ -126,8 +128,8 @@ import Testing
 
   /// Pitfall 12: a kick whose signal comes late, when the vCPU has long served the request and gone on to other things,
   /// does nothing to these: it costs one return, and neither ends the guest, nor answers a request, nor undoes a goal.
-  @Test(arguments: [KickMechanism.immediateExit, .ipFixup]) func aSignalThatComesLateDoesNothing(
-    _ mechanism: KickMechanism
+  @Test(arguments: [ComparedMechanism.immediateExit, .ipFixup]) func aSignalThatComesLateDoesNothing(
+    _ mechanism: ComparedMechanism
   ) throws {
     let thread = Atomic<UInt>(0)
     let recorder = Recorder { _, _ in
@@ -166,11 +168,11 @@ import Testing
   @Test func anExitHandlerMayTakeEveryLock() async {
     await #expect(processExitsWith: .success) {
       alarm(60)
-      for mechanism in KickMechanism.sound { try HostFaultTests.takeEveryLock(mechanism) }
+      for mechanism in ComparedMechanism.sound { try HostFaultTests.takeEveryLock(mechanism) }
     }
   }
 
-  private static func takeEveryLock(_ mechanism: KickMechanism) throws {
+  private static func takeEveryLock(_ mechanism: ComparedMechanism) throws {
     let vcpu = Mutex<VCPU?>(nil)
     let served = Atomic<Int>(0)
     let recorder = Recorder { _, _ in

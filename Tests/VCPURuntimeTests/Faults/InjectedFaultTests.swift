@@ -1,5 +1,6 @@
 import CHeldEntry
 import CKVM
+import ComparedKicks
 import Dispatch
 import Glibc
 import GuestImages
@@ -63,10 +64,12 @@ import ThreadSanitizerSupport
 
   /// `join` takes only the vCPU's end for its end. It once took a signal that was refused for one, and its caller unmapped
   /// the memory of a guest that ran on. In a process of its own, which that would have ended.
-  @Test(arguments: KickMechanism.sound) func joinOutlivesASignalThatCannotBeSent(_ mechanism: KickMechanism) async {
+  @Test(arguments: ComparedMechanism.sound) func joinOutlivesASignalThatCannotBeSent(_ mechanism: ComparedMechanism)
+    async
+  {
     await #expect(processExitsWith: .success) { [name = mechanism.rawValue as String] in
       let recorder = Recorder()
-      let mechanism = try #require(KickMechanism(rawValue: name))
+      let mechanism = try #require(ComparedMechanism(rawValue: name))
       let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder)
       try running.become(.run)
       _ = try running.kickInGuest()
@@ -79,11 +82,9 @@ import ThreadSanitizerSupport
   }
 
   /// Pitfall 11: KVM_RUN is tried again after ENOMEM and EAGAIN …
-  @Test(arguments: KickMechanism.sound, [ENOMEM, EAGAIN]) func aRunThatFailsIsTriedAgain(
-    _ mechanism: KickMechanism, _ error: Int32
+  @Test(arguments: [ComparedMechanism.immediateExit, .signalMask], [ENOMEM, EAGAIN]) func aRunThatFailsIsTriedAgain(
+    _ mechanism: ComparedMechanism, _ error: Int32
   ) throws {
-    // ip_fixup needs the places in the shipped entry.
-    guard mechanism != .ipFixup else { return }
     let recorder = Recorder()
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .failing)
     defer { running.close() }
@@ -113,8 +114,8 @@ import ThreadSanitizerSupport
   }
 
   /// … but not for ever: the vCPU has then crashed, says why, and still answers.
-  @Test(arguments: [KickMechanism.immediateExit, .signalMask]) func aRunThatFailsAgainAndAgainIsACrash(
-    _ mechanism: KickMechanism
+  @Test(arguments: [ComparedMechanism.immediateExit, .signalMask]) func aRunThatFailsAgainAndAgainIsACrash(
+    _ mechanism: ComparedMechanism
   ) throws {
     let recorder = Recorder()
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .failing)
@@ -133,8 +134,8 @@ import ThreadSanitizerSupport
 
   /// Pitfall 11: on a kernel that remembers that its first KVM_RUN was disturbed, trying again does not help. So the
   /// kick signal must not be able to.
-  @Test(arguments: [KickMechanism.immediateExit, .signalMask]) func theFirstRunCannotBeDisturbedByAKick(
-    _ mechanism: KickMechanism
+  @Test(arguments: [ComparedMechanism.immediateExit, .signalMask]) func theFirstRunCannotBeDisturbedByAKick(
+    _ mechanism: ComparedMechanism
   ) throws {
     let recorder = Recorder()
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism, handler: recorder, path: .forgetful)
@@ -245,7 +246,7 @@ import ThreadSanitizerSupport
     }
   }
 
-  private func kickBetweenClearAndTake(_ mechanism: KickMechanism) throws {
+  private func kickBetweenClearAndTake(_ mechanism: ComparedMechanism) throws {
     let running = try RunningVCPU(.flat(EntryWindowTests.counter), mechanism: mechanism, path: .blind)
     defer { running.close() }
     defer { clear_release() }
@@ -254,7 +255,7 @@ import ThreadSanitizerSupport
       // The guest counts, so the thread is in KVM_RUN.
       try running.waitUntilItCounts(at: EntryWindowTests.counterAddress)
       // Safe: the control block lives as long as the vCPU.
-      unsafe clear_hold(running.vcpu.control.pointer)
+      unsafe clear_hold(running.vcpu.control.pointer, mechanism == .immediateExit)
       let first = try running.vcpu.request(goal: .run)
       try waitUntil("the thread stands there") { clear_is_holding() }
       let second = try running.vcpu.request(goal: .run)

@@ -1,3 +1,4 @@
+import ComparedKicks
 import Dispatch
 import Foundation
 import LinuxSupport
@@ -115,7 +116,7 @@ import Testing
 
   /// No answer is missed: kickers that never block on the vCPU, some of whom give up, against a vCPU that answers them
   /// all. Nothing is sent again and nothing looks again, so a notice that is lost stays lost.
-  @Test(arguments: KickMechanism.sound) func noNoticeIsLost(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func noNoticeIsLost(_ mechanism: ComparedMechanism) throws {
     let running = try RunningVCPU(guest: "pio", mechanism: mechanism)
     defer { running.close() }
     try running.become(.run)

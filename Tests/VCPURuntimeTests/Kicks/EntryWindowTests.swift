@@ -1,5 +1,6 @@
 import CHeldEntry
 import CKVM
+import ComparedKicks
 import GuestImages
 import LinuxSupport
 import Testing
@@ -13,7 +14,7 @@ import Testing
   static let counter = FlatImage(mode: .long64Ring3, code: [0x48, 0xFF, 0x04, 0x25, 0, 0, 2, 0, 0xEB, 0xF6])
   static let counterAddress: UInt64 = 0x20000
 
-  private func held(_ mechanism: KickMechanism, _ body: (RunningVCPU) throws -> Void) throws {
+  private func held(_ mechanism: ComparedMechanism, _ body: (RunningVCPU) throws -> Void) throws {
     let running = try RunningVCPU(.flat(Self.counter), mechanism: mechanism, path: .held)
     defer { running.close() }
     defer { held_entry_release() }
@@ -50,7 +51,7 @@ import Testing
       let ticket = try running.vcpu.request()
       // Not released: the handler alone gets the thread out.
       let outcome = try running.vcpu.wait(for: ticket, untilNS: soon, resends: false)
-      #expect(outcome.phase == .entry)
+      #expect(outcome.phase == .host)
       #expect(outcome.signalsSent == 1)
     }
   }

@@ -1,4 +1,5 @@
 import CKVM
+import ComparedKicks
 import Dispatch
 import Foundation
 import GuestImages
@@ -53,7 +54,7 @@ final class KickStress: Sendable {
     let value = Atomic<UInt64>(0)
   }
 
-  init(_ mechanism: KickMechanism, kickers: Int = 6) throws {
+  init(_ mechanism: ComparedMechanism, kickers: Int = 6) throws {
     let portWrites = Counter()
     let handler = Recorder { _, _ in
       portWrites.value.add(1, ordering: .relaxed)
@@ -72,7 +73,7 @@ final class KickStress: Sendable {
     let counts = running.vcpu.counts
     let phases = KickPhase.allCases.map { "\($0) \(sum.phases[$0, default: 0])" }.joined(separator: ", ")
     return """
-      \(running.vcpu.mechanism.rawValue): \(sum.kicks) kicks answered, \(sum.failures.count) not; \(phases); \
+      \(running.mechanism.rawValue): \(sum.kicks) kicks answered, \(sum.failures.count) not; \(phases); \
       \(sum.signals) signals, \(sum.coalesced) coalesced; -EINTR \(counts.eintrReturns) = signal_exits \
       \(counts.kernelSignalExits) + entry \(counts.entryExits); spurious \(counts.spuriousReturns)
       """

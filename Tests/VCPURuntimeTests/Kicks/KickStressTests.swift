@@ -1,3 +1,4 @@
+import ComparedKicks
 import Foundation
 import LinuxSupport
 import Testing
@@ -13,7 +14,7 @@ import ThreadSanitizerSupport
     ProcessInfo.processInfo.environment["VMPOOL_STRESS_KICKS"].flatMap { Int($0) }
     ?? (is_thread_sanitizer() ? 10_000 : 100_000)
 
-  @Test(arguments: KickMechanism.sound) func noKickIsLost(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func noKickIsLost(_ mechanism: ComparedMechanism) throws {
     let stress = try KickStress(mechanism)
     defer { stress.close() }
     let began = MonotonicClock.now()

@@ -1,4 +1,5 @@
 import CKVM
+import ComparedKicks
 import Dispatch
 import Foundation
 import GuestImages
@@ -11,7 +12,7 @@ import Testing
 /// The kick protocol on the real KVM. Pitfalls, here and in the other suites, are numbered as in KickProtocol.md.
 @Suite(.serialized, .enabled(if: RealKVM.isAvailable)) struct KickTests {
   /// Pitfall 1: flag without signal cannot stop a running guest; signal without flag is lost in the entry window.
-  @Test(arguments: KickMechanism.sound) func everyKickOfASpinningGuestIsAcknowledged(_ mechanism: KickMechanism)
+  @Test(arguments: ComparedMechanism.sound) func everyKickOfASpinningGuestIsAcknowledged(_ mechanism: ComparedMechanism)
     throws
   {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
@@ -30,7 +31,7 @@ import Testing
 
   /// Pitfall 9: where a kick landed is known: the kernel's own count tells guest from entry, and a parked vCPU needs no
   /// signal.
-  @Test(arguments: KickMechanism.sound) func phasesAreWhatHappened(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func phasesAreWhatHappened(_ mechanism: ComparedMechanism) throws {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
     defer { running.close() }
     // Not sent again: on a busy host the thread, woken, may not have run within that time.
@@ -70,7 +71,7 @@ import Testing
   }
 
   /// Pitfall 4: coalescing: many kickers, one signal at a time, and each of them answered.
-  @Test(arguments: KickMechanism.sound) func sixteenKickersAreAllAnswered(_ mechanism: KickMechanism) throws {
+  @Test(arguments: ComparedMechanism.sound) func sixteenKickersAreAllAnswered(_ mechanism: ComparedMechanism) throws {
     let running = try RunningVCPU(guest: "spin", mechanism: mechanism)
     defer { running.close() }
     try running.become(.run)
@@ -121,7 +122,7 @@ import Testing
     try running.become(.run)
     _ = try running.kickInGuest()
     for _ in 0..<2_000 {
-      let due = running.vcpu.control.lastOutNS + 20_000 << min(running.vcpu.control.barren, 8)
+      let due = running.vcpu.control.lastOutNS + 20_000 << min(running.vcpu.control.fruitlessKicks, 8)
       let ticket = try running.vcpu.request()
       #expect(MonotonicClock.now() >= due)
       _ = try running.vcpu.wait(for: ticket, untilNS: soon)
@@ -130,8 +131,8 @@ import Testing
 
   /// Pitfall 10: an unfinished access is completed before registers are read: each port read that was served is in the
   /// registers, counted by the guest or about to be.
-  @Test(arguments: KickMechanism.sound) func pauseCompletesAPortReadBeforeRegistersAreRead(
-    _ mechanism: KickMechanism
+  @Test(arguments: ComparedMechanism.sound) func pauseCompletesAPortReadBeforeRegistersAreRead(
+    _ mechanism: ComparedMechanism
   )
     throws
   {
