@@ -18,7 +18,17 @@ extension APIProblem {
     case .noSuchImage(let name):
       self = .invalid("/image", "There is no image \(name.clipped()); GET /v1/images lists them.")
     case .layout(let error): self.init(error)
+    case .tooLarge(let refusal): self.init(refusal)
     }
+  }
+
+  /// No VM more. Where the VM is larger than the host, neither time nor a deletion helps, and the client made the mistake.
+  init(_ refusal: BudgetRefusal) {
+    guard refusal.neverFits else {
+      self.init(.resourcesExhausted, "\(refusal)".asSentence)
+      return
+    }
+    self = .invalid(refusal.resource == .memory ? "/memory_mib" : "/vcpus", "\(refusal)".asSentence)
   }
 
   init(_ refusal: DeclarationRefusal) {
@@ -106,7 +116,8 @@ extension APIProblem {
     switch error {
     case .noSuchVM(let id): self = .noSuchVM(id)
     case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
-    case .limitReached, .noRoom: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .noRoom(let refusal): self.init(refusal)
     case .poolDraining: self.init(.poolDraining, "\(error)".asSentence)
     case .staleFence: self.init(.staleFence, "\(error)".asSentence)
     case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
