@@ -94,7 +94,7 @@ extension APIProblem {
   init(_ error: JSONDecodingError) {
     switch error.kind {
     case .malformed, .tooDeep, .tooManyValues: self.init(.malformedJSON, "\(error)")
-    case .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
+    case .nul, .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
       self.init(.invalidMember, "\(error)", pointer: error.pointer)
     }
   }
