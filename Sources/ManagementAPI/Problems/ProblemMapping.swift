@@ -51,7 +51,7 @@ extension APIProblem {
     case .journal(let failure): self.init(failure)
     case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
     case .tooMany, .tooManyParts, .tooLongManifests: self.init(.resourcesExhausted, "\(refusal)".asSentence)
-    case .invalid: self.init(.invalidImage, "\(refusal)".asSentence)
+    case .invalid(let error): self.init(.invalidImage, "\(refusal)".asSentence, pointer: error.pointer)
     case .precondition: self.init(.preconditionFailed, "\(refusal)".asSentence)
     case .imageInUse, .unfit: self.init(.imageInUse, "\(refusal)".asSentence)
     case .blobInUse: self.init(.blobInUse, "\(refusal)".asSentence)
@@ -225,6 +225,25 @@ func translating<Value>(
     return try body()
   } catch {
     throw APIProblem(error, vm: vm.id)
+  }
+}
+
+extension ImageError {
+  /// The member of a manifest that is at fault; nil where the bytes of several together make no image.
+  fileprivate var pointer: String? {
+    switch self {
+    case .notRecognised, .foreign, .elf, .multiboot: "/kernel"
+    case .notOfKind: "/kind"
+    case .noPlacement, .unusedPart("mode", _): "/mode"
+    case .unusedPart("initramfs", _): "/initramfs"
+    case .unusedPart("module", _), .tooManyModules: "/modules"
+    case .unusedPart("block device", _): "/block"
+    case .unusedPart("command line", _), .commandLine: "/command_line"
+    case .moduleText(let index, _, _), .moduleTextNUL(let index): "/modules/\(index)/string"
+    case .linux(.initramfs): "/initramfs"
+    case .linux: "/kernel"
+    case .unusedPart, .solo5, .unreadable: nil
+    }
   }
 }
 
