@@ -95,7 +95,7 @@ def interrupted():
         eventually("nothing is left of an image", lambda: partial() == [])
         interrupt(daemon.address, blob, f"Content-Length: {len(data)}", data[:MIB])
         eventually("the blob can go on", lambda: client("HEAD", blob).headers.get("Upload-Offset") == str(MIB))
-        equal(partial(), [digest(data).removeprefix("sha256:")], "what is kept")
+        equal([name.split("-")[0] for name in partial()], [digest(data).removeprefix("sha256:")], "what is kept")
         path = file_of(data)
         code, body = curl("-C", "100", "-T", path, daemon.url + blob)
         equal((code, json.loads(body)["type"]), (416, "/problems/wrong-offset"), "a wrong offset")
