@@ -283,6 +283,21 @@ def opening(daemon):
     return count
 
 
+@check("a push that the server refuses leaves nothing, and nothing of an image's is taken away")
+def refused_push():
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        none = file_of(some_bytes(MIB), "none")
+        _, said = vmpool("images", "push", none, status=1)
+        expect("none that is known" in said, said)
+        equal(daemon.client().get("/v1/blobs").json["items"], [], "what is left")
+        vmpool("images", "push", none, *FLAT_WORDS, "--name", "machine-code")
+        vmpool("images", "push", none, status=1)
+        vmpool("images", "push", file_of(EXIT7), "--module", none, *FLAT_WORDS, "--name", "other", status=1)
+        blobs = daemon.client().get("/v1/blobs").json["items"]
+        equal([blob["images"] for blob in blobs], [["machine-code"]], "what is left beside an image")
+
+
 @check("without a state directory nothing outlives the server")
 def temporary():
     parent = processes.scratch_directory("tmp")
