@@ -399,7 +399,9 @@ def completions():
         vmpool = CommandLine(daemon.url, by_environment=True)
         for words, wanted in (
             (("run", "demo"), {"demo"}), (("vms", "show"), {vm["id"] for vm in vmpool.json("ps")["items"]}),
-            (("pools", "show"), {"demo"}), (("images", "show"), {image["name"] for image in vmpool.json("images")["items"]}),
+            (("pools", "show"), {"demo"}), (("pools", "get"), {"demo"}),
+            (("ls", "get"), {vm["id"] for vm in vmpool.json("ps")["items"]}),
+            (("images", "show"), {image["name"] for image in vmpool.json("images")["items"]}),
         ):
             equal(completed(daemon, words[0:2] if words[0] != "run" else words[:1]), wanted, f"completions of {words}")
 
