@@ -71,7 +71,7 @@ let package = Package(
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
-    module("ServerConfiguration", ["APIModel", "CYAML", systemPackage]),
+    module("ServerConfiguration", ["APIModel", "CYAML", "LinuxSupport", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("Processor", []),

@@ -7,8 +7,9 @@ public enum APIError: Error, CustomStringConvertible {
   /// No answer came from the endpoint: it is not there, the connection broke, or the time was up. `errno` is that of
   /// connect(2), where connecting failed.
   case unreachable(endpoint: String, reason: String, errno: Int32? = nil)
-  /// The answer is not what the API promises, most likely because no vmpool server gave it; or the request cannot be
-  /// sent.
+  /// What answers at the endpoint is another program than a vmpool server, as `answer` shows: a clause.
+  case foreign(endpoint: String, answer: String)
+  /// The answer is not what the API promises, or the request cannot be sent.
   case protocolViolation(String)
 
   /// The error in a sentence.
@@ -17,6 +18,7 @@ public enum APIError: Error, CustomStringConvertible {
     case .problem(let problem):
       if let pointer = problem.pointer { "\(problem.detail) (at \(pointer))" } else { problem.detail }
     case .unreachable(let endpoint, let reason, _): "\(endpoint) cannot be reached: \(reason)"
+    case .foreign(let endpoint, let answer): "\(endpoint) is no vmpool server: \(answer)"
     case .protocolViolation(let what): what
     }
   }

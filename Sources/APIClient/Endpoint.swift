@@ -49,6 +49,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     case CURLUE_OK: break
     case CURLUE_BAD_SCHEME, CURLUE_UNSUPPORTED_SCHEME: throw .scheme(text)
     case CURLUE_BAD_PORT_NUMBER: throw .port(text)
+    case CURLUE_USER_NOT_ALLOWED: throw .user(text)
     default: throw .host(text)
     }
     // Safe: the handle lives until the end of this function.
@@ -76,7 +77,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// Why a text is no ``Endpoint``. Each case carries the text.
+/// Why a text is no ``Endpoint``. Each case carries the text, which may have a password in it; the description has none.
 public enum EndpointError: Error, Equatable, CustomStringConvertible {
   /// It has another scheme than `http` or `unix`.
   case scheme(String)
@@ -86,17 +87,27 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
   case port(String)
   /// It has a path, a query or a fragment.
   case path(String)
+  /// It has the name of a user, or a password.
+  case user(String)
   /// Its socket path is not absolute, or too long.
   case socketPath(String)
 
   /// What is wrong, and what would be right.
   public var description: String {
     switch self {
-    case .scheme(let text): "\(text): only http:// and unix: are known"
-    case .host(let text): "\(text): the host is missing or malformed; say host:port or [address]:port"
-    case .port(let text): "\(text): the port is missing or not 1 to 65535; say host:port or [address]:port"
-    case .path(let text): "\(text): a server has no path of its own; say http://host:port"
+    case .scheme(let text): "\(shown(text)): only http:// and unix: are known"
+    case .host(let text): "\(shown(text)): the host is missing or malformed; say host:port or [address]:port"
+    case .port(let text): "\(shown(text)): the port is missing or not 1 to 65535; say host:port or [address]:port"
+    case .path(let text): "\(shown(text)): a server has no path of its own; say http://host:port"
+    case .user(let text): "\(shown(text)): a server takes no user and no password; say http://host:port"
     case .socketPath(let text): "\(text): the socket's path must be absolute and at most 107 bytes"
     }
+  }
+
+  /// The text without a user and a password: what stands before the last @ may be a secret.
+  private func shown(_ text: String) -> String {
+    guard let at = text.lastIndex(of: "@") else { return text }
+    let scheme = text.firstRange(of: "://").map { text[..<$0.upperBound] } ?? ""
+    return scheme + "***" + text[at...]
   }
 }

@@ -38,7 +38,7 @@ extension VMPoolClient {
       headers: fields + [HTTPField("Accept", "text/event-stream")], type: "text/event-stream", silence: Self.patience
     ) { reading.take($0, body) }
     if let violation = reading.violation { throw .protocolViolation(violation) }
-    if let refusal { throw Self.refusal(refusal, "GET /v1/events") }
+    if let refusal { throw self.refusal(refusal, "GET /v1/events") }
   }
 
   /// What a stream has brought so far.

@@ -156,7 +156,13 @@ import Glibc
     switch code {
     case CURLE_OK: break
     case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING:
-      throw .protocolViolation("\(endpoint) does not speak HTTP: \(message(code))")
+      throw .foreign(endpoint: endpoint.description, answer: "it does not speak HTTP")
+    case CURLE_COULDNT_RESOLVE_HOST:
+      throw .unreachable(endpoint: endpoint.description, reason: "no address is known for that host")
+    case CURLE_OPERATION_TIMEDOUT:
+      throw .unreachable(endpoint: endpoint.description, reason: "no answer came in time")
+    case CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_PARTIAL_FILE:
+      throw .unreachable(endpoint: endpoint.description, reason: "the connection ended before the answer")
     case CURLE_COULDNT_CONNECT:
       let number = information(CURLINFO_OS_ERRNO)
       throw .unreachable(

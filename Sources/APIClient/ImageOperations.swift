@@ -29,7 +29,7 @@ extension VMPoolClient {
   public func missingOffset(ofBlob digest: String) throws(APIError) -> Int? {
     let response = try send("HEAD", to: blobPath(digest))
     if response.status == 200 { return nil }
-    guard response.status == 404 else { throw Self.refusal(response, "HEAD \(blobPath(digest))") }
+    guard response.status == 404 else { throw refusal(response, "HEAD \(blobPath(digest))") }
     return response.header("Upload-Offset").flatMap { Int($0) } ?? 0
   }
 
@@ -41,7 +41,7 @@ extension VMPoolClient {
     let range = offset > 0 ? [HTTPField("Content-Range", "bytes \(offset)-\(size - 1)/\(size)")] : []
     let response = try connection.upload(
       target: blobPath(digest), headers: range, count: size - offset, silence: Self.silence, read)
-    guard 200..<300 ~= response.status else { throw Self.refusal(response, "PUT \(blobPath(digest))") }
+    guard 200..<300 ~= response.status else { throw refusal(response, "PUT \(blobPath(digest))") }
     return try decoded(response, "PUT \(blobPath(digest))")
   }
 
@@ -49,7 +49,7 @@ extension VMPoolClient {
   public func blob(_ digest: String, _ body: ([UInt8]) -> Bool) throws(APIError) {
     let refusal = try connection.stream(
       target: blobPath(digest), headers: [], type: "application/octet-stream", silence: Self.silence, body)
-    if let refusal { throw Self.refusal(refusal, "GET \(blobPath(digest))") }
+    if let refusal { throw self.refusal(refusal, "GET \(blobPath(digest))") }
   }
 
   /// How long nothing may go either way: the server reads a blob back, and forces it to the disk, before it answers.

@@ -91,6 +91,9 @@ public final class VMPoolClient {
 
   /// The document in an answer to that request.
   func decoded<Answer: Decodable>(_ response: APIResponse, _ request: String) throws(APIError) -> Answer {
+    guard response.contentType == "application/json" else {
+      throw .foreign(endpoint: endpoint.description, answer: "it answers \(request) with something else than JSON")
+    }
     do {
       return try JSON.decode(Answer.self, from: response.body, unknownMembers: .ignore)
     } catch {
@@ -110,13 +113,14 @@ public final class VMPoolClient {
       method: method, target: PercentEncoding.target(path: path, query: query), headers: headers + type, body: body,
       timeout: timeout + longer)
     if 200..<300 ~= response.status { return response }
-    throw Self.refusal(response, "\(method) \(path)")
+    throw refusal(response, "\(method) \(path)")
   }
 
-  static func refusal(_ response: APIResponse, _ request: String) -> APIError {
-    let type = response.header("Content-Type")?.split(separator: ";").first?.lowercased()
-    guard response.status >= 400, type == "application/problem+json" else {
-      return .protocolViolation("\(request) answered \(response.status) without saying why")
+  func refusal(_ response: APIResponse, _ request: String) -> APIError {
+    guard response.status >= 400, response.contentType == "application/problem+json" else {
+      return .foreign(
+        endpoint: endpoint.description,
+        answer: "it answers \(request) with \(response.status) and no document of the API")
     }
     do {
       return .problem(try JSON.decode(Problem.self, from: response.body, unknownMembers: .ignore))
@@ -132,6 +136,11 @@ public final class VMPoolClient {
       throw .protocolViolation("the request cannot be written as JSON: \(error)")
     }
   }
+}
+
+extension APIResponse {
+  /// The body's type, in lower case and without parameters.
+  fileprivate var contentType: String? { header("Content-Type")?.split(separator: ";").first?.lowercased() }
 }
 
 extension [HTTPField] {

@@ -45,7 +45,8 @@ struct BlobDirectory: ~Copyable, Sendable {
 
   /// Opens a whole blob for reading.
   func openBlob(_ digest: SHA256Digest) throws(Errno) -> OwnedDescriptor {
-    try Self.opened(blobs, digest.hex, O_RDONLY)
+    // O_NONBLOCK: what is no regular file must not make us wait.
+    try Self.opened(blobs, digest.hex, O_RDONLY | O_NONBLOCK)
   }
 
   /// Writes all of `bytes` at `offset`.
@@ -122,15 +123,6 @@ struct BlobDirectory: ~Copyable, Sendable {
     }
   }
 
-  /// Gives a file below `partial` another name there.
-  func movePartial(_ name: String, to other: String) throws(Errno) {
-    try step(.moveAway)
-    // Safe: both names live for the call.
-    guard unsafe renameat(partial.rawValue, name, partial.rawValue, other) == 0 || errno == ENOENT else {
-      throw Errno(rawValue: errno)
-    }
-  }
-
   /// Removes a file below `partial`. One that stays is found by the sweep at the next start.
   func unlinkPartial(_ name: String) {
     guard (try? step(.unlink)) != nil else { return }
@@ -153,17 +145,14 @@ struct BlobDirectory: ~Copyable, Sendable {
     return (Int(status.st_size), status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1_000_000)
   }
 
-  /// A file's size, whether it bears the mark of one that was verified, and when its status was last changed, in Unix
-  /// milliseconds: for a whole blob, when it was published.
-  static func status(
-    of file: borrowing OwnedDescriptor
-  ) throws(Errno) -> (size: Int, isMarked: Bool, changedMS: Int) {
+  /// A file's size, and whether it bears the mark of one that was verified.
+  static func status(of file: borrowing OwnedDescriptor) throws(Errno) -> (size: Int, isMarked: Bool) {
     var status = stat()
     // Safe: the kernel fills one whole stat structure.
     guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
     let isMarked = status.st_mtim.tv_sec == verifiedAt.tv_sec && status.st_mtim.tv_nsec == verifiedAt.tv_nsec
-    return (Int(status.st_size), isMarked, status.st_ctim.tv_sec * 1000 + status.st_ctim.tv_nsec / 1_000_000)
+    return (Int(status.st_size), isMarked)
   }
 
   /// Reads a whole file, a piece at a time.

@@ -19,8 +19,10 @@ public final class BlobRepository: Sendable {
   let directory: BlobDirectory
   /// Removed when the store is closed; nil for one that lasts.
   private let temporary: TemporaryDirectory?
-  /// Guards the tables below. Files get and lose their names under it, so that it and the directory agree; it is a
-  /// leaf.
+  /// Held while a whole blob gets its name or loses it, so that the next one who does that finds tables and directory agreeing.
+  /// The disk is waited for under it: ends of uploads and deletions take it, and nothing else does.
+  private let naming = Mutex(())
+  /// Guards the tables. Taken under `naming`; a leaf, under which nothing touches the disk.
   private let guarded: Mutex<BlobTables>
   /// Frees the space of files: for a large one that takes a while.
   private let trash = WorkerPool(name: "blob-trash", threads: 1, queueLimit: 4096)
@@ -33,8 +35,6 @@ public final class BlobRepository: Sendable {
     public let size: Int
     /// Why it cannot be used, if it cannot.
     public let damage: String?
-    /// When it was uploaded, in Unix milliseconds.
-    public let addedMS: Int
   }
 
   /// Opens the store in `directory`, or makes it there; nil: in a directory of its own that `close` removes.
@@ -86,10 +86,10 @@ public final class BlobRepository: Sendable {
       tables[digest] = try found(digest, in: directory)
     }
     for name in names.partial {
-      if let digest = SHA256Digest(hex: name), !tables.isWhole(digest),
-        let (size, changedMS) = directory.partialStatus(name), size > 0
+      if let digest = SHA256Digest(hex: String(name.prefix { $0 != "-" })), !tables.isWhole(digest),
+        tables.partials[digest] == nil, let (size, changedMS) = directory.partialStatus(name), size > 0
       {
-        tables.partials[digest] = BlobTables.Partial(size: size, changedMS: changedMS)
+        tables.keep(name, of: digest, size: size, changedMS: changedMS)
       } else {
         directory.unlinkPartial(name)
       }
@@ -102,8 +102,8 @@ public final class BlobRepository: Sendable {
   ) throws(Errno) -> BlobTables.Blob {
     do throws(Errno) {
       let file = try directory.openBlob(digest)
-      let (size, isMarked, addedMS) = try BlobDirectory.status(of: file)
-      if isMarked { return BlobTables.Blob(size: size, addedMS: addedMS) }
+      let (size, isMarked) = try BlobDirectory.status(of: file)
+      if isMarked { return BlobTables.Blob(size: size) }
       let (found, length) = try BlobDirectory.digest(of: file)
       guard found == digest else { return BlobTables.Blob(size: length, damage: "its bytes are \(found)") }
       try directory.seal(file)
@@ -122,7 +122,7 @@ public final class BlobRepository: Sendable {
   /// has, however many blobs there are.
   public func page(after digest: SHA256Digest?, limit: Int) -> (blobs: [Status], goesOn: Bool) {
     let (items, goesOn) = guarded.withLock { $0.blobs.page(after: digest, limit: limit) }
-    return (items.map { Status(digest: $0, size: $1.size, damage: $1.damage, addedMS: $1.addedMS) }, goesOn)
+    return (items.map { Status(digest: $0, size: $1.size, damage: $1.damage) }, goesOn)
   }
 
   /// Bytes taken: by whole blobs, by interrupted uploads and by those under way.
@@ -203,10 +203,13 @@ public final class BlobRepository: Sendable {
       if let digest { tables.partials[digest] = partial }
       throw error
     }
-    // Beside an upload of the same blob this one is on its own: whoever is first makes the blob.
+    // Beside an upload of the same blob this one is on its own: the first that ends makes the blob.
     guard let digest, partial?.isBusy != true else { return (tables.newName("upload"), false) }
-    tables.partials[digest] = BlobTables.Partial(size: 0, changedMS: 0, isBusy: true)
-    return (digest.hex, true)
+    if offset == 0, let partial { trash.append(partial.name) }
+    let name = offset > 0 ? partial?.name : nil
+    let entry = BlobTables.Partial(name: name ?? tables.newName(digest.hex), size: 0, changedMS: 0, isBusy: true)
+    tables.partials[digest] = entry
+    return (entry.name, true)
   }
 
   /// Reserves room for so many bytes more, if need be at the cost of interrupted uploads.
@@ -227,15 +230,17 @@ public final class BlobRepository: Sendable {
 
   /// Makes the sealed file of an upload a whole blob, and so ends the upload; false when the blob is there already.
   func publish(_ upload: BlobUpload, as digest: SHA256Digest) throws(BlobStoreError) -> Bool {
-    let isNew = try changing { tables, trash throws(BlobStoreError) in
-      if tables.isWhole(digest) { return false }
+    let isNew = try naming.withLock { _ throws(BlobStoreError) in
+      if guarded.withLock({ $0.isWhole(digest) }) { return false }
       try translating(directory.path) { () throws(Errno) in try directory.publish(upload.name, as: digest) }
-      tables[digest] = BlobTables.Blob(size: upload.size)
-      tables.reserved -= upload.reserved
-      if upload.isKept {
-        tables.partials[digest] = nil
-      } else if tables.partials[digest]?.isBusy == false {
-        drop(digest, &tables, &trash)
+      changing { tables, trash in
+        tables[digest] = BlobTables.Blob(size: upload.size)
+        tables.reserved -= upload.reserved
+        if upload.isKept {
+          tables.partials[digest] = nil
+        } else if tables.partials[digest]?.isBusy == false {
+          drop(digest, &tables, &trash)
+        }
       }
       upload.isOver = true
       return true
@@ -255,7 +260,8 @@ public final class BlobRepository: Sendable {
     changing { tables, trash in
       tables.reserved -= upload.reserved
       if upload.isKept, let digest = upload.expected {
-        tables.partials[digest] = BlobTables.Partial(size: upload.size, changedMS: Self.nowMS())
+        tables.partials[digest] = BlobTables.Partial(
+          name: upload.name, size: upload.size, changedMS: Self.nowMS())
         if !isKept || upload.size == 0 || tables.isWhole(digest) { drop(digest, &tables, &trash) }
       } else {
         trash.append(upload.name)
@@ -266,26 +272,23 @@ public final class BlobRepository: Sendable {
 
   // MARK: Removing
 
-  /// Removes the blobs that are at least `ageMS` milliseconds old and not in use, and returns them. A blob is uploaded
-  /// before the image that uses it is made: the age keeps the two apart. The caller sees to it that none of them comes
-  /// into use meanwhile.
-  public func deleteUnused(
-    olderThanMS ageMS: Int, isUsed: (SHA256Digest) -> Bool
-  ) throws(BlobStoreError) -> [Status] {
-    let before = Self.nowMS() - ageMS
-    let unused = blobs.filter { $0.addedMS <= before && !isUsed($0.digest) }
-    for blob in unused { try delete(blob.digest) }
-    return unused
-  }
-
   /// Removes a blob. Readers that have it open can go on.
   public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {
-    try changing { tables, trash throws(BlobStoreError) in
-      guard tables[digest] != nil else { throw .noSuchBlob(digest) }
-      let name = tables.newName("trash")
-      try translating(directory.path) { () throws(Errno) in try directory.moveAway(digest, to: name) }
-      tables[digest] = nil
-      trash.append(name)
+    try naming.withLock { _ throws(BlobStoreError) in
+      // First, so that no request opens it any more.
+      let (blob, name) = guarded.withLock { tables in
+        let blob = tables[digest]
+        tables[digest] = nil
+        return (blob, tables.newName("trash"))
+      }
+      guard let blob else { throw .noSuchBlob(digest) }
+      do throws(BlobStoreError) {
+        try translating(directory.path) { () throws(Errno) in try directory.moveAway(digest, to: name) }
+      } catch {
+        guarded.withLock { $0[digest] = blob }
+        throw error
+      }
+      remove([name])
     }
   }
 
@@ -309,10 +312,7 @@ public final class BlobRepository: Sendable {
   }
 
   private func drop(_ digest: SHA256Digest, _ tables: inout BlobTables, _ trash: inout [String]) {
-    tables.partials[digest] = nil
-    let name = tables.newName("trash")
-    // Where that fails, the file is found again at the next start, or by the next upload of that blob.
-    if (try? directory.movePartial(digest.hex, to: name)) != nil { trash.append(name) }
+    if let partial = tables.partials.removeValue(forKey: digest) { trash.append(partial.name) }
   }
 
   // MARK: Pieces

@@ -6,11 +6,11 @@ struct BlobTables: Sendable {
   struct Blob {
     var size: Int
     var damage: String?
-    /// Unix milliseconds.
-    var addedMS = BlobRepository.nowMS()
   }
 
   struct Partial {
+    /// Its file's name. No other upload has had it, so that the file can be removed after it is forgotten.
+    var name: String
     var size: Int
     var changedMS: Int
     /// An upload is writing to it, and its bytes are reserved.
@@ -54,5 +54,13 @@ struct BlobTables: Sendable {
   mutating func newName(_ what: String) -> String {
     defer { nextName += 1 }
     return "\(what)-\(nextName)"
+  }
+
+  /// A file that an earlier process has left keeps its name.
+  mutating func keep(_ name: String, of digest: SHA256Digest, size: Int, changedMS: Int) {
+    partials[digest] = Partial(name: name, size: size, changedMS: changedMS)
+    if let number = name.split(separator: "-").last.flatMap({ Int($0) }), number < .max {
+      nextName = max(nextName, number + 1)
+    }
   }
 }

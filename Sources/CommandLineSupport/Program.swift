@@ -7,10 +7,11 @@ public enum Program {
   ///
   /// Every text goes out through ``StandardOutput``, help and version included: a stdout that cannot be written is exit
   /// status 74 (EX_IOERR of sysexits.h). `mistake` may find what the parser lets pass: the program then says so, and ends
-  /// with 64. `explain` may add a line to a parser's error, or replace it.
+  /// with 64. `explain` may add a line to a parser's error, or replace it; `answer` does so with a text that is asked for.
   public static func run(
     _ root: any ParsableCommand.Type, mistake: (_ arguments: [String]) -> String? = { _ in nil },
-    explain: (_ error: any Error, _ message: String) -> String = { $1 }
+    explain: (_ error: any Error, _ message: String) -> String = { $1 },
+    answer: (_ text: String) -> String = { $0 }
   ) -> Never {
     ClosedDescriptors.occupy()
     if let mistake = mistake(Array(CommandLine.arguments.dropFirst())) {
@@ -21,13 +22,14 @@ public enum Program {
       var command = try root.parseAsRoot()
       try command.run()
     } catch {
-      exit(end(root, error, explain))
+      exit(end(root, error, explain, answer))
     }
     exit(EXIT_SUCCESS)
   }
 
   private static func end(
-    _ root: any ParsableCommand.Type, _ error: any Error, _ explain: (any Error, String) -> String
+    _ root: any ParsableCommand.Type, _ error: any Error, _ explain: (any Error, String) -> String,
+    _ answer: (String) -> String
   ) -> Int32 {
     if let failure = error as? Failure {
       StandardError.complain(failure.message)
@@ -41,7 +43,7 @@ public enum Program {
       return status.rawValue
     }
     do {
-      try StandardOutput.print(text)
+      try StandardOutput.print(answer(text))
     } catch {
       return root.exitCode(for: error).rawValue
     }

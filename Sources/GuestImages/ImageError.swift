@@ -8,10 +8,10 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case unusedPart(String, GuestKind)
   /// It has too many modules.
   case tooManyModules(Int, limit: Int)
-  /// The text of a module is too long.
-  case moduleText(bytes: Int, limit: Int)
-  /// The text of a module holds a byte 0, which would end it early.
-  case moduleTextNUL
+  /// The text of a module, counted from 0, is too long.
+  case moduleText(module: Int, bytes: Int, limit: Int)
+  /// The text of a module, counted from 0, holds a byte 0, which would end it early.
+  case moduleTextNUL(module: Int)
   /// No VM can have its command line.
   case commandLine(GuestArgumentsError)
   /// It is a file that no VM can start.
@@ -42,9 +42,9 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
     case .unusedPart(let part, let kind):
       "An image of the kind \(kind.rawValue) has no \(part). Leave it out."
     case .tooManyModules(let count, let limit): "The image has \(count) modules. Give at most \(limit)."
-    case .moduleText(let bytes, let limit):
-      "The text of a module has \(bytes) bytes, and there is room for \(limit). Make it shorter."
-    case .moduleTextNUL: "The text of a module holds a NUL. Leave it out."
+    case .moduleText(let module, let bytes, let limit):
+      "The text of module \(module) has \(bytes) bytes, and there is room for \(limit). Make it shorter."
+    case .moduleTextNUL(let module): "The text of module \(module) holds a NUL. Leave it out."
     case .commandLine(let error): "\(error)"
     case .foreign(let file): file.description
     case .noPlacement:

@@ -30,14 +30,18 @@ final class Document {
   static func string(literal: ArraySlice<UInt8>) -> String {
     var error = json_error_t()
     // Safe: the reference is fresh and given back once, after the text was copied.
-    guard let value = unsafe parse(literal, error: &error) else { return String(decoding: literal, as: UTF8.self) }
+    guard let value = unsafe parse(literal, error: &error, flags: JSON_ALLOW_NUL) else {
+      return String(decoding: literal, as: UTF8.self)
+    }
     defer { unsafe json_decref(value) }
     return unsafe JSONValue.text(of: value) ?? String(decoding: literal, as: UTF8.self)
   }
 
-  private static func parse(_ bytes: ArraySlice<UInt8>, error: inout json_error_t) -> UnsafeMutablePointer<json_t>? {
+  private static func parse(
+    _ bytes: ArraySlice<UInt8>, error: inout json_error_t, flags: Int32 = 0
+  ) -> UnsafeMutablePointer<json_t>? {
     HashSeed.set
-    let flags = Int(JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
+    let flags = Int(JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags)
     // Safe: jansson reads exactly `count` bytes and keeps no pointer to them.
     return unsafe bytes.withUnsafeBytes { buffer in
       unsafe json_loadb(buffer.baseAddress, buffer.count, flags, &error)
@@ -50,6 +54,8 @@ final class Document {
     let offset = Int(error.position)
     switch code {
     case json_error_duplicate_key: return JSONDecodingError(.duplicateMember, pointer: scan.pointer(to: offset))
+    case json_error_null_character, json_error_null_byte_in_key:
+      return JSONDecodingError(.nul, pointer: scan.pointer(to: offset))
     case json_error_numeric_overflow: return JSONDecodingError(.outOfRange, pointer: scan.pointer(to: offset))
     case json_error_out_of_memory: preconditionFailure("out of memory while parsing JSON")
     default:

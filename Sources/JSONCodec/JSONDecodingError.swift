@@ -8,6 +8,8 @@ public struct JSONDecodingError: Error, Sendable, Equatable {
     case tooDeep
     /// More values than ``JSON/valueLimit``.
     case tooManyValues
+    /// A string or the name of a member has a NUL in it, where many programs would cut it off.
+    case nul
     /// An object has two members of one name.
     case duplicateMember
     /// An object has a member that the type does not read.
@@ -49,6 +51,7 @@ extension JSONDecodingError: CustomStringConvertible {
       return "The document is not valid JSON: \(reason) (line \(line), column \(column))."
     case .tooDeep: return "The document is nested deeper than \(JSON.depthLimit) levels."
     case .tooManyValues: return "The document holds more than \(JSON.valueLimit) values."
+    case .nul: return "\(subject) has a NUL (\\u0000) in it: leave the NUL out."
     case .duplicateMember: return "The member \(place) is given twice."
     case .unknownMember: return "The member \(place) is unknown: remove it or check its spelling."
     case .missingMember: return "The member \(place) is missing."

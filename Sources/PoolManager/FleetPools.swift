@@ -24,6 +24,14 @@ extension Fleet {
     return try result.get()
   }
 
+  /// The limit of the host that a VM of that specification exceeds by itself; nil where it fits into an empty host.
+  ///
+  /// `declare` takes a pool of such VMs all the same, which makes none: a host may have become smaller since the pool was
+  /// declared.
+  public func limit(exceededBy specification: VMSpecification) -> BudgetRefusal? {
+    HostBudget.refusal(larger: specification.footprint, than: limits)
+  }
+
   /// Throws what `declare` would throw for a pool of that name, and does nothing else: for a caller that has to record the
   /// declaration first.
   public func checkDeclaration(_ name: String) throws(FleetError) {

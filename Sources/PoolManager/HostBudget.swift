@@ -9,7 +9,7 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
   public let resource: Resource
   /// How much of it there is.
   public let limit: Int
-  /// Whether the VM needs more than that by itself, so that no deletion makes room for it.
+  /// Whether the VM needs more than that by itself, so that neither time nor a deletion makes room for it.
   public var neverFits = false
 
   /// What happened, and what to do next.
@@ -46,11 +46,14 @@ struct HostBudget: Sendable, Equatable {
 
   /// Why one more VM does not fit; nil if it does. A limit that the VM exceeds by itself comes first.
   func refusal(of footprint: Footprint) -> BudgetRefusal? {
-    if var refusal = HostBudget(limits: limits).shortage(of: footprint), refusal.resource != .vms {
-      refusal.neverFits = true
-      return refusal
-    }
-    return shortage(of: footprint)
+    Self.refusal(larger: footprint, than: limits) ?? shortage(of: footprint)
+  }
+
+  /// The limit that a VM exceeds by itself; nil where it fits into an empty host.
+  static func refusal(larger footprint: Footprint, than limits: FleetLimits) -> BudgetRefusal? {
+    guard var refusal = HostBudget(limits: limits).shortage(of: footprint), refusal.resource != .vms else { return nil }
+    refusal.neverFits = true
+    return refusal
   }
 
   private func shortage(of footprint: Footprint) -> BudgetRefusal? {

@@ -1,4 +1,5 @@
 import APIModel
+import LinuxSupport
 import SystemPackage
 
 /// The daemon's configuration file, YAML:
@@ -28,7 +29,7 @@ public struct ConfigurationFile: Sendable, Equatable {
   /// In the order of the file.
   public var pools: [PoolDeclaration] = []
 
-  /// Reads the file at `path`.
+  /// Reads the file at `path`, which must be a regular one.
   public init(path: String) throws(ConfigurationError) {
     try self.init(parsing: try Self.read(path), path: path)
   }
@@ -63,21 +64,21 @@ public struct ConfigurationFile: Sendable, Equatable {
     }
   }
 
+  /// Does not wait: what is no regular file, such as a pipe that no process writes to, is refused.
   private static func read(_ path: String) throws(ConfigurationError) -> [UInt8] {
-    do {
-      let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec])
-      return try file.closeAfter {
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        // One more than the limit is enough to know that it is too long.
-        while bytes.count <= sizeLimit {
-          // Safe: the kernel writes into the buffer, which lives for the call.
-          let count = try unsafe buffer.withUnsafeMutableBytes { try unsafe file.read(into: $0) }
-          if count == 0 { break }
-          bytes += buffer.prefix(count)
-        }
-        return bytes
-      }
+    do throws(Errno) {
+      let file = try ReadableFile(path: path)
+      // One more than the limit is enough to know that it is too long.
+      var bytes = [UInt8](repeating: 0, count: Int(min(file.size, UInt64(sizeLimit) + 1)))
+      var span = bytes.mutableSpan
+      // Safe: bytes are what the span is of.
+      var target = unsafe span.mutableBytes
+      let count = try file.read(at: 0, into: &target)
+      bytes.removeLast(bytes.count - count)
+      return bytes
+    } catch .invalidArgument {
+      throw .cannotRead(
+        path: path, reason: "it is no regular file; name a file that the server can read again at SIGHUP")
     } catch {
       throw .cannotRead(path: path, reason: "it cannot be read: \(error)")
     }

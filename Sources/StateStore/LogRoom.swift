@@ -33,6 +33,9 @@ struct LogRoom: Sendable {
   /// Room for so many bytes was set aside.
   mutating func grew(to bytes: Int) { reserved = max(reserved, (bytes - Self.logHead) / Self.frameBytes) }
 
+  /// What a start takes of a file system that has no log: its index, and the room that is set aside for it.
+  static let bytesOfStart = bytes(ahead) + 64 << 10
+
   private static let logHead = 32
   private static let frameBytes = StateDirectory.pageBytes + 24
   private static func bytes(_ frames: Int) -> Int { logHead + frames * frameBytes }

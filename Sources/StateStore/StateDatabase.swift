@@ -164,9 +164,14 @@ public final class StateDatabase: Sendable {
 
   /// Moves the log into the database file and releases the directory. Later calls fail; closing again does
   /// nothing.
+  ///
+  /// On a disk that is full the log stays, with the room that is set aside for it: without that, the next start could not
+  /// write.
   public func close() {
+    let keepsLog = directory.withLock { $0?.hasRoom(bytes: LogRoom.bytesOfStart) == false }
     flushing.withLock { $0 = nil }
     guarded.withLock { guarded in
+      if keepsLog { guarded.connection.checkpointOnClose(false) }
       guarded.flushTimer = nil
       guarded.retryTimer = nil
       // The last connection: closing it checkpoints.

@@ -78,6 +78,15 @@ struct StateDirectory: ~Copyable {
     guard written == bytes.count else { throw .full(path: name, reason: "only \(written) bytes of 64 KiB fitted") }
   }
 
+  /// Whether the file system gives room for so many bytes.
+  func hasRoom(bytes: Int) -> Bool {
+    let name = databasePath + ".room"
+    guard let file = try? Self.opened(name, O_WRONLY | O_CREAT | O_TRUNC) else { return false }
+    // Safe: as above.
+    defer { unsafe unlink(name) }
+    return (try? file.setRoomAside(bytes: bytes)) != nil
+  }
+
   /// The database's log.
   func openLog() throws(StateStoreError) -> OwnedDescriptor {
     try Self.opened(databasePath + "-wal", O_RDWR)

@@ -57,8 +57,9 @@ struct VMPoolCommand: ParsableCommand {
   @OptionGroup var server: ServerOptions
 
   static func main() {
-    Program.run(Self.self, mistake: UsageHints.mistake) { _, message in
-      UsageHints.explain(message, arguments: Array(CommandLine.arguments.dropFirst()))
-    }
+    Program.run(
+      Self.self, mistake: UsageHints.mistake,
+      explain: { _, message in UsageHints.explain(message, arguments: Array(CommandLine.arguments.dropFirst())) },
+      answer: CompletionScript.teachingAliases)
   }
 }

@@ -10,8 +10,8 @@ import SystemPackage
 
 /// The pools of the configuration file: declared at the start, and anew at each SIGHUP.
 ///
-/// A thread of its own waits for the signal and reads the file. A file may lie on a disk that hangs, or be a pipe that no
-/// process writes to. Other threads serve the signals that end the server meanwhile.
+/// A thread of its own waits for the signal and reads the file, which may lie on a disk that hangs. Other threads serve the
+/// signals that end the server meanwhile.
 final class ConfiguredPools: Sendable {
   private struct State {
     var isEnding = false

@@ -60,7 +60,7 @@ struct Daemon {
     recoverPools(pools, state, logger)
     let configured = ConfiguredPools(path: options.config, pools: pools, systemd: systemd, logger: logger)
     if let file { configured.declare(file) }
-    let hasDemonstration = file == nil ? try declareDemonstration(pools, state) : false
+    let hasDemonstration = file == nil && declareDemonstration(pools, state, logger)
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
@@ -199,15 +199,16 @@ struct Daemon {
     }
   }
 
-  /// Declares the demonstration on a first start. Returns whether there is one.
-  private func declareDemonstration(_ pools: PoolDeclarations, _ state: StateDatabase) throws(StartupError) -> Bool {
+  /// Declares the demonstration on a first start. Returns whether there is one: a host may be too small for it.
+  private func declareDemonstration(_ pools: PoolDeclarations, _ state: StateDatabase, _ logger: Logger) -> Bool {
     guard !options.noDemoPool else { return false }
     guard state.recovered.epoch == 1 else { return state.recovered.pools.contains { $0.name == "demo" } }
     do throws(DeclarationError) {
       try pools.declareDemonstration()
       return true
     } catch {
-      throw .unavailable("\(error)")
+      logger.warning("the demonstration is not declared", metadata: ["error": "\(error)"])
+      return false
     }
   }
 

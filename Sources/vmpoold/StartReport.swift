@@ -47,7 +47,15 @@ struct StartReport {
     switch address {
     case .tcp("127.0.0.1", 8080): ""
     case .tcp("0.0.0.0", let port): " --server 127.0.0.1:\(port)"
-    default: " --server \(address)"
+    default: " --server " + shellWord("\(address)")
     }
+  }
+
+  /// The text as one word of a shell's command line.
+  static func shellWord(_ text: String) -> String {
+    let isPlain = text.utf8.allSatisfy { byte in
+      (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "/.:_-".utf8.contains(byte)
+    }
+    return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
   }
 }

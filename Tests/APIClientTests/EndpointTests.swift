@@ -32,9 +32,9 @@ import Testing
     ("::1:8080", .port("::1:8080")),
     ("[::1:8080", .host("[::1:8080")),
     ("[localhost]:80", .host("[localhost]:80")),
-    ("http://user@host:80", .host("http://user@host:80")),
+    ("http://user@host:80", .user("http://user@host:80")),
     ("host:99999999999999999999", .port("host:99999999999999999999")),
-    ("http://:secret@host:80", .host("http://:secret@host:80")),
+    ("http://:secret@host:80", .user("http://:secret@host:80")),
     ("[fe80::1%25eth0]:80", .host("[fe80::1%25eth0]:80")),
     ("hôst:80", .host("hôst:80")),
     ("host:80\0.example", .host("host:80\0.example")),
@@ -56,6 +56,16 @@ import Testing
   ])
   func refuses(text: String, error: EndpointError) {
     #expect(throws: error) { try Endpoint(text) }
+  }
+
+  @Test(arguments: [
+    "http://user:secret@host:80", "user:secret@host:80", "https://user:secret@host", "http://user:secret@host",
+    "http://user:se/secret@cret@host:80", "user:secret@host:0", "http://user:secret@ho st", "ftp://a@b:secret@host:1",
+  ])
+  func showsNoPassword(text: String) throws {
+    let error = #expect(throws: EndpointError.self) { try Endpoint(text) }
+    let shown = try #require(error).description
+    #expect(!shown.contains("secret") && !shown.contains("user:") && shown.contains("***@"), "\(shown)")
   }
 
   @Test func refusesASocketPathThatDoesNotFit() throws {

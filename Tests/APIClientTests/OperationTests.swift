@@ -335,7 +335,10 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
   func orIsNoAnswerOfThisAPI(answer: ScriptedServer.Answer) throws {
     try withServer([answer]) { client, server throws in
       #expect { try client.vm(id) } throws: {
-        if case .protocolViolation(let what) = $0 as? APIError { what.contains("GET /v1/vms/\(id)") } else { false }
+        switch $0 as? APIError {
+        case .foreign(server.endpoint, let what), .protocolViolation(let what): what.contains("GET /v1/vms/\(id)")
+        default: false
+        }
       }
       #expect(server.requests.count == 1)
     }

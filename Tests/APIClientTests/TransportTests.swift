@@ -138,10 +138,18 @@ func withServer(
   }
 
   @Test func refusesAnotherProtocol() throws {
-    try withServer([.lastBytes(Array("SSH-2.0-OpenSSH_9.2\r\n".utf8))]) { client, _ throws in
+    try withServer([.lastBytes(Array("SSH-2.0-OpenSSH_9.2\r\n".utf8))]) { client, server throws in
       #expect { try client.host() } throws: {
-        if case .protocolViolation = $0 as? APIError { true } else { false }
+        if case .foreign(server.endpoint, "it does not speak HTTP") = $0 as? APIError { true } else { false }
       }
+    }
+  }
+
+  /// In our own words, and not in the library's.
+  @Test func tellsThatThereIsNoSuchHost() throws {
+    let client = try VMPoolClient(endpoint: .tcp(host: "no-such-host.invalid", port: 1))
+    #expect { try client.host() } throws: {
+      if case .unreachable(_, "no address is known for that host", nil) = $0 as? APIError { true } else { false }
     }
   }
 }

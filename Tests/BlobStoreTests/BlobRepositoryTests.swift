@@ -1,5 +1,8 @@
 import Dispatch
 import Foundation
+import Glibc
+import Synchronization
+import SystemPackage
 import Testing
 
 @testable import BlobStore
@@ -302,6 +305,35 @@ struct BlobRepositoryTests {
     #expect(store.usedBytes == content.count)
     store.waitForTrash()
     #expect(scratch.partial.isEmpty)
+  }
+
+  /// The lock is not recursive: where a step came under it, this process would end.
+  @Test func nothingTouchesTheDiskUnderTheLockThatRequestsNeed() throws {
+    let looker = Mutex<BlobRepository?>(nil)
+    let steps = Mutex<Set<BlobDirectory.Step>>([])
+    let store = try BlobRepository(directory: scratch.blobs, limits: BlobLimits(partials: 1)) { step throws(Errno) in
+      guard let store = looker.withLock({ $0 }) else { return }
+      _ = store.usedBytes
+      steps.withLock { _ = $0.insert(step) }
+    }
+    looker.withLock { $0 = store }
+    let digest = try store.put(bytes(1000))
+    for seed in 2..<5 { try store.begin(SHA256Digest(of: [UInt8(seed)]), announced: 100).write(bytes(10)) }
+    try store.begin(SHA256Digest(of: [4]), announced: 100).write(bytes(20))
+    #expect(throws: BlobStoreError.self) { try store.begin(nil, announced: 1).write(bytes(2)) }
+    try store.delete(digest)
+    store.waitForTrash()
+    looker.withLock { $0 = nil }
+    #expect(steps.withLock { $0 } == Set(BlobDirectory.Step.allCases))
+    #expect(scratch.partial.count == 1 && scratch.whole.isEmpty)
+  }
+
+  @Test func aPipeInThePlaceOfABlobIsDamageAndNothingWaitsForIt() throws {
+    do { _ = try opened() }
+    let digest = SHA256Digest(of: [1])
+    // Safe: the path lives for the call.
+    try #require(unsafe mkfifo(scratch.blobs + "/" + digest.hex, 0o600) == 0)
+    #expect(try opened().blobs.first?.damage != nil)
   }
 
   // MARK: Full disks and directories

@@ -100,24 +100,6 @@ struct RefusedUploadTests {
     try upload.write(content, piece: 30)
     #expect(try upload.finish() == (digest, true))
   }
-
-  // MARK: Pruning
-
-  @Test func theUnusedOnesGo() throws {
-    var store = try opened()
-    let blobs = try (0..<4).map { try store.put(bytes(1000, seed: UInt8($0 + 1))) }
-    #expect(try store.deleteUnused(olderThanMS: 3_600_000) { _ in false }.isEmpty)
-    #expect(try store.deleteUnused(olderThanMS: 0) { $0 != blobs[1] }.map(\.digest) == [blobs[1]])
-    // When a blob came is known after a restart as well.
-    let added = store.blobs.map(\.addedMS)
-    store = try opened()
-    for (before, after) in zip(added, store.blobs.map(\.addedMS)) { #expect(abs(before - after) < 60_000) }
-    #expect(try store.deleteUnused(olderThanMS: 3_600_000) { _ in false }.isEmpty)
-    #expect(try store.deleteUnused(olderThanMS: 0) { _ in false }.count == 3)
-    store.waitForTrash()
-    #expect(scratch.whole.isEmpty)
-    #expect(store.usedBytes == 0)
-  }
 }
 
 extension BlobUpload {

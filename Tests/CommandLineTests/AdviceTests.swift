@@ -39,6 +39,36 @@ import Testing
   }
 
   @Test(arguments: [
+    ("/ttl_ms", "ttl_ms is 360000000; give 1 to 86400000.", "--ttl is 100h; give 1ms to 24h."),
+    ("/wait_ms", "wait_ms is 900000; give 0 to 600000.", "--wait is 15m; give 0s to 10m."),
+    ("/deadline_ms", "deadline_ms is 0; give 1 to 86400000.", "--deadline is 0s; give 1ms to 24h."),
+    ("/ready_when/after_ms", "ready_when.after_ms is 0; give 1 to 600000.", "--ready-when is 0s; give 1ms to 10m."),
+    ("/timeout_ms", "timeout_ms is 0; give 1 to 60000.", "--timeout-ms is 0; give 1 to 60000."),
+    ("/memory_mib", "memory_mib is 65537; give 1 to 65536.", "--memory is 65537; give 1 to 65536."),
+    ("/refill/concurrency", "refill.concurrency is 0; give 1 to 64.", "--refill-concurrency is 0; give 1 to 64."),
+    (
+      "/ready", "ready.min is 3, above ready.max, which is 2.",
+      "the minimum of --ready is 3, above the maximum of --ready, which is 2."
+    ),
+    (
+      "/max_vms", "max_vms is 1, below ready.max, which is 2.",
+      "--max-vms is 1, below the maximum of --ready, which is 2."
+    ),
+    ("/vcpus", "/vcpus must be an integer, not a string.", "--vcpus must be an integer, not a string."),
+    ("/image", "There is no image x.", "--image: There is no image x."),
+  ])
+  func speaksOfOptionsAndNotOfMembers(pointer: String, detail: String, text: String) {
+    let problem = Problem(type: "t", title: "t", status: 400, detail: detail, pointer: pointer)
+    #expect(Advice.text(.problem(problem)) == text)
+    #expect(Advice.text(DocumentMistake(pointer: pointer, description: detail)) == text)
+  }
+
+  @Test func saysWhatAnswersInThePlaceOfAServer() {
+    let text = Advice.text(.foreign(endpoint: "http://h:1", answer: "it does not speak HTTP"))
+    #expect(text.contains("http://h:1 is no vmpool server: it does not speak HTTP") && text.contains("--server"))
+  }
+
+  @Test(arguments: [
     ("shw", "show"), ("lst", "list"), ("sotp", "stop"), ("pusch", "push"), ("inspekt", "inspect"), ("stoop", "stop"),
   ])
   func findsWhatWasMeant(word: String, command: String) {

@@ -88,6 +88,7 @@ import Testing
     #expect(problem(503).exitCode.rawValue == 1)
     #expect(APIError.unreachable(endpoint: "e", reason: "r").exitCode.rawValue == 69)
     #expect(APIError.protocolViolation("p").exitCode.rawValue == 76)
+    #expect(APIError.foreign(endpoint: "e", answer: "a").exitCode.rawValue == 76)
   }
 
   @Test(

@@ -51,8 +51,6 @@ private indirect enum Anything: Decodable {
     ("[True]", "invalid token", 1, 5),
     ("[\"\t\"]", "control character 0x9", 1, 2),
     ("[\"\\x\"]", "invalid escape", 1, 4),
-    ("[\"\\u0000\"]", "\\u0000 is not allowed without JSON_ALLOW_NUL", 1, 9),
-    ("{\"\\u0000\":1}", "", 1, 9),
     ("[\"\\ud800\"]", "", 1, 9),
     ("[\"\\udc00\"]", "invalid Unicode '\\uDC00'", 1, 9),
     ("[\"\\ud800\\u0041\"]", "", 1, 15),
@@ -118,6 +116,16 @@ private indirect enum Anything: Decodable {
   ])
   func duplicateMemberIsPointedAt(document: String, pointer: String) {
     #expect(decodingError(Anything.self, document) == JSONDecodingError(.duplicateMember, pointer: pointer))
+  }
+
+  @Test(arguments: [
+    (#"["\u0000"]"#, "/0"), (#"{"a":{"b":["x","y\u0000z"]}}"#, "/a/b/1"), (#""\u0000""#, ""),
+    (#"{"a":{"\u0000b":1}}"#, "/a/\0b"), (#"{"a":"\\u0000","b":"\u0000"}"#, "/b"),
+  ])
+  func aNULIsPointedAtInOurWords(document: String, pointer: String) throws {
+    let error = try #require(decodingError(Anything.self, document))
+    #expect(error == JSONDecodingError(.nul, pointer: pointer))
+    #expect("\(error)".hasSuffix(#" has a NUL (\u0000) in it: leave the NUL out."#))
   }
 
   @Test(arguments: [

@@ -11,6 +11,8 @@ public enum SpecificationError: Error, Sendable, CustomStringConvertible {
   case noSuchImage(String)
   /// The guest does not fit the memory or the vCPUs that the document gives it.
   case layout(GuestLayoutError)
+  /// The host has no room for such a VM, even without any other.
+  case tooLarge(BudgetRefusal)
 
   /// What happened, to what, and what to do next.
   public var description: String {
@@ -18,6 +20,7 @@ public enum SpecificationError: Error, Sendable, CustomStringConvertible {
     case .mistake(let mistake): "\(mistake)"
     case .noSuchImage(let name): "there is no image \(name.clipped()); store it first, or name another"
     case .layout(let error): "\(error)"
+    case .tooLarge(let refusal): "\(refusal)"
     }
   }
 }

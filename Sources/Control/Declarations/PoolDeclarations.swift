@@ -89,6 +89,7 @@ public final class PoolDeclarations: Sendable {
       if old?.source == .file { throw .declaredInFile(name) }
       let document = try document(old?.document)
       let specification = try specification(document)
+      try checkSize(specification)
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try Self.check(holds, old?.tag)
       let entry = Entry(document: document, source: .api, revision: nextRevision)
@@ -144,6 +145,11 @@ public final class PoolDeclarations: Sendable {
     } catch {
       throw .specification(error)
     }
+  }
+
+  /// Refuses a pool whose VMs the host has no room for. A pool from before the start stays: it waits for a larger host.
+  private func checkSize(_ specification: PoolSpecification) throws(DeclarationRefusal) {
+    if let refusal = fleet.limit(exceededBy: specification.vm) { throw .specification(.tooLarge(refusal)) }
   }
 
   private static func check(_ holds: Precondition, _ tag: String?) throws(DeclarationRefusal) {
@@ -236,6 +242,7 @@ public final class PoolDeclarations: Sendable {
           guard old.source == source else { throw .declaredOverAPI(name) }
           if old.document == document { return }
         }
+        if source == .file { try checkSize(specification) }
         do throws(FleetError) { _ = try fleet.declare(name, specification) } catch { throw .fleet(error) }
         let number = revision ?? nextRevision
         nextRevision = max(nextRevision, number + 1)

@@ -106,12 +106,12 @@ extension ImageParts {
     guard takesModules || initramfs == nil else { throw .unusedPart("initramfs", kind) }
     guard takesModules || modules.isEmpty else { throw .unusedPart("module", kind) }
     guard modules.count <= PlacedModules.limit else { throw .tooManyModules(modules.count, limit: PlacedModules.limit) }
-    for module in modules {
+    for (index, module) in modules.enumerated() {
       let bytes = Array((module.text ?? "").utf8)
       guard bytes.count <= PlacedModules.textLimit else {
-        throw .moduleText(bytes: bytes.count, limit: PlacedModules.textLimit)
+        throw .moduleText(module: index, bytes: bytes.count, limit: PlacedModules.textLimit)
       }
-      guard !bytes.contains(0) else { throw .moduleTextNUL }
+      guard !bytes.contains(0) else { throw .moduleTextNUL(module: index) }
     }
     guard takesModules || commandLine == nil else { throw .unusedPart("command line", kind) }
     guard blocks.isEmpty else { throw .unusedPart("block device", kind) }

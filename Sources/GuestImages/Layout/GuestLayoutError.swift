@@ -39,7 +39,7 @@ public enum GuestLayoutError: Error, Equatable, CustomStringConvertible {
       "The image holds no code. Give it at least one byte."
     case .memoryTooSmall(let memoryBytes, let needed):
       """
-      \(memoryBytes >> 20) MiB of memory are too few. The image needs at least \(needed.moduleBytes == 0
+      The image does not fit into \(memoryBytes >> 20) MiB of memory. It needs \(needed.moduleBytes == 0
         ? "\(needed.mib) MiB"
         : "\(MinimumMemory.mib(needed.kernelBytes)) MiB, and \(needed.mib) MiB with its initramfs and modules"). \
       Give the VM at least \(needed.mib) MiB.

@@ -87,9 +87,16 @@ enum ImageRoutes {
       }
     }
     let (upload, manifest) = (try context.upload().upload, try described(context))
-    return try await storing(name, api) { () throws(ImageRefusal) in
-      try api.pools.storeImage(
-        upload, describedBy: manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+    do throws(APIProblem) {
+      return try await storing(name, api) { () throws(ImageRefusal) in
+        try api.pools.storeImage(
+          upload, describedBy: manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+      }
+    } catch {
+      // There is no document to point into.
+      var problem = error
+      problem.pointer = nil
+      throw problem
     }
   }
 

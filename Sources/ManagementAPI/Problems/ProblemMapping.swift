@@ -18,7 +18,17 @@ extension APIProblem {
     case .noSuchImage(let name):
       self = .invalid("/image", "There is no image \(name.clipped()); GET /v1/images lists them.")
     case .layout(let error): self.init(error)
+    case .tooLarge(let refusal): self.init(refusal)
     }
+  }
+
+  /// No VM more. Where the VM is larger than the host, neither time nor a deletion helps, and the client made the mistake.
+  init(_ refusal: BudgetRefusal) {
+    guard refusal.neverFits else {
+      self.init(.resourcesExhausted, "\(refusal)".asSentence)
+      return
+    }
+    self = .invalid(refusal.resource == .memory ? "/memory_mib" : "/vcpus", "\(refusal)".asSentence)
   }
 
   init(_ refusal: DeclarationRefusal) {
@@ -41,7 +51,7 @@ extension APIProblem {
     case .journal(let failure): self.init(failure)
     case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
     case .tooMany, .tooManyParts, .tooLongManifests: self.init(.resourcesExhausted, "\(refusal)".asSentence)
-    case .invalid: self.init(.invalidImage, "\(refusal)".asSentence)
+    case .invalid(let error): self.init(.invalidImage, "\(refusal)".asSentence, pointer: error.pointer)
     case .precondition: self.init(.preconditionFailed, "\(refusal)".asSentence)
     case .imageInUse, .unfit: self.init(.imageInUse, "\(refusal)".asSentence)
     case .blobInUse: self.init(.blobInUse, "\(refusal)".asSentence)
@@ -84,7 +94,7 @@ extension APIProblem {
   init(_ error: JSONDecodingError) {
     switch error.kind {
     case .malformed, .tooDeep, .tooManyValues: self.init(.malformedJSON, "\(error)")
-    case .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
+    case .nul, .duplicateMember, .unknownMember, .missingMember, .wrongType, .outOfRange, .badValue:
       self.init(.invalidMember, "\(error)", pointer: error.pointer)
     }
   }
@@ -106,7 +116,8 @@ extension APIProblem {
     switch error {
     case .noSuchVM(let id): self = .noSuchVM(id)
     case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
-    case .limitReached, .noRoom: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
+    case .noRoom(let refusal): self.init(refusal)
     case .poolDraining: self.init(.poolDraining, "\(error)".asSentence)
     case .staleFence: self.init(.staleFence, "\(error)".asSentence)
     case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
@@ -214,6 +225,25 @@ func translating<Value>(
     return try body()
   } catch {
     throw APIProblem(error, vm: vm.id)
+  }
+}
+
+extension ImageError {
+  /// The member of a manifest that is at fault; nil where the bytes of several together make no image.
+  fileprivate var pointer: String? {
+    switch self {
+    case .notRecognised, .foreign, .elf, .multiboot: "/kernel"
+    case .notOfKind: "/kind"
+    case .noPlacement, .unusedPart("mode", _): "/mode"
+    case .unusedPart("initramfs", _): "/initramfs"
+    case .unusedPart("module", _), .tooManyModules: "/modules"
+    case .unusedPart("block device", _): "/block"
+    case .unusedPart("command line", _), .commandLine: "/command_line"
+    case .moduleText(let index, _, _), .moduleTextNUL(let index): "/modules/\(index)/string"
+    case .linux(.initramfs): "/initramfs"
+    case .linux: "/kernel"
+    case .unusedPart, .solo5, .unreadable: nil
+    }
   }
 }
 

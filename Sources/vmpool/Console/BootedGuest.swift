@@ -73,7 +73,7 @@ final class BootedGuest {
     if let vm { _ = deletions.attempt(vm) { () throws(APIError) in try client.deleteVM(vm) } }
     if !deleteImage(&deletions) {
       for digest in Set(blobs).sorted() {
-        _ = deletions.attempt("the blob \(digest)") { () throws(APIError) in try deleteUnused(digest) }
+        _ = deletions.attempt("the blob \(digest)") { () throws(APIError) in try client.deleteUnusedBlob(digest) }
       }
     }
     deletions.report()
@@ -106,14 +106,6 @@ final class BootedGuest {
         guard case .problem = error, .now < end, !signalCameAgain else { throw error }
         _ = waitForInput(false, milliseconds: 100)
       }
-    }
-  }
-
-  private func deleteUnused(_ digest: String) throws(APIError) {
-    do throws(APIError) {
-      try client.deleteBlob(digest)
-    } catch .problem(let problem) where problem.type == "/problems/blob-in-use" {
-      // Another image has the same bytes.
     }
   }
 }

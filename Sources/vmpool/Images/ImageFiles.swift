@@ -114,3 +114,14 @@ extension ImageFile {
     }
   }
 }
+
+extension VMPoolClient {
+  /// Deletes a blob, unless it is an image's.
+  func deleteUnusedBlob(_ digest: String) throws(APIError) {
+    do throws(APIError) {
+      try deleteBlob(digest)
+    } catch .problem(let problem) where problem.type == "/problems/blob-in-use" {
+      // It came to be another image's, too.
+    }
+  }
+}

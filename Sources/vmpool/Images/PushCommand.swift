@@ -63,9 +63,31 @@ extension ImagesCommand {
 
     private func push(_ file: ImageFile, _ client: VMPoolClient) throws -> ImageDocument {
       let name = name ?? ImageName.of(path: file.path)
-      let stored = try ImageFiles(file, image).store(as: name, to: client)
+      var sent: [String] = []
+      let stored: (image: ImageDocument, isReplaced: Bool)
+      do {
+        stored = try ImageFiles(file, image).store(as: name, to: client) {
+          if case .blob(let blob) = $0 { sent.append(blob) }
+        }
+      } catch APIError.problem(let problem) {
+        Self.delete(sent, client)
+        throw APIError.problem(problem)
+      }
       if stored.isReplaced { StandardError.complain("\(name) was there, and is replaced") }
       return stored.image
+    }
+
+    /// Deletes what was sent for an image that the server then refused. Says what is left.
+    private static func delete(_ blobs: [String], _ client: VMPoolClient) {
+      for blob in Set(blobs).sorted() {
+        do throws(APIError) {
+          try client.deleteUnusedBlob(blob)
+        } catch .problem(let problem) where problem.status == 404 {
+          // It was refused itself, or another client deleted it.
+        } catch {
+          StandardError.complain("\(blob) is left; `vmpool blobs prune` deletes it: \(Advice.text(error))")
+        }
+      }
     }
   }
 }

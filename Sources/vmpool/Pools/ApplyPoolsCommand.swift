@@ -49,11 +49,11 @@ extension PoolsCommand {
     }
 
     private func declarations() throws -> [PoolDeclaration] {
+      let bytes = try contents(of: file)
       do throws(ConfigurationError) {
-        return try ConfigurationFile(path: file == "-" ? "/dev/stdin" : file).pools
+        return try ConfigurationFile(parsing: bytes, path: file == "-" ? "stdin" : file).pools
       } catch {
         for line in error.lines { StandardError.complain(line) }
-        if case .cannotRead = error { throw ExitCode(66) }
         throw ExitCode(65)
       }
     }

@@ -162,7 +162,7 @@ struct PoolOptions: ParsableArguments {
 extension DeclarePoolDocument {
   /// Refuses a declaration that every server would refuse.
   fileprivate func checkOptions() throws {
-    if let mistake = mistakes.first { throw ValidationError(mistake.description) }
+    if let mistake = mistakes.first { throw ValidationError(Advice.text(mistake)) }
   }
 }
 

@@ -10,6 +10,8 @@ enum Advice {
     switch error {
     case .problem(let problem): text(problem)
     case .unreachable(let endpoint, let reason, let number): unreachable(endpoint, reason, number)
+    case .foreign(let endpoint, let answer):
+      "\(endpoint) is no vmpool server: \(answer). Another program listens there; name vmpoold's address with --server."
     case .protocolViolation(let text): text
     }
   }
@@ -22,9 +24,29 @@ enum Advice {
   // MARK: - Problems
 
   private static func text(_ problem: Problem) -> String {
-    let detail = withoutHTTP(problem.detail)
-    guard let option = problem.pointer.flatMap(option(of:)), !detail.contains(option) else { return detail }
-    return "\(option): \(detail)"
+    inOptions(withoutHTTP(problem.detail), pointer: problem.pointer)
+  }
+
+  /// What is wrong with a declaration that options make, in the words of the options.
+  static func text(_ mistake: DocumentMistake) -> String { inOptions(mistake.description, pointer: mistake.pointer) }
+
+  /// A sentence about the member at `pointer`, with the option that gives the member in the place of its name. Numbers of
+  /// milliseconds become durations, as the option takes them.
+  private static func inOptions(_ detail: String, pointer: String?) -> String {
+    guard let pointer, let option = option(of: pointer) else { return detail }
+    var text = detail
+    if let match = text.wholeMatch(of: /[a-z_.\/]+ is (-?[0-9]+); give ([0-9]+) to ([0-9]+)\./) {
+      let takesDuration = pointer.hasSuffix("_ms") && option != "--timeout-ms"
+      let numbers = [match.1, match.2, match.3].map { number in
+        takesDuration ? Int(number).map { "\(DurationArgument(milliseconds: $0))" } ?? "\(number)" : "\(number)"
+      }
+      return "\(option) is \(numbers[0]); give \(numbers[1]) to \(numbers[2])."
+    }
+    for (name, words) in [
+      (pointer, option), ("ready.min", "the minimum of --ready"), ("ready.max", "the maximum of --ready"),
+      ("max_vms", "--max-vms"),
+    ] { text = text.replacing(name, with: words) }
+    return text.contains(option) ? text : "\(option): \(text)"
   }
 
   /// The sentence with the advice that speaks HTTP replaced by this program's commands.
@@ -57,9 +79,10 @@ enum Advice {
     case "environment": "--env"
     case "refill": "--refill-concurrency"
     case "input", "input_base64": "--input"
+    case "timeout_ms": "--timeout-ms"
     case "image", "vcpus", "ready", "max_vms", "deadline_ms", "probe_interval_ms", "ready_when", "ready_timeout_ms",
       "paused", "ttl_ms", "wait_ms",
-      "timeout_ms", "command_line", "mode", "load_address", "entry", "kind", "initramfs", "block":
+      "command_line", "mode", "load_address", "entry", "kind", "initramfs", "block":
       "--" + member.replacing(/_ms$/, with: "").replacing("_", with: "-")
     default: nil
     }
@@ -75,6 +98,7 @@ enum Advice {
       case (ENOENT, _?): "there is no such socket; start vmpoold, or name its socket with --server"
       case (ECONNREFUSED, _?): "the socket is there, but no server listens on it; start vmpoold"
       case (ECONNREFUSED, nil): "nothing listens there; start vmpoold, or name another server with --server"
+      case (_, nil): "\(reason); look at the address, and whether vmpoold runs there"
       default: nil
       }
     return "\(endpoint) cannot be reached: \(advice ?? reason)"

@@ -26,7 +26,12 @@ struct DurationArgument: ExpressibleByArgument, Equatable, CustomStringConvertib
     milliseconds = number * size / divisor
   }
 
-  var description: String { milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms" }
+  /// In the largest unit of which it is a whole number.
+  var description: String {
+    let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")]
+    guard let (size, unit) = units.first(where: { milliseconds % $0.0 == 0 }), milliseconds != 0 else { return "0s" }
+    return "\(milliseconds / size)\(unit)"
+  }
 
   var duration: Duration { .milliseconds(milliseconds) }
 }

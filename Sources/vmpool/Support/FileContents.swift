@@ -2,7 +2,11 @@ import ArgumentParser
 import CommandLineSupport
 import Glibc
 
-/// The bytes of a file, or of stdin for `-`. Reports a file that cannot be read, and throws exit status 66.
+/// The most bytes that a file may have which is kept in memory. No server takes a request of that size.
+private let sizeLimit = 64 << 20
+
+/// The bytes of a file, or of stdin for `-`. Reports a file that cannot be read, and throws exit status 66; 65 for one that
+/// is too large, such as /dev/zero.
 func contents(of path: String) throws(ExitCode) -> [UInt8] {
   // Safe: the string is passed as a C string for the call.
   let file = path == "-" ? STDIN_FILENO : unsafe open(path, O_RDONLY | O_CLOEXEC)
@@ -10,6 +14,10 @@ func contents(of path: String) throws(ExitCode) -> [UInt8] {
   guard file >= 0, let bytes = contents(of: file) else {
     StandardError.complain("\(path == "-" ? "stdin" : path) cannot be read: \(errorText(errno))")
     throw ExitCode(66)
+  }
+  guard bytes.count <= sizeLimit else {
+    StandardError.complain("\(path == "-" ? "stdin" : path) has more than \(sizeLimit >> 20) MiB; give a smaller file")
+    throw ExitCode(65)
   }
   return bytes
 }
@@ -25,7 +33,7 @@ func openTemporaryFile(in folder: String, suffix: String = "") -> (path: String,
   return (String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self), descriptor)
 }
 
-/// The bytes that are left in a file; nil, with `errno` set, when it cannot be read.
+/// The bytes that are left in a file, or a few more than the limit; nil, with `errno` set, when it cannot be read.
 private func contents(of file: Int32) -> [UInt8]? {
   var bytes: [UInt8] = []
   while true {
@@ -36,6 +44,6 @@ private func contents(of file: Int32) -> [UInt8]? {
       count = max(0, result)
     }
     if result < 0 { return nil }
-    if result == 0 { return bytes }
+    if result == 0 || bytes.count > sizeLimit { return bytes }
   }
 }

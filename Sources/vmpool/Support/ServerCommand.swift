@@ -93,7 +93,7 @@ extension APIError {
       default: ExitCode(1)
       }
     case .unreachable: ExitCode(69)
-    case .protocolViolation: ExitCode(76)
+    case .foreign, .protocolViolation: ExitCode(76)
     }
   }
 }

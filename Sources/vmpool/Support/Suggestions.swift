@@ -113,8 +113,8 @@ enum UsageHints {
 }
 
 extension ParsableCommand {
-  /// The words that call it.
-  fileprivate static var names: [String] {
+  /// The words that call it, its own name first.
+  static var names: [String] {
     let name = configuration.commandName ?? "\(Self.self)".lowercased()
     return [name] + configuration.aliases
   }

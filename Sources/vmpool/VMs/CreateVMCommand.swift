@@ -38,7 +38,12 @@ extension VMsCommand {
     @OptionGroup var arguments: GuestArgumentOptions
 
     func validate() throws {
-      guard (image == nil) != (flat == nil) else { throw ValidationError("Give either --image or --flat.") }
+      guard image != nil || flat != nil else {
+        throw ValidationError(
+          "Say what it is made of: --image NAME (`vmpool images` lists them, such as hello), or --flat FILE with --mode."
+        )
+      }
+      guard image == nil || flat == nil else { throw ValidationError("Give either --image or --flat.") }
       guard (flat == nil) == (mode == nil) else { throw ValidationError("--flat and --mode go together.") }
       if flat != nil && arguments.append != nil { throw ValidationError("--append goes with --image.") }
       if flat == nil && (loadAddress != nil || entry != nil) {

@@ -3,6 +3,7 @@ import BlobStore
 import Control
 import Digests
 import Foundation
+import GuestImages
 import StateStore
 import Testing
 
@@ -214,6 +215,27 @@ struct ImageTests {
     #expect(reply.status == 400, "\(reply.text)")
     #expect(reply.problem?.pointer == pointer, "\(reply.text)")
     #expect(harness.send("GET", "/v1/images/tool").status == 404)
+  }
+
+  /// Parts that an image's kind has no use for are pointed at, where there is a document to point into.
+  @Test(arguments: [
+    (#""modules": [{"blob": "D"}]"#, "/modules"), (#""initramfs": "D""#, "/initramfs"),
+    (#""command_line": "x""#, "/command_line"), (#""block": {"a": "D"}"#, "/block"),
+  ]) func partsThatMakeNoImageArePointedAt(member: String, pointer: String) {
+    harness.send("PUT", "/v1/blobs/\(digest)", bytes: code)
+    let member = member.replacingOccurrences(of: "\"D", with: "\"\(digest)")
+    let reply = harness.send("PUT", "/v1/images/tool", manifest(", \(member)"), headers: json())
+    #expect(reply.status == 422 && reply.problem?.pointer == pointer, "\(reply.text)")
+    let unknown = harness.send("PUT", "/v1/images/tool", #"{"kernel": "\#(digest)"}"#, headers: json())
+    #expect(unknown.status == 422 && unknown.problem?.pointer == "/kernel", "\(unknown.text)")
+    let upload = harness.send("PUT", "/v1/images/tool", bytes: code)
+    #expect(upload.status == 422 && upload.problem?.pointer == nil, "\(upload.text)")
+  }
+
+  @Test func textsOfModulesThatAreTooLongArePointedAt() {
+    for error in [ImageError.moduleText(module: 2, bytes: 9, limit: 8), .moduleTextNUL(module: 2)] {
+      #expect(APIProblem(ImageRefusal.invalid(error)).pointer == "/modules/2/string")
+    }
   }
 
   @Test func manifestsAreBounded() {

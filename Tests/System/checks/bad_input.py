@@ -17,6 +17,8 @@ DOCUMENTS = [
     (b'{"image":"spin",}', "malformed-json", None),
     (b"{'image':'spin'}", "malformed-json", None),
     (b'{"image":"sp\x00in"}', "malformed-json", None),
+    (b'{"image":"sp\\u0000in"}', "invalid-member", "/image"),
+    (b'{"image":"spin","a\\u0000b":1}', "invalid-member", "/a\ufffdb"),
     (b'{"image":"sp\xffin"}', "malformed-json", None),
     (b'{"image":"\\ud800"}', "malformed-json", None),
     (b'\xef\xbb\xbf{"image":"spin"}', "malformed-json", None),

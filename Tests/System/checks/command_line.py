@@ -357,18 +357,33 @@ def statuses():
         vmpool.run("vms", "create", "--image", "spin", "--vcpus", "9", status=1)
         vmpool.run("vms", "delete", "vm-000000000000", status=2)
         vmpool.run("images", "show", "spim", status=2)
-        vmpool.run("vms", "create", status=64)
+        said = vmpool.run("vms", "create", status=64)
+        expect("--image NAME" in said and "vmpool images" in said and "--flat" in said, said)
+        says(vmpool.run("lease", "demo", "--ttl", "100h", status=1), "--ttl is 100h", "1ms to 24h")
+        says(vmpool.run("pools", "set", "p", "--image", "spin", "--ready", "1", "--deadline", "25h", status=64),
+             "--deadline is 25h", "1ms to 24h")
         vmpool.run("nonsense", status=64)
         vmpool.run("kick", status=64)
         vmpool.run("vms", "create", "--flat", "/nonexistent", "--mode", "real16", status=66)
-        CommandLine("http://127.0.0.1:1").run("host", status=69)
+        says(CommandLine("http://127.0.0.1:1").run("host", status=69), "nothing listens there")
+        says(CommandLine("http://no-such-host.invalid:1").run("host", status=69), "no address is known", "look at")
+        says(CommandLine("http://me:secret@127.0.0.1:1").run("host", status=64), "***@127.0.0.1", "no password")
         CommandLine("unix:/nonexistent").run("host", status=69)
         CommandLine("ftp://x").run("host", status=64)
         with http.server.HTTPServer(("127.0.0.1", 0), Foreign) as other:
             threading.Thread(target=other.serve_forever, daemon=True).start()
-            CommandLine("http://127.0.0.1:%d" % other.server_port).run("host", status=76)
+            says(CommandLine("http://127.0.0.1:%d" % other.server_port).run("host", status=76),
+                 "is no vmpool server", "Another program listens there")
             other.shutdown()
     used.discard("nonsense")
+
+
+def says(told, *words):
+    """Holds a message to its words, none of which are a member's or curl's."""
+    for word in words:
+        expect(word in told, lambda: f"{word!r} is not in {told!r}")
+    for word in ("_ms", "secret", "Could not", "Couldn't", "curl"):
+        expect(word not in told, lambda: f"{word!r} is in {told!r}")
 
 
 @check("completion scripts for every shell, which complete names")
@@ -384,7 +399,9 @@ def completions():
         vmpool = CommandLine(daemon.url, by_environment=True)
         for words, wanted in (
             (("run", "demo"), {"demo"}), (("vms", "show"), {vm["id"] for vm in vmpool.json("ps")["items"]}),
-            (("pools", "show"), {"demo"}), (("images", "show"), {image["name"] for image in vmpool.json("images")["items"]}),
+            (("pools", "show"), {"demo"}), (("pools", "get"), {"demo"}),
+            (("ls", "get"), {vm["id"] for vm in vmpool.json("ps")["items"]}),
+            (("images", "show"), {image["name"] for image in vmpool.json("images")["items"]}),
         ):
             equal(completed(daemon, words[0:2] if words[0] != "run" else words[:1]), wanted, f"completions of {words}")
 

@@ -1,4 +1,5 @@
 """The configuration file: vmpoold check-config, --config and SIGHUP."""
+import fcntl
 import json
 import os
 import pathlib
@@ -11,6 +12,9 @@ from testbed.checks import becomes, check, equal, eventually, expect
 from testbed.daemon import Daemon, refusal
 from testbed.exposition import Exposition
 from testbed.pools import declare, filled, lease, path, release, status
+
+
+F_SETSIG = 10
 
 
 def check_config(text):
@@ -238,39 +242,46 @@ def told():
         expect(successful == 1 and second > first, lambda: f"after it was mended: {successful}, {first}, {second}")
 
 
-@check("a file that cannot be read to its end holds up neither requests nor the end")
-def stuck():
+@check("what is no regular file is refused at once, at the start and at SIGHUP, and the next SIGHUP is served")
+def irregular():
     directory = processes.scratch_directory("configuration")
     path = directory / "vmpoold.yaml"
     path.write_text(FIRST)
     with Daemon("--config", path) as daemon:
-        # As a disk that hangs: nothing is ever written to this pipe.
-        path.unlink()
-        os.mkfifo(path)
+        client = daemon.client()
+        before = declarations(client)
+        for number, make in enumerate((os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")), 1):
+            path.rename(directory / "kept")
+            make(path)
+            daemon.process.send_signal(signal.SIGHUP)
+            eventually("it is refused", lambda: daemon.log.count("it is no regular file") == number)
+            equal((reload_metrics(client)[0], declarations(client)), (0, before), "the reload")
+            path.rmdir() if path.is_dir() else path.unlink()
+            (directory / "kept").rename(path)
         daemon.process.send_signal(signal.SIGHUP)
-        eventually("the pipe is being read", lambda: opened(daemon, path))
-        equal(daemon.client().get("/readyz").status, 200, "a request meanwhile")
-        equal(daemon.stop(), 0, "the exit status")
+        eventually("the next one is served", lambda: reload_metrics(client)[0] == 1)
+    pipe = directory / "pipe"
+    os.mkfifo(pipe)
+    for words in (["--listen", "127.0.0.1:0", "--config", pipe], ["check-config", pipe]):
+        result = processes.run([processes.BINARIES / "vmpoold", *words])
+        equal((result.returncode, "no regular file" in result.stderr), (66, True), f"{words}: {result.stderr}")
 
 
 @check("SIGTERM ends a server that hangs in its start")
 def stuck_start():
-    path = processes.scratch_directory("configuration") / "vmpoold.yaml"
-    os.mkfifo(path)
-    process = processes.start([processes.BINARIES / "vmpoold", "--listen", "127.0.0.1:0", "--config", path],
-                              stderr=subprocess.DEVNULL)
-    wchan = lambda: pathlib.Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
-    eventually("it opens the pipe", lambda: wchan() == "257")
-    process.send_signal(signal.SIGTERM)
-    equal(process.wait(20), 1, "the exit status")
-
-
-def opened(daemon, path):
-    """Whether a thread of the server sits in openat."""
-    for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
-        if (task / "comm").read_text().startswith("configuration"):
-            return (task / "syscall").read_text().split()[0] == "257"
-    return False
+    directory = processes.scratch_directory("state")
+    lock = directory / "vmpool.lock"
+    # As a disk that hangs: the kernel lets no other process open the file before the holder of its lease lets go.
+    with lock.open("wb") as file:
+        # The kernel's word that another process wants the file, which is SIGIO by default, does no harm as SIGURG.
+        fcntl.fcntl(file, F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        process = processes.start([processes.BINARIES / "vmpoold", "--listen", "127.0.0.1:0", "--state-dir", directory],
+                                  stderr=subprocess.DEVNULL)
+        wchan = lambda: pathlib.Path(f"/proc/{process.pid}/syscall").read_text().split()[0]
+        eventually("it opens the lock", lambda: wchan() == "257")
+        process.send_signal(signal.SIGTERM)
+        equal(process.wait(20), 1, "the exit status")
 
 
 @check("a file that is wrong or gone when it is read again changes nothing, and the log says where")

@@ -1,8 +1,10 @@
 """Images: how their bytes come in, are kept, used and deleted."""
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -16,6 +18,7 @@ from testbed import processes
 from testbed.checks import Skipped, check, equal, eventually, expect
 from testbed.client import Client, connect, read_answer
 from testbed.daemon import Daemon, is_filled
+from testbed.preload import preloadable
 
 # mov al, 7; out 0xf4, al; jmp $: exits with 7.
 EXIT7 = bytes.fromhex("b007e6f4ebfe")
@@ -95,7 +98,7 @@ def interrupted():
         eventually("nothing is left of an image", lambda: partial() == [])
         interrupt(daemon.address, blob, f"Content-Length: {len(data)}", data[:MIB])
         eventually("the blob can go on", lambda: client("HEAD", blob).headers.get("Upload-Offset") == str(MIB))
-        equal(partial(), [digest(data).removeprefix("sha256:")], "what is kept")
+        equal([name.split("-")[0] for name in partial()], [digest(data).removeprefix("sha256:")], "what is kept")
         path = file_of(data)
         code, body = curl("-C", "100", "-T", path, daemon.url + blob)
         equal((code, json.loads(body)["type"]), (416, "/problems/wrong-offset"), "a wrong offset")
@@ -244,6 +247,55 @@ def memory():
         most = max(most, daemon.resident_bytes())
         expect(most - before < 16 * MIB, f"the server grew by {(most - before) >> 10} KiB")
         return f"200 MiB came in {float(seconds):.2f} s and went in {float(took[1]):.2f} s; {(most - before) >> 10} KiB more"
+
+
+@check("downloads from a disk that hangs hold up no other request, and go on with it")
+def hanging_disk():
+    directory = processes.scratch_directory("hanging")
+    data, gate = some_bytes(MIB), directory / "gate"
+    environment = {**os.environ, "LD_PRELOAD": str(preloadable("held_reads")), "HELD_READS": str(directory / "state"),
+                   "HELD_READS_GATE": str(gate)}
+    with Daemon("--no-demo-pool", "--state-dir", directory / "state", env=environment) as daemon:
+        blob = f"/v1/blobs/{digest(data)}"
+        equal(curl("-T", file_of(data), daemon.url + blob)[0], 201, "the upload")
+        os.mkfifo(gate)
+        # More than there are HTTP threads.
+        downloads = [connect(daemon.address) for _ in range(4)]
+        for plain in downloads:
+            plain.sendall(f"GET {blob} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        eventually("reads hang", lambda: opening(daemon) >= 2)
+        for _ in range(8):
+            with Client(daemon.address, 10) as client:
+                equal(client.get("/livez").status, 200, "a request meanwhile")
+        with gate.open("wb"):
+            gate.unlink()
+        for plain in downloads:
+            with plain, plain.makefile("rb") as stream:
+                equal(read_answer(stream).body == data, True, "the download")
+
+
+def opening(daemon):
+    """How many threads of the server wait for openat."""
+    count = 0
+    for task in pathlib.Path(f"/proc/{daemon.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            count += (task / "syscall").read_text().split()[0] == "257"
+    return count
+
+
+@check("a push that the server refuses leaves nothing, and nothing of an image's is taken away")
+def refused_push():
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool = client_of(daemon)
+        none = file_of(some_bytes(MIB), "none")
+        _, said = vmpool("images", "push", none, status=1)
+        expect("none that is known" in said, said)
+        equal(daemon.client().get("/v1/blobs").json["items"], [], "what is left")
+        vmpool("images", "push", none, *FLAT_WORDS, "--name", "machine-code")
+        vmpool("images", "push", none, status=1)
+        vmpool("images", "push", file_of(EXIT7), "--module", none, *FLAT_WORDS, "--name", "other", status=1)
+        blobs = daemon.client().get("/v1/blobs").json["items"]
+        equal([blob["images"] for blob in blobs], [["machine-code"]], "what is left beside an image")
 
 
 @check("without a state directory nothing outlives the server")

@@ -5,7 +5,7 @@ import pathlib
 
 from checks.lifecycle import create
 from testbed import problems, processes
-from testbed.checks import Skipped, check, equal, expect
+from testbed.checks import Skipped, check, equal, eventually, expect
 from testbed.daemon import Daemon
 
 
@@ -65,12 +65,41 @@ def memory():
             equal(host["limits"]["max_memory_mib"], 236, "the guests' memory")
             expect("the control group has 300 MiB" in daemon.log, "the log does not say where the limit comes from")
             answer = client.post("/v1/vms", {"image": "spin", "memory_mib": 1024})
-            document = problems.expect_problem(answer, "resources-exhausted", "a guest that is larger than the group")
-            expect("--max-memory-mib" in document["detail"], lambda: f"it does not say what to do: {document}")
+            too_large(answer, "a guest that is larger than the group")
             create(client, image="spin", memory_mib=200)
             equal(client.post("/v1/vms", {"image": "spin", "memory_mib": 200}).status, 503, "a second guest")
         with Daemon("--no-demo-pool", "--max-memory-mib", "100", before=within(procs)) as daemon:
             equal(daemon.client().get("/v1/host").json["limits"]["max_memory_mib"], 100, "what the option says holds")
+
+
+def too_large(answer, what):
+    """A refusal that no waiting mends: it says what is too large, and what to do."""
+    document = problems.expect_problem(answer, "invalid-member", what)
+    equal((document["pointer"], answer.headers.get("Retry-After")), ("/memory_mib", None), what)
+    expect("MiB" in document["detail"] and "--max-memory-mib" in document["detail"], lambda: f"{what}: {document}")
+
+
+@check("a pool whose VMs are larger than the host is refused; one from before the host became smaller waits")
+def larger_than_the_host():
+    directory = processes.scratch_directory("limits")
+    state = ("--no-demo-pool", "--state-dir", directory / "state")
+    large = {"image": "spin", "ready": 1, "memory_mib": 64}
+    with Daemon(*state, "--max-memory-mib", "100") as daemon:
+        client = daemon.client()
+        equal(client.put("/v1/pools/large", large).status, 201, "a pool that fits")
+        too_large(client.put("/v1/pools/other", {**large, "memory_mib": 200}), "a declaration")
+        too_large(client("PATCH", "/v1/pools/large", {"memory_mib": 200}), "a change")
+        equal(client.get("/v1/pools/large").json["memory_mib"], 64, "the pool after the change")
+    file = directory / "vmpoold.yaml"
+    file.write_text("pools:\n  filed: {image: spin, ready: 1, memory_mib: 64}\n  small: {image: spin, ready: 1}\n")
+    with Daemon(*state, "--max-memory-mib", "40", "--config", file) as daemon:
+        client = daemon.client()
+        pools = {pool["name"]: pool for pool in client.get("/v1/pools").json["items"]}
+        equal(set(pools), {"large", "small"}, "the pools on the smaller host")
+        eventually("the pool says why it is empty",
+                   lambda: "by itself" in (client.get("/v1/pools/large").json["status"]["refill"]["last_error"] or ""))
+        expect("pool filed" in daemon.log and "by itself" in daemon.log, lambda: f"the log: {daemon.log}")
+        equal(client.delete("/v1/pools/large").status, 204, "deleting it")
 
 
 @check("the tasks of a control group bound the vCPUs")

@@ -105,6 +105,9 @@ def first_lines():
         equal(command[:3], ["vmpool", "run", "demo"], "what to type")
         result = processes.run([processes.BINARIES / command[0], *command[1:], "--wait", "10s"])
         equal((result.returncode, result.stdout.strip()), (0, "Hello from vmpool"), f"what it prints; {result.stderr}")
+    socket = processes.scratch_directory("log") / "a socket; id"
+    with Daemon("--no-demo-pool", listen=("127.0.0.1:0", f"unix:{socket}")) as daemon:
+        expect(f"vmpool host --server 'unix:{socket}'" in daemon.log, lambda: f"the path is not quoted: {daemon.log}")
     with Daemon("--no-demo-pool") as daemon:
         expect("--state-dir DIR keeps it" in daemon.log, "it does not say that the state is lost")
         expect('next="vmpool host' in daemon.log, "it says to run a pool that is not there")

@@ -1,16 +1,16 @@
 """What the server remembers when it is killed, and started again."""
 import datetime
 import os
-import pathlib
 import random
 import threading
 import time
 
 from testbed import problems, processes
-from testbed.checks import Skipped, check, equal, eventually, expect
+from testbed.checks import check, equal, eventually, expect
 from testbed.client import Client
 from testbed.daemon import Daemon, is_filled, refusal
 from testbed.pools import declare, lease, path, release, status
+from testbed.preload import preloadable
 
 SEED = int(os.environ.get("VMPOOL_SEED", str(int(time.time()))))
 # How often it is killed; `make soak` asks for more.
@@ -271,16 +271,9 @@ class WallClock:
 
     def __init__(self):
         directory = processes.scratch_directory("clock")
-        source = pathlib.Path(__file__).parents[1] / "testbed/wall_clock.c"
-        library = directory / "wall_clock.so"
-        compiler = processes.which("clang") or processes.which("cc")
-        if compiler is None:
-            raise Skipped("there is no C compiler")
-        made = processes.run([compiler, "-Wall", "-O1", "-shared", "-fPIC", "-o", library, source])
-        equal((made.returncode, made.stderr), (0, ""), "compiling wall_clock.c")
         self.file = directory / "ahead"
         self.file.write_bytes(bytes(8))
-        self.environment = {**os.environ, "LD_PRELOAD": str(library), "WALL_CLOCK": str(self.file)}
+        self.environment = {**os.environ, "LD_PRELOAD": str(preloadable("wall_clock")), "WALL_CLOCK": str(self.file)}
 
     def set(self, seconds):
         with self.file.open("r+b") as file:

@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import pathlib
+import signal
 import sqlite3
 
 from testbed import problems, processes
@@ -55,7 +56,7 @@ def file_system(size):
 def fill(directory):
     """Takes every byte there is; the file that has them."""
     hog = directory / "hog"
-    with hog.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+    with hog.open("ab", buffering=0) as file, contextlib.suppress(OSError):
         for size in (1 << 16, 1 << 12, 1):
             with contextlib.suppress(OSError):
                 while file.write(bytes(size)) == size:
@@ -146,6 +147,20 @@ def full():
         with Daemon("--no-demo-pool", "--state-dir", directory / "new") as daemon:
             equal(daemon.client().get("/v1/pools").json["items"], [], "the pools of a new directory")
         return said
+
+
+@check("a server that ends on a full file system can be started again, though others take what became free")
+def full_at_the_end():
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with file_system("3m") as directory:
+            words = ("--no-demo-pool", "--state-dir", directory / "state")
+            with Daemon(*words) as daemon:
+                declare(daemon.client(), "kept", ready=1)
+                fill(directory)
+                daemon.stop(number)
+            fill(directory)
+            with Daemon(*words) as daemon:
+                filled(daemon.client(), "kept")
 
 
 @check("a file system that fills up refuses changes, hands nothing out, and the server goes on")
