@@ -42,7 +42,8 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
       "the body has \(came) bytes, and \(announced) were announced; nothing of it was kept, so send it again"
     case .refused(let reason): reason
     case .tooLarge(let limit):
-      "a blob may have at most \(limit) bytes; send less, or start the server with a higher --max-image-mib"
+      "a blob may have at most \(limit) bytes; send less, or start the server with a higher --max-image-mib, "
+        + "and with a --max-blobs-mib that is no lower"
     case .quotaUsedUp(let limit):
       "all blobs together may have at most \(limit) bytes; delete some, or start the server with a higher "
         + "--max-blobs-mib"

@@ -13,7 +13,9 @@ struct RefusedUploadTests {
 
   init() throws { scratch = try Scratch() }
 
-  private func opened() throws -> BlobRepository { try BlobRepository(directory: scratch.blobs) }
+  private func opened(_ limits: BlobLimits = BlobLimits()) throws -> BlobRepository {
+    try BlobRepository(directory: scratch.blobs, limits: limits)
+  }
 
   private func expectNothing(_ store: BlobRepository) {
     store.waitForTrash()
@@ -62,9 +64,19 @@ struct RefusedUploadTests {
   }
 
   @Test func theWholeMustHaveRoom() throws {
-    let store = try BlobRepository(directory: scratch.blobs, limits: BlobLimits(blobBytes: 60_000, totalBytes: 50_000))
+    let store = try opened(BlobLimits(blobBytes: 60_000, totalBytes: 80_000))
+    try store.put(bytes(30_000, seed: 9))
     #expect(throws: BlobStoreError.tooLarge(limit: 60_000)) { try store.begin(digest, announced: 1, of: 60_001) }
-    #expect(throws: BlobStoreError.quotaUsedUp(limit: 50_000)) { try store.begin(digest, announced: 1, of: 50_001) }
+    #expect(throws: BlobStoreError.quotaUsedUp(limit: 80_000)) { try store.begin(digest, announced: 1, of: 50_001) }
+    #expect(store.usedBytes == 30_000)
+  }
+
+  /// Deleting others would not help, and is not advised.
+  @Test func whatIsLargerThanAllTogetherMayBeIsTooLarge() throws {
+    let store = try opened(BlobLimits(blobBytes: 60_000, totalBytes: 50_000))
+    #expect(throws: BlobStoreError.tooLarge(limit: 50_000)) { try store.begin(digest, announced: 1, of: 50_001) }
+    let upload = try store.begin(nil, announced: nil)
+    #expect(throws: BlobStoreError.tooLarge(limit: 50_000)) { try upload.write(bytes(50_001)) }
     #expect(store.usedBytes == 0)
   }
 

@@ -180,6 +180,24 @@ import VCPURuntime
     }
   }
 
+  /// It would not fit into an empty host either, so no client is told to come again.
+  @Test(arguments: [
+    (FleetLimits(memoryMiB: 5), "/memory_mib"), (FleetLimits(descriptors: 3), "/vcpus"),
+    (FleetLimits(mappings: 4), "/vcpus"), (FleetLimits(threads: 1), "/vcpus"),
+  ])
+  func aVMLargerThanTheHostIsTheClientsMistake(limits: FleetLimits, pointer: String) {
+    let harness = Harness(factory: StubFactory(), limits: limits)
+    let members = #""image":"spin","vcpus":2,"memory_mib":64"#
+    for (method, path, body) in [
+      ("POST", "/v1/vms", "{\(members)}"), ("PUT", "/v1/pools/p", "{\(members),\"ready\":0}"),
+    ] {
+      let reply = harness.send(method, path, body)
+      #expect(reply.status == 400 && reply.problem?.kind == "invalid-member", "\(reply.text)")
+      #expect(reply.problem?.pointer == pointer && reply["Retry-After"] == nil)
+    }
+    #expect(harness.send("GET", "/v1/pools/p").status == 404)
+  }
+
   @Test func noMoreVMsThanAllowed() throws {
     let harness = Harness(factory: StubFactory(), limits: FleetLimits(vms: 1))
     let id = try harness.create(#"{"image":"spin"}"#).id
