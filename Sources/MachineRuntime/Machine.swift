@@ -122,7 +122,7 @@ public final class Machine: Sendable {
     vm = Mutex(try Self.assemble(parts, hasIRQChip, system))
     do throws(MachineCreationError) {
       for (index, beginning) in vcpus.enumerated() { try addVCPU(index, beginning) }
-      if template != nil { try settleClone() }
+      if template != nil { try revertWritesOfKVM() }
     } catch {
       destroy()
       throw error
@@ -179,7 +179,7 @@ public final class Machine: Sendable {
       }
     } catch { throw .kvm(error) }
     guard let ready = descriptor.take() else { return }
-    if case .boot = beginning, case .solo5(let solo5) = platform { try tellFrequency(of: ready, solo5) }
+    if case .boot = beginning, case .solo5(let solo5) = platform { try writeFrequency(of: ready, solo5) }
     do throws(VCPUStartError) {
       core.add(
         try VCPU(
@@ -189,13 +189,13 @@ public final class Machine: Sendable {
   }
 
   /// Undoes what KVM wrote into a clone's memory while its registers were set.
-  private func settleClone() throws(MachineCreationError) {
+  private func revertWritesOfKVM() throws(MachineCreationError) {
     do throws(KVMError) {
       _ = try vm.withLock { vm throws(KVMError) in try vm?.revert(core.guest) }
     } catch { throw .kvm(error) }
   }
 
-  private func tellFrequency(
+  private func writeFrequency(
     of vcpu: borrowing VCPUDescriptor, _ solo5: Solo5Platform
   ) throws(MachineCreationError) {
     let frequency: UInt64

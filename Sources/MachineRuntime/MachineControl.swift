@@ -15,17 +15,17 @@ extension Machine {
 
   /// Writes the arguments into the guest's memory, which is loaded already. In state `ready`, by the caller that starts it,
   /// before that. A clone of a VM that had been started takes nothing: its guest has read its arguments.
-  public func tell(_ told: GuestArguments) throws(MachineControlError) {
-    if template?.hasStarted == true, let refusal = told.refusalAfterStart { throw .arguments(refusal) }
+  public func setArguments(_ chosen: GuestArguments) throws(MachineControlError) {
+    if template?.hasStarted == true, let refusal = chosen.refusalAfterStart { throw .arguments(refusal) }
     let segments: [GuestSegment]
     do throws(GuestArgumentsError) {
-      segments = try arguments.segments(for: told)
+      segments = try arguments.segments(for: chosen)
     } catch { throw .arguments(error) }
     let isReady: Bool
     do throws(MachineCreationError) {
       isReady = try core.put(segments)
     } catch { throw .failed("\(error)") }
-    guard isReady else { throw .invalidState(operation: "tell something to", state) }
+    guard isReady else { throw .invalidState(operation: "set the arguments of", state) }
   }
 
   // Each operation comes in two forms. `request…` publishes it, once, and returns what is left to wait for. The other form
@@ -43,9 +43,9 @@ extension Machine {
 
   /// Starts the VM but leaves its threads asleep. Deliver the returned wake soon: all that is asked of the VM meanwhile
   /// waits for it.
-  public func startAsleep() throws(MachineControlError) -> OwedWake {
+  public func startAsleep() throws(MachineControlError) -> PendingWake {
     _ = try begin(nil, wakes: false)
-    return OwedWake { [core] in core.wake() }
+    return PendingWake { [core] in core.wake() }
   }
 
   private func begin(_ limitNS: UInt64?, wakes: Bool) throws(MachineControlError) -> PendingRequests {

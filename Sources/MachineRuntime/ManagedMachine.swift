@@ -16,11 +16,11 @@ public protocol ManagedMachine: AnyObject, Sendable {
   /// Both directions of its console.
   var console: Console { get }
   /// Writes the arguments into its memory, for its guest. In state `ready`, before `start`.
-  func tell(_ told: GuestArguments) throws(MachineControlError)
+  func setArguments(_ chosen: GuestArguments) throws(MachineControlError)
   /// `ready` → `running`. Stops it (as `deadline`) in `limitNS`, or when its configuration says (nil).
   func start(limitNS: UInt64?, untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// `ready` → `running`, without waiting; its vCPUs sleep on until what is returned is delivered, which should be soon.
-  func startAsleep() throws(MachineControlError) -> OwedWake
+  func startAsleep() throws(MachineControlError) -> PendingWake
   /// `running` → `paused`.
   func pause(untilNS deadlineNS: UInt64) throws(MachineControlError)
   /// `paused` → `running`.

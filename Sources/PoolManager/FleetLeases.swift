@@ -87,10 +87,10 @@ extension Fleet {
 
   private func prepare(_ lease: Lease, _ request: LeaseRequest) throws(LeaseRefusal) {
     do throws(MachineControlError) {
-      if !request.arguments.isEmpty { try lease.vm.machine.tell(request.arguments) }
+      if !request.arguments.isEmpty { try lease.vm.machine.setArguments(request.arguments) }
     } catch {
       withdraw(lease, keepsVM: false)
-      throw .untold(vm: lease.vm.id, error)
+      throw .argumentsRefused(vm: lease.vm.id, error)
     }
     request.begin?(lease)
   }

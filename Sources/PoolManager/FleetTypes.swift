@@ -186,7 +186,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   /// The VM could not be made; nothing of it is left.
   case creation(MachineCreationError)
   /// The VM cannot take the request's guest arguments; nothing of it is left.
-  case untold(vm: String, MachineControlError)
+  case argumentsRefused(vm: String, MachineControlError)
   /// The client presented a fence that is not, or no longer, that of the VM's lease.
   case staleFence(vm: String, fence: UInt64)
   /// No client finds the VM any more, but it could not be taken apart in time.
@@ -204,7 +204,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
       "the server keeps at most \(limit) \(what): delete some" + (option.map { ", or start it with \($0)" } ?? "")
     case .noRoom(let refusal): "\(refusal)"
     case .creation(let error): "\(error)"
-    case .untold(_, let error): "\(error)"
+    case .argumentsRefused(_, let error): "\(error)"
     case .staleFence(let vm, let fence):
       "the VM \(vm) is not leased under fence \(fence): that lease has ended; leave the VM alone and lease another"
     case .stuck(let vm):

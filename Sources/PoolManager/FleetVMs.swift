@@ -25,11 +25,11 @@ extension Fleet {
       throw .creation(error)
     }
     do throws(MachineControlError) {
-      try vm.machine.tell(arguments)
+      try vm.machine.setArguments(arguments)
     } catch {
       vm.machine.destroy()
       update { tables, now in tables.ledger.unreserve(footprint, now: now) }
-      throw .untold(vm: vm.id, error)
+      throw .argumentsRefused(vm: vm.id, error)
     }
     update { tables, _ in
       tables.ledger.madeByHand(vm.id, footprint)

@@ -108,7 +108,7 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   /// It could not be recorded.
   case notRecorded(JournalFailure)
   /// The VM of that id cannot take the request's guest arguments: the pool's image has become another.
-  case untold(vm: String, MachineControlError)
+  case argumentsRefused(vm: String, MachineControlError)
 }
 
 /// Why a pool has no VM to lease, and will not have one by itself.

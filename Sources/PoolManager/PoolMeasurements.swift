@@ -101,7 +101,7 @@ public final class LeaseCounts: Sendable {
   func count(_ refusal: LeaseRefusal) {
     switch refusal {
     case .exhausted: count(.exhausted)
-    case .noSuchPool, .poolDeleted, .draining, .notRecorded, .untold: count(Result.refused)
+    case .noSuchPool, .poolDeleted, .draining, .notRecorded, .argumentsRefused: count(Result.refused)
     }
   }
 

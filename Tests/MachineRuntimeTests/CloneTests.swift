@@ -97,13 +97,13 @@ import VCPURuntime
     let told = GuestArguments(commandLine: "x")
     let started = try clone(Self.canary())
     defer { started.destroy() }
-    #expect(throws: MachineControlError.arguments(.hasStarted(what: "command line"))) { try started.tell(told) }
-    try started.tell(GuestArguments())
+    #expect(throws: MachineControlError.arguments(.hasStarted(what: "command line"))) { try started.setArguments(told) }
+    try started.setArguments(GuestArguments())
     let loaded = try RealVM.make("hello")
     let copy = try clone(loaded.freeze(untilNS: RealVM.soon))
     loaded.destroy()
     defer { copy.destroy() }
-    #expect(throws: MachineControlError.arguments(.noCommandLine)) { try copy.tell(told) }
+    #expect(throws: MachineControlError.arguments(.noCommandLine)) { try copy.setArguments(told) }
   }
 
   /// Frozen wherever a pause catches it, also between an access and its completion: the count in RBX goes on by ones.

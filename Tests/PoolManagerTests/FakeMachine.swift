@@ -103,15 +103,15 @@ final class FakeMachine: ManagedMachine {
   }
 
   var state: MachineState { current.withLock { $0 } }
-  func tell(_ arguments: GuestArguments) throws(MachineControlError) { told.withLock { $0.append(arguments) } }
+  func setArguments(_ arguments: GuestArguments) throws(MachineControlError) { told.withLock { $0.append(arguments) } }
   func start(limitNS: UInt64?, untilNS: UInt64) throws(MachineControlError) {
     enter(.running)
     console.append(Array(output.utf8))
     if ends { enter(.stopped(.guest(.exited(code: 0)))) }
   }
-  func startAsleep() throws(MachineControlError) -> OwedWake {
+  func startAsleep() throws(MachineControlError) -> PendingWake {
     enter(.running)
-    return OwedWake {}
+    return PendingWake {}
   }
   func pause(untilNS: UInt64) throws(MachineControlError) { enter(.paused) }
   func resume(untilNS: UInt64) throws(MachineControlError) { enter(.running) }

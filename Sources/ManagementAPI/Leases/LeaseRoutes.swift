@@ -167,7 +167,7 @@ extension APIProblem {
     case .poolDeleted: self.init(FleetError.poolDraining(pool))
     case .draining: self = .draining
     case .notRecorded(let failure): self.init(failure)
-    case .untold(let vm, let error): self.init(error, vm: vm)
+    case .argumentsRefused(let vm, let error): self.init(error, vm: vm)
     case .exhausted(let waiting, let reason):
       let others = waiting == 1 ? "1 other waits" : "\(waiting) others wait"
       let advice =

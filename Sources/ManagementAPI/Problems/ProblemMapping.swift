@@ -123,7 +123,7 @@ extension APIProblem {
     case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)
     case .draining: self = .draining
     case .creation(.image(let layout)): self.init(layout)
-    case .untold(let vm, let error): self.init(error, vm: vm)
+    case .argumentsRefused(let vm, let error): self.init(error, vm: vm)
     case .creation(let creation):
       self.init(creation.isExhaustion ? .resourcesExhausted : .internalError, "\(creation)".asSentence)
     }

@@ -13,7 +13,7 @@ import Testing
     let changes = Changes()
     let machine = try RealVM.make(image, vcpus: vcpus, memoryMiB: memoryMiB, changes: changes)
     defer { machine.destroy() }
-    try machine.tell(told)
+    try machine.setArguments(told)
     try machine.start(untilNS: RealVM.soon)
     let stop = changes.waitForStop()
     let output = String(decoding: machine.console.read(from: 0, limit: 4096).bytes, as: UTF8.self)

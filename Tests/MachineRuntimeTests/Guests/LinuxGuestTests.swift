@@ -101,7 +101,7 @@ private final class BootedGuest {
 @Suite(.serialized, .enabled(if: LinuxGuest.files != nil)) struct LinuxGuestTests {
   @Test(arguments: [1, 2, 4]) func bootsEchoesAndPowersOff(vcpus: Int) throws {
     let guest = try BootedGuest(vcpus: vcpus)
-    try guest.machine.tell(GuestArguments(commandLine: LinuxGuest.commandLine + " told=so"))
+    try guest.machine.setArguments(GuestArguments(commandLine: LinuxGuest.commandLine + " told=so"))
     try guest.machine.start(untilNS: RealVM.soon)
     try guest.wait(for: "guest: ready")
     #expect(guest.hasSaid("guest: processors \(vcpus)"))

@@ -62,7 +62,7 @@ private let upstreamFolder = ProcessInfo.processInfo.environment["VMPOOL_KVM_UNI
     let changes = Changes()
     let machine = try RealVM.make(image, vcpus: run.vcpus, memoryMiB: run.memoryMiB, changes: changes)
     defer { machine.destroy() }
-    try machine.tell(GuestArguments(commandLine: run.commandLine, environment: run.environment))
+    try machine.setArguments(GuestArguments(commandLine: run.commandLine, environment: run.environment))
     try machine.start(untilNS: RealVM.soon)
     let stop = changes.waitForStop()
     let output = String(decoding: machine.console.read(from: 0, limit: .max).bytes, as: UTF8.self)

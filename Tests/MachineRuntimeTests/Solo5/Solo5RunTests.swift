@@ -28,7 +28,7 @@ import VCPURuntime
     let changes = Changes()
     let machine = try RealVM.make(Solo5Guests.image("hello", "world"), changes: changes)
     defer { machine.destroy() }
-    try machine.tell(GuestArguments(commandLine: commandLine))
+    try machine.setArguments(GuestArguments(commandLine: commandLine))
     try machine.start(untilNS: RealVM.soon)
     #expect(changes.waitForStop() == .guest(.exited(code: 0)))
     #expect(machine.output.hasPrefix("Hello, \(commandLine)!\n"))
@@ -38,9 +38,9 @@ import VCPURuntime
     let machine = try RealVM.make(Solo5Guests.image("hello", nil))
     defer { machine.destroy() }
     #expect(throws: MachineControlError.self) {
-      try machine.tell(GuestArguments(commandLine: String(repeating: "x", count: 8192)))
+      try machine.setArguments(GuestArguments(commandLine: String(repeating: "x", count: 8192)))
     }
-    #expect(throws: MachineControlError.self) { try machine.tell(GuestArguments(commandLine: "a\0b")) }
+    #expect(throws: MachineControlError.self) { try machine.setArguments(GuestArguments(commandLine: "a\0b")) }
   }
 
   @Test(arguments: [(0, 0), (1, 1), (255, 255), (256, 0), (0xFFFF_FFFF, 255)])

@@ -53,11 +53,11 @@ final class StubMachine: ManagedMachine {
   }
 
   var state: MachineState { .ready }
-  func tell(_ told: GuestArguments) throws(MachineControlError) {}
+  func setArguments(_ chosen: GuestArguments) throws(MachineControlError) {}
   func start(limitNS: UInt64?, untilNS: UInt64) throws(MachineControlError) { try control() }
-  func startAsleep() throws(MachineControlError) -> OwedWake {
+  func startAsleep() throws(MachineControlError) -> PendingWake {
     try control()
-    return OwedWake {}
+    return PendingWake {}
   }
   func requestStart(limitNS: UInt64?) throws(MachineControlError) -> PendingRequests {
     try control()
@@ -144,11 +144,11 @@ final class DeafMachine: ManagedMachine {
   var configuration: MachineConfiguration { real.configuration }
   var state: MachineState { real.state }
   var console: Console { real.console }
-  func tell(_ told: GuestArguments) throws(MachineControlError) { try real.tell(told) }
+  func setArguments(_ chosen: GuestArguments) throws(MachineControlError) { try real.setArguments(chosen) }
   func start(limitNS: UInt64?, untilNS end: UInt64) throws(MachineControlError) {
     try real.start(limitNS: limitNS, untilNS: end)
   }
-  func startAsleep() throws(MachineControlError) -> OwedWake { try real.startAsleep() }
+  func startAsleep() throws(MachineControlError) -> PendingWake { try real.startAsleep() }
   func pause(untilNS end: UInt64) throws(MachineControlError) { try real.pause(untilNS: end) }
   func resume(untilNS end: UInt64) throws(MachineControlError) { try real.resume(untilNS: end) }
   func stop(_ reason: MachineStop, untilNS end: UInt64) throws(MachineControlError) {

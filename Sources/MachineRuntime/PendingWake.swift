@@ -2,7 +2,7 @@ import Synchronization
 
 /// The wake-up owed to vCPUs whose start was published without it: delivered once, when it is let go of at the latest.
 /// Others may wait for it, having coalesced with the start.
-public final class OwedWake: Sendable {
+public final class PendingWake: Sendable {
   private let wake: @Sendable () -> Void
   /// The thread that sets it wakes the vCPUs. It hands nothing over: relaxed.
   private let isDelivered = Atomic(false)
