@@ -149,6 +149,7 @@ struct DamageTests {
       try scratch.replace(with: bytes)
       do {
         let state = try StateDatabase.open(directory: scratch.path)
+        defer { state.close() }
         _ = try state.lease(id: Sample.id(7))
         _ = try state.audit(after: 0, limit: 1000)
       } catch {

@@ -19,6 +19,7 @@ struct DiskTests {
     }
     do {
       let state = try StateDatabase.open(directory: disk.path)
+      defer { state.close() }
       let error = #expect(throws: StateStoreError.self) { while promised.count < 10_000 { try grant(state) } }
       guard case .full(let path, _) = error else {
         Issue.record("\(String(describing: error))")

@@ -65,6 +65,7 @@ struct IdempotencyTests {
     let scratch = try Scratch()
     do {
       let state = try StateDatabase.open(directory: scratch.path)
+      defer { state.close() }
       #expect(try begin(state, "open") == .new)
       #expect(try begin(state, "done") == .new)
       try state.finishIdempotent(scope: scope, key: "done", answer)

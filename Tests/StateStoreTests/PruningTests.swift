@@ -45,6 +45,7 @@ struct PruningTests {
     let scratch = try Scratch()
     do {
       let state = try state(scratch.path, kept: 0)
+      defer { state.close() }
       try grant(state, 1...300) { 1000 - $0 }
       try state.prune(nowMS: 1000)
       #expect(try state.lease(id: Sample.id(300)) == nil)
@@ -60,6 +61,7 @@ struct PruningTests {
     limits.endedLeases = 0
     do {
       let state = try StateDatabase.open(directory: scratch.path, limits: limits)
+      defer { state.close() }
       try grant(state, 1...300) { $0 % 3 == 0 ? nil : $0 }
       let before = try state.audit(after: 0, limit: 1000)
       #expect(before.map(\.sequence) == Array(1...500))
@@ -75,6 +77,7 @@ struct PruningTests {
     let scratch = try Scratch()
     do {
       let state = try state(scratch.path, kept: 0)
+      defer { state.close() }
       for number in 1...600 { try state.append(Sample.audit("test", "\(number)")) }
       try state.prune(nowMS: 0)
       // The last one stays whatever the limit is: it carries the number.

@@ -36,6 +36,7 @@ struct StateDatabaseTests {
   @Test func poolsAreBackAfterReopening() throws {
     do {
       let state = try open()
+      defer { state.close() }
       try state.putPool(name: "b", document: [1, 2, 0], revision: 1, audit: Sample.audit("pool.put", "b"))
       try state.putPool(name: "a", document: [], revision: 2, audit: Sample.audit("pool.put", "a"))
       try state.putPool(name: "b", document: [9], revision: 3, audit: Sample.audit("pool.put", "b"))
@@ -121,6 +122,7 @@ struct StateDatabaseTests {
   @Test func openLeasesAreLostWithTheProcess() throws {
     do {
       let state = try open()
+      defer { state.close() }
       for fence in 1...3 {
         let id = Sample.id(fence)
         try state.recordLease(Sample.lease(id, fence: fence), by: "127.0.0.1", requestID: nil)
@@ -146,6 +148,7 @@ struct StateDatabaseTests {
       who: "unix:1000", action: "vm.create", subject: "vm-1", requestID: "abc", atMS: 42, detail: #"{"a":"ü"}"#)
     do {
       let state = try open()
+      defer { state.close() }
       try state.append(full)
       try state.append(Sample.audit("two", "x"))
       try state.append(Sample.audit("three", "x"))
@@ -232,6 +235,7 @@ struct StateDatabaseTests {
   @Test func fullSyncWorksTheSame() throws {
     do {
       let state = try StateDatabase.open(directory: scratch.path, sync: .full)
+      defer { state.close() }
       try state.recordLease(Sample.lease(Sample.id(1), fence: 1), by: "127.0.0.1", requestID: nil)
     }
     #expect(try open().recovered.lostLeases.map(\.id) == [Sample.id(1)])
@@ -270,6 +274,7 @@ struct StateDatabaseTests {
     let scratch = try Scratch()
     do {
       let state = try StateDatabase.open(directory: scratch.path)
+      defer { state.close() }
       #expect(state.recovered.images.isEmpty)
       for name in ["b", "a", "c"] { try state.putImage(image(name), audit: Sample.audit("image.store", name)) }
       try state.putImage(image("a", [7]), audit: Sample.audit("image.store", "a"))
@@ -299,6 +304,7 @@ struct StateDatabaseTests {
     }
     do {
       let state = try StateDatabase.open(directory: scratch.path)
+      defer { state.close() }
       #expect(state.recovered.pools == [StoredPool(name: "build", document: Array("{}".utf8), revision: 3)])
       #expect(state.recovered.images.isEmpty)
       try state.putImage(image("a"), audit: Sample.audit("image.store", "a"))
