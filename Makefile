@@ -49,6 +49,7 @@ bench: build
 	$$($(BUILD) --show-bin-path)/vmpool-bench kick
 	$$($(BUILD) --show-bin-path)/vmpool-bench exits
 	$$($(BUILD) --show-bin-path)/vmpool-bench create
+	$$($(BUILD) --show-bin-path)/vmpool-bench clone
 
 # Our tests on a stock KVM host in a box, with more kicks under stress than `make test` has. Tests/Lab/run -- COMMAND runs
 # anything there.
