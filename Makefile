@@ -49,6 +49,7 @@ bench: build
 	$$($(BUILD) --show-bin-path)/vmpool-bench kick
 	$$($(BUILD) --show-bin-path)/vmpool-bench exits
 	$$($(BUILD) --show-bin-path)/vmpool-bench create
+	$$($(BUILD) --show-bin-path)/vmpool-bench clone
 
 # Our tests on a stock KVM host in a box, with more kicks under stress than `make test` has. Tests/Lab/run -- COMMAND runs
 # anything there.
@@ -82,14 +83,15 @@ root = $(DESTDIR)$(PREFIX)
 programs = vmpoold vmpool vmpool-bench
 units = vmpoold.service vmpoold.socket
 documents = README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs/changing.md docs/guests.md \
-  docs/kick-latency.md docs/metrics.md docs/runbook.md
+  docs/kick-latency.md docs/metrics.md docs/performance.md docs/runbook.md
 bash = $(root)/share/bash-completion/completions
 zsh = $(root)/share/zsh/site-functions
 fish = $(root)/share/fish/vendor_completions.d
 
 install: $(if $(BIN),,build)
 	install -d $(root)/bin $(root)/lib/systemd/system $(root)/lib/sysusers.d $(root)/share/doc/vmpool/kick-latency \
-	  $(root)/share/doc/vmpool/examples $(root)/share/man/man1 $(root)/share/man/man8 $(bash) $(zsh) $(fish)
+	  $(root)/share/doc/vmpool/performance $(root)/share/doc/vmpool/examples $(root)/share/man/man1 \
+	  $(root)/share/man/man8 $(bash) $(zsh) $(fish)
 	for program in $(programs); do install -m 755 "$(built)/$$program" $(root)/bin/ || exit; done
 	for unit in $(units); do \
 	  sed 's:/usr/bin/:$(PREFIX)/bin/:g; s:/usr/share/doc/:$(PREFIX)/share/doc/:g; s:/etc/vmpool/:$(SYSCONFDIR)/vmpool/:g' \
@@ -100,6 +102,7 @@ install: $(if $(BIN),,build)
 	  install -D -m 644 deploy/systemd/vmpoold.yaml $(DESTDIR)$(SYSCONFDIR)/vmpool/vmpoold.yaml
 	install -m 644 $(documents) openapi/vmpool.yaml $(root)/share/doc/vmpool/
 	install -m 644 docs/kick-latency/* $(root)/share/doc/vmpool/kick-latency/
+	install -m 644 docs/performance/* $(root)/share/doc/vmpool/performance/
 	install -m 644 deploy/systemd/vmpoold.yaml $(root)/share/doc/vmpool/examples/
 	install -m 644 docs/man/*.1 $(root)/share/man/man1/
 	install -m 644 docs/man/*.8 $(root)/share/man/man8/

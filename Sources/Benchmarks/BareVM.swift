@@ -22,19 +22,77 @@ import GuestImages
   func create(
     _ guest: BenchmarkGuest, vcpus: Int, memoryMiB: Int, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
-    let code = guest.code
+    try create(
+      guest.code, ring: guest.ring, hasIRQChip: guest.hasIRQChip, vcpus: vcpus, memoryMiB: memoryMiB,
+      mechanism: mechanism)
+  }
+
+  func create(
+    _ code: [UInt8], ring: Int, hasIRQChip: Bool = false, vcpus: Int = 1, memoryMiB: Int, mechanism: KickMechanism
+  ) throws(BenchmarkError) -> BareVM {
     var vm: OpaquePointer?
     // Safe: the array and the locals outlive the call, which copies the code.
     let result = unsafe code.withUnsafeBytes { bytes -> Int32 in
       guard let start = bytes.baseAddress else { return -EINVAL }
       var options = unsafe barekvm_options(
         code: start, code_size: bytes.count,
-        memory_size: memoryMiB << 20, vcpus: Int32(vcpus), ring: Int32(guest.ring), has_irqchip: guest.hasIRQChip,
+        memory_size: memoryMiB << 20, vcpus: Int32(vcpus), ring: Int32(ring), has_irqchip: hasIRQChip,
         mechanism: mechanism.inBareC)
       return unsafe barekvm_create(host, &options, &vm)
     }
     guard let made = unsafe vm else { throw .bare("creating a VM", errno: -result) }
     return unsafe BareVM(made, vcpus: vcpus, host: self)
+  }
+
+  /// Freezes `vm`, which has one vCPU, no interrupt controllers, and has never run.
+  func freeze(_ vm: BareVM) throws(BenchmarkError) -> BareTemplate {
+    var template: OpaquePointer?
+    let result = unsafe barekvm_freeze(host, vm.vm, &template)  // Safe: a local outlives the call.
+    guard let made = unsafe template else { throw .bare("freezing a VM", errno: -result) }
+    return unsafe BareTemplate(made, host: self)
+  }
+
+  fileprivate func clone(
+    _ template: BareTemplate, _ mechanism: KickMechanism
+  ) throws(BenchmarkError) -> BareVM {
+    var vm: OpaquePointer?
+    // Safe: a local outlives the call, and the clone holds its template.
+    let result = unsafe barekvm_clone(host, template.template, mechanism.inBareC, &vm)
+    guard let made = unsafe vm else { throw .bare("cloning a VM", errno: -result) }
+    return unsafe BareVM(made, vcpus: 1, host: self, template: template)
+  }
+}
+
+/// What the yardstick's clones begin with. Any thread.
+@safe final class BareTemplate: @unchecked Sendable {
+  // Safe to share: it does not change after it was made.
+  fileprivate let template: OpaquePointer
+  private let host: BareHost
+
+  @unsafe fileprivate init(_ template: OpaquePointer, host: BareHost) {
+    // Safe: barekvm_freeze made it, and `deinit` frees it.
+    unsafe self.template = template
+    self.host = host
+  }
+
+  deinit {
+    // Safe: its clones hold this object, so the last of them is gone.
+    unsafe barekvm_free_template(template)
+  }
+
+  func clone(mechanism: KickMechanism) throws(BenchmarkError) -> BareVM { try host.clone(self, mechanism) }
+}
+
+/// A guest that writes a byte to each of some pages from 1 MiB on, and ends.
+enum TouchGuest {
+  /// Its code, which runs in ring 3. The number of pages stands in the last four bytes.
+  static func code(pages: Int) -> [UInt8] {
+    var size = 0
+    // Safe: the code stands in the program's read-only data, and is as long as was just said.
+    let start = unsafe barekvm_touch_code(&size)
+    let bytes = unsafe UnsafeRawBufferPointer(start: start, count: size)
+    let count = (0..<4).map { UInt8(truncatingIfNeeded: pages >> (8 * $0)) }
+    return unsafe [UInt8](bytes.dropLast(4)) + count  // Safe: as above.
   }
 }
 
@@ -54,14 +112,16 @@ extension ComparedMechanism {
 
 /// The side to compare with: a VM written by hand in C. Any thread may call it.
 @safe final class BareVM: BenchmarkVM, @unchecked Sendable {
-  private let vm: OpaquePointer
+  fileprivate let vm: OpaquePointer
   private let host: BareHost
+  private let template: BareTemplate?
   let vcpuCount: Int
 
-  @unsafe fileprivate init(_ vm: OpaquePointer, vcpus: Int, host: BareHost) {
+  @unsafe fileprivate init(_ vm: OpaquePointer, vcpus: Int, host: BareHost, template: BareTemplate? = nil) {
     unsafe self.vm = vm
     vcpuCount = vcpus
     self.host = host
+    self.template = template
   }
 
   func destroy() {
@@ -94,6 +154,17 @@ extension ComparedMechanism {
   func checkThatItRuns() throws(BenchmarkError) {
     let stopped = unsafe barekvm_stopped(vm)
     guard stopped == 0 else { throw .stopped("a vCPU of the bare loop (exit reason or -errno: \(stopped))") }
+  }
+
+  /// Waits until the guest has ended.
+  func awaitEnd() throws(BenchmarkError) { try check(unsafe barekvm_await_end(vm), "waiting for the guest's end") }
+
+  /// Puts a clone whose guest has ended back to its template, and returns how many pages it copied.
+  func reset() throws(BenchmarkError) -> Int {
+    guard let template else { throw .bare("resetting a VM that is no clone", errno: EINVAL) }
+    let result = unsafe barekvm_reset(vm, template.template)
+    guard result >= 0 else { throw .bare("resetting a clone", errno: -result) }
+    return Int(result)
   }
 
   /// Copies `count` bytes out of the VM's memory at `address`; the range must be inside it.

@@ -5,7 +5,7 @@ public struct BenchmarkReport: Codable, Sendable, Equatable {
 
   /// ``schema``.
   public var schema: String
-  /// `kick`, `exits` or `create`.
+  /// `kick`, `exits`, `create` or `clone`.
   public var benchmark: String
   /// vmpool's version.
   public var version: String
@@ -49,13 +49,24 @@ public struct BenchmarkCase: Codable, Sendable, Equatable {
     public var kickers: Int
     /// vCPUs of the one VM; for `exits`, VMs of one vCPU each.
     public var vcpus: Int
+    /// Memory in MiB, where cases differ in it.
+    public var memoryMiB: Int?
+    /// Pages that the guest of a clone writes before each reset.
+    public var dirtyPages: Int?
+
+    enum CodingKeys: String, CodingKey {
+      case mechanism, guest, kickers, vcpus
+      case memoryMiB = "memory_mib"
+      case dirtyPages = "dirty_pages"
+    }
   }
 
   /// One side.
   public struct Side: Codable, Sendable, Equatable {
     /// Durations by ``Figure``, without those that did not occur.
     public var durations: [String: Distribution]
-    /// How many kicks were `acknowledged`, `lost`, `coalesced`, `resent`, and in which phase they landed; `exits`.
+    /// How many kicks were `acknowledged`, `lost`, `coalesced`, `resent`, and in which phase they landed; `exits`. How many
+    /// `clones` there were, how much private memory they took (`private_kib`), and how many `pages` resets put back.
     public var counts: [String: Int]
   }
 }

@@ -26,7 +26,7 @@ extension Benchmark {
     return BenchmarkReport(
       schema: BenchmarkReport.schema, benchmark: Self.name, version: version,
       measuredAt: began.formatted(.iso8601), host: HostDescription(), isPinned: ProcessorPlacement.isPossible,
-      settings: settings.merging(["rounds": rounds, "memory_mib": TestBed.memoryMiB]) { own, _ in own },
+      settings: settings.merging(["rounds": rounds]) { own, _ in own },
       cases: recorders.map(\.result))
   }
 }

@@ -27,7 +27,7 @@ public struct CreateBenchmark: Benchmark {
     }
   }
 
-  package var settings: [String: Int] { ["vms_per_round": vmsPerRound] }
+  package var settings: [String: Int] { ["vms_per_round": vmsPerRound, "memory_mib": TestBed.memoryMiB] }
 
   package func round(
     _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool

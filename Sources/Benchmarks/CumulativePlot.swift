@@ -187,8 +187,11 @@ extension BenchmarkReport {
 }
 
 extension BenchmarkCase.Subject {
-  /// For people: `signal_mask, spin, 4 kickers, 8 vCPUs`.
+  /// For people: `signal_mask, spin, 4 kickers, 8 vCPUs`, or `immediate_exit, 128 MiB, 64 pages`.
   public func label(in benchmark: String) -> String {
+    if let memoryMiB, let dirtyPages {
+      return "\(mechanism), \(memoryMiB) MiB, \(dirtyPages) \(dirtyPages == 1 ? "page" : "pages")"
+    }
     let ofKickers = kickers == 1 ? ", 1 kicker" : ", \(kickers) kickers"
     let ofVCPUs = vcpus == 1 ? ", 1 vCPU" : ", \(vcpus) vCPUs"
     return mechanism + ", " + guest + (benchmark == KickBenchmark.name ? ofKickers : "") + ofVCPUs

@@ -41,7 +41,7 @@ public struct ExitBenchmark: Benchmark {
     }
   }
 
-  package var settings: [String: Int] { ["window_ns": Int(windowNS)] }
+  package var settings: [String: Int] { ["window_ns": Int(windowNS), "memory_mib": TestBed.memoryMiB] }
 
   package func round(
     _ subject: BenchmarkCase.Subject, _ bed: TestBed, bareFirst: Bool

@@ -22,14 +22,20 @@ public enum Figure: String, Sendable, CaseIterable {
   case cpuPerExit = "cpu_per_exit"
   /// Making a VM that is ready to run.
   case create
+  /// Making a clone of a template that is ready to run.
+  case clone
+  /// Making all clones of a round, one after the other.
+  case cloneAll = "clone_all"
+  /// Putting a clone whose guest has ended back to its template.
+  case reset
   /// Unmaking it: its threads joined, its descriptors closed, its memory unmapped.
   case destroy
 
   /// Whether a round has so many of them that its 99th percentile says more than its median.
   var hasTail: Bool {
     switch self {
-    case .latency, .call, .signal, .exit, .create, .destroy, .broadcast, .slowestSingle: true
-    case .storm, .stormOfOne, .perExit, .cpuPerExit: false
+    case .latency, .call, .signal, .exit, .create, .clone, .reset, .destroy, .broadcast, .slowestSingle: true
+    case .storm, .stormOfOne, .perExit, .cpuPerExit, .cloneAll: false
     }
   }
 }

@@ -60,7 +60,7 @@ public struct KickBenchmark: Benchmark {
   package var settings: [String: Int] {
     [
       "kicks_per_round": kicksPerRound, "round_ns": Int(roundNS), "pause_ns": Int(Self.pauseNS),
-      "signal_only_lost_after_ns": Int(Self.racyPatienceNS),
+      "signal_only_lost_after_ns": Int(Self.racyPatienceNS), "memory_mib": TestBed.memoryMiB,
     ]
   }
 

@@ -4,14 +4,15 @@ extension BenchmarkReport {
   public var csv: String {
     var rows = [
       [
-        "benchmark", "version", "kernel", "mechanism", "guest", "kickers", "vcpus", "side", "figure", "statistic",
-        "value",
+        "benchmark", "version", "kernel", "mechanism", "guest", "kickers", "vcpus", "memory_mib", "dirty_pages", "side",
+        "figure", "statistic", "value",
       ]
     ]
     for item in cases {
       let subject = item.subject
       let head = [
         benchmark, version, host.kernel, subject.mechanism, subject.guest, "\(subject.kickers)", "\(subject.vcpus)",
+        subject.memoryMiB.map(String.init) ?? "", subject.dirtyPages.map(String.init) ?? "",
       ]
       for (name, side) in [("bare", item.bare), ("vmpool", item.vmpool)] {
         for (figure, distribution) in side.durations.sorted(by: { $0.key < $1.key }) {

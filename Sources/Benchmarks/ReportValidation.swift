@@ -10,7 +10,9 @@ extension BenchmarkReport {
   /// Refuses a report that no benchmark writes. The document may come from anywhere.
   public func validate() throws(ReportError) {
     guard schema == Self.schema else { throw ReportError("its layout is not \(Self.schema)") }
-    guard ["kick", "exits", "create"].contains(benchmark) else { throw ReportError("it is of no known benchmark") }
+    guard ["kick", "exits", "create", "clone"].contains(benchmark) else {
+      throw ReportError("it is of no known benchmark")
+    }
     guard Set(cases.map(\.subject)).count == cases.count else { throw ReportError("it has a case twice") }
     for (index, item) in cases.enumerated() {
       for (name, side) in [("bare", item.bare), ("vmpool", item.vmpool)] {

@@ -7,6 +7,8 @@ import MachineRuntime
 package struct TestBed {
   private let system: KVMSystem
   private let host: BareHost
+  /// What clones are made from, by case: made once, as a pool does it.
+  private let templates = TemplateCache()
   static let memoryMiB = 2
 
   init() throws(BenchmarkError) {
@@ -31,6 +33,16 @@ package struct TestBed {
       throw .creation(error)
     }
     return try MachineVM(machine)
+  }
+}
+
+extension TestBed {
+  /// What both sides clone for `subject`.
+  func templates(_ subject: BenchmarkCase.Subject) throws(BenchmarkError) -> CloneTemplates {
+    if let templates = templates[subject] { return templates }
+    let made = try CloneTemplates(subject, system, host)
+    templates[subject] = made
+    return made
   }
 }
 

@@ -107,6 +107,18 @@ static void serve_memory(struct kvm_run *run) {
   if (!run->mmio.is_write) memset(run->mmio.data, 0xFF, sizeof run->mmio.data);
 }
 
+// The port to which guests write to end.
+enum { END_PORT = 0xF4 };
+
+// Has KVM complete the access by which the guest ended: it would complete it into the registers that a reset sets.
+static void end_guest(struct barekvm_vcpu *vcpu) {
+  vcpu->run->immediate_exit = 1;
+  ioctl(vcpu->fd, KVM_RUN, 0);
+  vcpu->run->immediate_exit = 0;
+  atomic_store(&vcpu->stopped, KVM_EXIT_IO);
+  futex_wake((_Atomic uint32_t *)&vcpu->stopped);
+}
+
 static void run_guest(struct barekvm_vcpu *vcpu) {
   struct kvm_run *run = vcpu->run;
   while (atomic_load_explicit(&vcpu->goal, memory_order_acquire) == RUN) {
@@ -122,7 +134,10 @@ static void run_guest(struct barekvm_vcpu *vcpu) {
       continue;
     }
     switch (run->exit_reason) {
-    case KVM_EXIT_IO: serve_port(run); break;
+    case KVM_EXIT_IO:
+      if (run->io.port == END_PORT) return end_guest(vcpu);
+      serve_port(run);
+      break;
     case KVM_EXIT_MMIO: serve_memory(run); break;
     default: atomic_store(&vcpu->stopped, (int)run->exit_reason); return;
     }
@@ -252,6 +267,25 @@ int barekvm_run(struct barekvm_vm *vm) {
     if (error) return error;
   }
   return 0;
+}
+
+int barekvm_await_end(struct barekvm_vm *vm) {
+  struct barekvm_vcpu *vcpu = &vm->vcpu[0];
+  uint64_t deadline = now_ns() + PARK_PATIENCE_NS;
+  while (atomic_load(&vcpu->stopped) == 0) {
+    uint64_t now = now_ns();
+    if (now >= deadline) return -ETIMEDOUT;
+    struct timespec left = duration(deadline - now);
+    futex_wait((_Atomic uint32_t *)&vcpu->stopped, 0, &left);
+  }
+  int stopped = atomic_load(&vcpu->stopped);
+  return stopped == KVM_EXIT_IO ? 0 : stopped < 0 ? stopped : -EIO;
+}
+
+// The goal first: a thread that wakes by itself then finds nothing to do.
+void barekvm_forget_end(struct barekvm_vcpu *vcpu) {
+  atomic_store_explicit(&vcpu->goal, PARK, memory_order_release);
+  atomic_store(&vcpu->stopped, 0);
 }
 
 static int await_parked(struct barekvm_vcpu *vcpu, uint32_t generation) {

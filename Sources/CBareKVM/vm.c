@@ -85,31 +85,39 @@ static int map_memory(struct barekvm_vm *vm, const void *code, size_t code_size)
   return 0;
 }
 
-static int create_vm(struct barekvm_host *host, struct barekvm_vm *vm, bool has_irqchip) {
+int barekvm_create_vm(struct barekvm_host *host, struct barekvm_vm *vm, bool has_irqchip, uint32_t slot_flags) {
   vm->fd = ioctl(host->kvm, KVM_CREATE_VM, 0);
   if (vm->fd < 0) return -errno;
   if (ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xFFFBD000ul) < 0) return -errno;
   if (has_irqchip && ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0) return -errno;
-  struct kvm_userspace_memory_region region = {.memory_size = vm->memory_size, .userspace_addr = (uintptr_t)vm->memory};
+  struct kvm_userspace_memory_region region = {
+      .flags = slot_flags, .memory_size = vm->memory_size, .userspace_addr = (uintptr_t)vm->memory};
   return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-static int create_vcpu(struct barekvm_host *host, struct barekvm_vm *vm, const struct barekvm_options *options) {
+int barekvm_create_vcpu(struct barekvm_host *host, struct barekvm_vm *vm, enum barekvm_mechanism mechanism) {
   int index = vm->vcpus;
   struct barekvm_vcpu *vcpu = &vm->vcpu[index];
-  vcpu->mechanism = options->mechanism;
+  vcpu->mechanism = mechanism;
   vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
   if (vcpu->fd < 0) return -errno;
   vm->vcpus++;
   if (ioctl(vcpu->fd, KVM_SET_CPUID2, host->cpuid) < 0) return -errno;
-  int error = load_registers(vcpu->fd, index, options->ring);
+  void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+  if (run == MAP_FAILED) return -errno;
+  vcpu->run = run;
+  return 0;
+}
+
+static int boot_vcpu(struct barekvm_host *host, struct barekvm_vm *vm, const struct barekvm_options *options) {
+  int index = vm->vcpus;
+  struct barekvm_vcpu *vcpu = &vm->vcpu[index];
+  int error = barekvm_create_vcpu(host, vm, options->mechanism);
+  if (!error) error = load_registers(vcpu->fd, index, options->ring);
   if (error) return error;
   // With the kernel's interrupt controllers every vCPU but the first waits for another to start it.
   struct kvm_mp_state runnable = {.mp_state = KVM_MP_STATE_RUNNABLE};
   if (options->has_irqchip && ioctl(vcpu->fd, KVM_SET_MP_STATE, &runnable) < 0) return -errno;
-  void *run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
-  if (run == MAP_FAILED) return -errno;
-  vcpu->run = run;
   return barekvm_start_thread(vcpu);
 }
 
@@ -122,8 +130,8 @@ int barekvm_create(struct barekvm_host *host, const struct barekvm_options *opti
   vm->memory_size = options->memory_size;
   vm->run_size = (size_t)host->run_size;
   int error = map_memory(vm, options->code, options->code_size);
-  if (!error) error = create_vm(host, vm, options->has_irqchip);
-  while (!error && vm->vcpus < options->vcpus) error = create_vcpu(host, vm, options);
+  if (!error) error = barekvm_create_vm(host, vm, options->has_irqchip, 0);
+  while (!error && vm->vcpus < options->vcpus) error = boot_vcpu(host, vm, options);
   if (error) barekvm_destroy(vm);
   else *result = vm;
   return error;
@@ -137,6 +145,7 @@ void barekvm_destroy(struct barekvm_vm *vm) {
   }
   if (vm->fd >= 0) close(vm->fd);
   if (vm->memory) munmap(vm->memory, vm->memory_size);
+  free(vm->dirty);
   free(vm);
 }
 

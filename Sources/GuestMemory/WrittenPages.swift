@@ -57,8 +57,11 @@ import Synchronization
   /// has a bit for each page.
   func takeAll(with others: [UInt64], _ body: (Int) -> Void) {
     for index in 0..<wordCount {
-      // Safe: the index is in range.
-      var bits = unsafe words[index].exchange(0, ordering: .relaxed) | (index < others.count ? others[index] : 0)
+      var bits = index < others.count ? others[index] : 0
+      // Safe: the index is in range. Almost all words are 0, and a load costs less than an exchange.
+      if unsafe words[index].load(ordering: .relaxed) != 0 {
+        bits |= unsafe words[index].exchange(0, ordering: .relaxed)  // Safe: as above.
+      }
       while bits != 0 {
         body(index * 64 + bits.trailingZeroBitCount)
         bits &= bits - 1

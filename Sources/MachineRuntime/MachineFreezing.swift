@@ -35,10 +35,10 @@ extension Machine {
   }
 
   /// `stopped` → `ready`: puts a clone back to what it was cloned from, for another run. Its owner calls it, one at a time.
-  /// Waits for its vCPUs until `deadlineNS` (CLOCK_MONOTONIC). After an error the VM must be destroyed.
+  /// After an error the VM must be destroyed. All is done on the calling thread, and waits for no vCPU.
   ///
   /// - Returns: how many pages of memory it put back.
-  public func reset(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> Int {
+  public func reset(untilNS _: UInt64) throws(MachineTemplateError) -> Int {
     guard let template else { throw .noTemplate }
     guard case .stopped = state else { throw .control(.invalidState(operation: "reset", state)) }
     do throws(DeviceStateError) {
@@ -47,10 +47,7 @@ extension Machine {
     } catch { throw .device(error) }
     core.devices.overlay?.discard()
     try withVM { (vm) throws(KVMError) in try vm.restore(template.vm) }
-    let saved = template.vcpus
-    _ = try results(deadlineNS, "reset") { (vcpu) throws(KickError) in
-      try vcpu.requestRestore(of: saved[vcpu.index])
-    }
+    for (vcpu, saved) in zip(core.vcpus, template.vcpus) { try vcpu.restore(saved) }
     // After the registers: some of them have KVM write to the guest's memory.
     let guest = core.guest
     let pages = try withVM { (vm) throws(KVMError) in try vm.revert(guest) }
@@ -140,13 +137,13 @@ extension VCPU {
     })
   }
 
-  fileprivate func requestRestore(of saved: MachineTemplate.SavedVCPU) throws(KickError) -> ErrandResult<Void> {
-    try request(
-      replacesState: true,
-      resultOf: { (descriptor, loop) throws(KVMError) in
-        try descriptor.restore(saved.kvm)
-        loop = saved.loop
-      })
+  /// Puts the state of a vCPU that is parked for good back to `saved`.
+  fileprivate func restore(_ saved: MachineTemplate.SavedVCPU) throws(MachineTemplateError) {
+    let isDone: Bool
+    do throws(KVMError) {
+      isDone = try replaceRegisters { (descriptor) throws(KVMError) in try descriptor.restore(saved.kvm) }
+    } catch { throw .kvm(error) }
+    guard isDone else { throw .control(.deleted) }
   }
 }
 

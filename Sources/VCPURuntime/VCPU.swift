@@ -48,12 +48,12 @@ public enum VCPUState: UInt8, Sendable {
   /// How it is kicked.
   public let mechanism: KickMechanism
   let handler: any ExitHandler
-  /// What the thread begins with.
+  /// What the thread begins each run with.
   let initialState: VCPULoopState
   /// Freed after the thread has been joined and the last kicker has let go of this object.
   let control: VCPUControl
-  /// Holds the descriptor. The vCPU's thread takes this lock for errands, and `join` after that thread has ended: neither
-  /// ever waits for it.
+  /// Holds the descriptor. The vCPU's thread takes this lock for errands, `join` after that thread has ended, and the owner
+  /// when it puts other registers back. Held for some calls of the kernel, none of which waits for the guest. A leaf lock.
   private let descriptor: Mutex<VCPUDescriptor?>
   /// Guards the thread against being joined while it is signalled; a leaf lock, never held while waiting.
   private let thread = Mutex<JoinableThread?>(nil)
@@ -325,12 +325,14 @@ public enum VCPUState: UInt8, Sendable {
     descriptor.withLock { $0 = nil }
   }
 
-  /// Does something with the descriptor, on the vCPU's own thread.
-  func withDescriptor(_ body: (borrowing VCPUDescriptor) -> Void) {
-    descriptor.withLock { descriptor in
-      if let taken = descriptor.take() {
-        body(taken)
-        descriptor = consume taken
+  /// Does something with the descriptor, unless it is closed (nil), while the vCPU's thread is not in KVM_RUN.
+  func withDescriptor<Value, Failure>(
+    _ body: (borrowing VCPUDescriptor) throws(Failure) -> Value
+  ) throws(Failure) -> Value? {
+    try descriptor.withLock { descriptor throws(Failure) -> Value? in
+      switch descriptor {
+      case .some(let descriptor): try body(descriptor)
+      case .none: nil
       }
     }
   }
@@ -368,7 +370,7 @@ public enum VCPUState: UInt8, Sendable {
   /// A vCPU that never runs has nothing to tell and is not worth a descriptor.
   func openStatistics() {
     statistics.withLock { counts in
-      withDescriptor { descriptor in
+      _ = withDescriptor { descriptor in
         // A kernel without binary statistics (before 5.14) is no reason to fail: its count is then absent.
         if let opened = try? descriptor.openStatistics() { counts.open = consume opened }
       }

@@ -5,9 +5,7 @@ import Synchronization
 /// other thread can know that it has.
 struct Errand: Sendable {
   let number: UInt64
-  /// Whether it puts other registers in the place of the guest's.
-  let replacesState: Bool
-  let body: @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
+  let body: @Sendable (borrowing VCPUDescriptor, VCPULoopState) -> Void
 }
 
 /// What a vCPU's thread keeps of its guest, beside what KVM keeps.
@@ -29,15 +27,15 @@ extension VCPU {
   public func request(
     errand body: @escaping @Sendable (borrowing VCPUDescriptor) -> Void
   ) throws(KickError) -> KickTicket {
-    try publishErrand(replacesState: false) { (descriptor, _) in body(descriptor) }
+    try publishErrand { (descriptor, _) in body(descriptor) }
   }
 
   private func publishErrand(
-    replacesState: Bool, _ body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) -> Void
+    _ body: @escaping @Sendable (borrowing VCPUDescriptor, VCPULoopState) -> Void
   ) throws(KickError) -> KickTicket {
     let number = errands.withLock { errands in
       errands.last += 1
-      errands.waiting.append(Errand(number: errands.last, replacesState: replacesState, body: body))
+      errands.waiting.append(Errand(number: errands.last, body: body))
       return errands.last
     }
     do throws(KickError) {
@@ -48,16 +46,14 @@ extension VCPU {
     }
   }
 
-  /// The same for work that has a result. A loop state that it sets is that of the next run. `replacesState`: it puts other
-  /// registers in the place of the guest's.
+  /// The same for work that has a result.
   public func request<Value>(
-    replacesState: Bool = false,
-    resultOf body: @escaping @Sendable (borrowing VCPUDescriptor, inout VCPULoopState) throws(KVMError) -> Value
+    resultOf body: @escaping @Sendable (borrowing VCPUDescriptor, VCPULoopState) throws(KVMError) -> Value
   ) throws(KickError) -> ErrandResult<Value> {
     let place = ErrandResult<Value>.Place()
-    let ticket = try publishErrand(replacesState: replacesState) { (descriptor, loop) in
+    let ticket = try publishErrand { (descriptor, loop) in
       do throws(KVMError) {
-        let value = try body(descriptor, &loop)
+        let value = try body(descriptor, loop)
         place.result.withLock { $0 = .success(value) }
       } catch {
         place.result.withLock { $0 = .failure(error) }
@@ -82,14 +78,22 @@ extension VCPU {
     }
   }
 
-  /// Part of step T4: does that work. By the vCPU's thread, with what it keeps of its guest. Returns what it is to begin the
-  /// next run with, if that was set.
-  func perform(_ errands: [Errand], _ state: VCPULoopState) -> VCPULoopState? {
-    var changed = state
+  /// Part of step T4: does that work. By the vCPU's thread, with what it keeps of its guest.
+  func perform(_ errands: [Errand], _ state: VCPULoopState) {
     withDescriptor { descriptor in
-      for errand in errands { errand.body(descriptor, &changed) }
+      for errand in errands { errand.body(descriptor, state) }
     }
-    return changed == state ? nil : changed
+  }
+
+  /// Puts other registers in the place of the guest's, on the calling thread: waking the vCPU's thread for it would take
+  /// longer than the work. Only when the vCPU is parked for good, before the goal `ready` is published: its thread enters
+  /// the kernel for errands alone then, which wait for `body`. The next run begins with the loop's state of the first.
+  ///
+  /// - Returns: false if the vCPU has been joined.
+  public func replaceRegisters(
+    _ body: (borrowing VCPUDescriptor) throws(KVMError) -> Void
+  ) throws(KVMError) -> Bool {
+    try withDescriptor(body) != nil
   }
 }
 

@@ -82,9 +82,11 @@ extension VCPU {
     return nil
   }
 
-  /// Has KVM complete the access by which a guest has ended, before other registers take the place of the guest's: at its next
-  /// KVM_RUN it would complete that access into those. No device sees what else the same instruction accesses.
+  /// Has KVM complete the access by which a guest has ended, before the owner may put other registers in the place of the
+  /// guest's: at its next KVM_RUN it would complete that access into those. No device sees what else the same instruction
+  /// accesses.
   func discardAccess(_ progress: inout Progress) {
+    guard progress.accessIsOpen else { return }
     progress.accessIsOpen = false
     let byself = mechanism == .signalMask ? Self.signal : 0
     for _ in 0..<4096 {

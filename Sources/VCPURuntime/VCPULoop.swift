@@ -39,21 +39,20 @@ extension VCPU {
     var wakeNS: UInt64 = 0
     /// How long it sleeps from when it is entered next.
     var remainingSleepNS: UInt64 = 0
-    /// What the next run begins with.
-    var restart = VCPULoopState()
 
     init(_ state: VCPULoopState, hasRun: Bool = false, served: UInt64 = 0, run: UInt64 = 0) {
       remainingSleepNS = state.remainingSleepNS
-      restart = state
       self.hasRun = hasRun
       self.served = served
       self.run = run
     }
 
-    /// Begins the next run if `word` is of that one. What is known of the guest's last run says nothing of the next.
-    mutating func follow(_ word: RequestWord) {
-      guard word.isInOddRun != (run % 2 == 1) else { return }
-      self = Progress(restart, hasRun: hasRun, served: served, run: run + 1)
+    /// Begins the next run with `state` if `word` is of that one, and returns whether it is. What is known of the guest's
+    /// last run says nothing of the next.
+    mutating func follow(_ word: RequestWord, from state: VCPULoopState) -> Bool {
+      guard word.isInOddRun != (run % 2 == 1) else { return false }
+      self = Progress(state, hasRun: hasRun, served: served, run: run + 1)
+      return true
     }
   }
 
@@ -109,7 +108,7 @@ extension VCPU {
     if let end = departure.end { finish(end, &progress) }
     let word = take()
     if word.isPending {
-      progress.follow(word)
+      if progress.follow(word, from: initialState) { control.setTaskPriority(initialState.taskPriority) }
       if word.goal >= .pause { complete(&progress) }
       act(word, &progress)
       publish(first: progress.served + 1, last: word.generation, departure)
@@ -144,15 +143,19 @@ extension VCPU {
   private func complete(_ progress: inout Progress) {
     guard progress.accessIsOpen, !progress.isFinished else { return }
     progress.accessIsOpen = false
-    if let end = completeAccess(&progress) { finish(end, &progress) }
+    guard let end = completeAccess(&progress) else { return }
+    // The access that ended the guest is open in its turn.
+    progress.accessIsOpen = true
+    finish(end, &progress)
   }
 
   /// Step T4. The request stays unanswered until the owner knows all this.
   private func act(_ word: RequestWord, _ progress: inout Progress) {
     if word.goal == .pause, progress.hasRun { progress.wasPaused = true }
-    if word.reasons.contains(.errand) { doErrands(isParked: word.goal != .run || progress.isFinished, &progress) }
+    if word.reasons.contains(.errand) { doErrands(isParked: word.goal != .run || progress.isFinished, progress) }
     if word.goal >= .stop, !progress.isParkedForGood {
       progress.isParkedForGood = true
+      discardAccess(&progress)
       handler.vcpuParkedForGood(index: index, run: progress.run)
     }
     let state: VCPUState =
@@ -165,17 +168,14 @@ extension VCPU {
     stateCode.store(state.rawValue, ordering: .relaxed)
   }
 
-  private func doErrands(isParked: Bool, _ progress: inout Progress) {
+  private func doErrands(isParked: Bool, _ progress: Progress) {
     let errands = takeErrands()
     guard isParked, !errands.isEmpty else { return }
-    if progress.accessIsOpen, errands.contains(where: { $0.replacesState }) { discardAccess(&progress) }
     var state = VCPULoopState()
     state.taskPriority = control.taskPriority
     let now = MonotonicClock.now()
     state.remainingSleepNS = progress.wakeNS > now ? progress.wakeNS - now : progress.remainingSleepNS
-    guard let restart = perform(errands, state) else { return }
-    progress.restart = restart
-    control.setTaskPriority(restart.taskPriority)
+    perform(errands, state)
   }
 
   /// Step T5: publishes that everything up to `last` has been served.

@@ -117,6 +117,38 @@ func createText(_ report: BenchmarkReport) -> String {
     ]).joined(separator: "\n\n")
 }
 
+/// What `bench clone` prints for people.
+func cloneText(_ report: BenchmarkReport) -> String {
+  let blocks = report.cases.map { item in
+    var table = Table([
+      .init(item.subject.label(in: report.benchmark)), .init("P50", alignment: .right), .init("P90", alignment: .right),
+      .init("P99", alignment: .right), .init("P99.9", alignment: .right), .init("MAX", alignment: .right),
+    ])
+    for (figure, name) in [
+      (Figure.clone, "clone"), (.cloneAll, "all clones"), (.reset, "reset"), (.destroy, "destroy"),
+    ] {
+      addSides(figure, name, item, &table)
+    }
+    func perClone(_ side: BenchmarkCase.Side) -> String {
+      fixed(Double(side.counts["private_kib"] ?? 0) / Double(max(side.counts["clones"] ?? 1, 1)), 1)
+    }
+    let memory = "\(perClone(item.vmpool)) KiB a clone, of bare C's \(perClone(item.bare)) KiB"
+    return table.text + "\n" + properties([("  private memory", memory)])
+  }
+  let settings = report.settings
+  return
+    (blocks + [
+      properties(
+        [
+          (
+            "rounds",
+            "\(settings["rounds"] ?? 0) of \(settings["clones_per_round"] ?? 0) clones a side, by turns, and of "
+              + "\(settings["resets_per_round"] ?? 0) resets of one of them"
+          ), ("ratios", "medians over rounds, and quartiles"),
+        ] + hostProperties(report.host))
+    ]).joined(separator: "\n\n")
+}
+
 private func addSides(_ figure: Figure, _ name: String, _ item: BenchmarkCase, _ table: inout Table) {
   for (side, sideName) in [(item.bare, "bare C"), (item.vmpool, "vmpool")] {
     guard let found = side[figure] else { continue }

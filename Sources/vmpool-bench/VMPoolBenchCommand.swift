@@ -25,7 +25,10 @@ struct VMPoolBenchCommand: ParsableCommand {
       `vmpool-bench compare --help` lists those of a comparison.
       """,
     version: Release.version,
-    subcommands: [BenchKickCommand.self, BenchExitsCommand.self, BenchCreateCommand.self, BenchCompareCommand.self])
+    subcommands: [
+      BenchKickCommand.self, BenchExitsCommand.self, BenchCreateCommand.self, BenchCloneCommand.self,
+      BenchCompareCommand.self,
+    ])
 
   static func main() { Program.run(Self.self) }
 }

@@ -39,6 +39,25 @@ import Testing
     }
   }
 
+  /// After a reset its memory is that of the template, to the byte, and the same run follows.
+  @Test func isResetToItsTemplate() throws {
+    let host = try BareHost()
+    let vm = try host.create(TouchGuest.code(pages: 3), ring: 3, memoryMiB: 2, mechanism: .immediateExit)
+    let memory = vm.memory(at: 0, count: 2 << 20)
+    let template = try host.freeze(vm)
+    vm.destroy()
+    let clone = try template.clone(mechanism: .immediateExit)
+    defer { clone.destroy() }
+    #expect(clone.memory(at: 0, count: 2 << 20) == memory)
+    for _ in 0..<3 {
+      try clone.run()
+      let written = [0x100000, 0x101000, 0x102000].map { clone.memory(at: $0, count: 1) }
+      #expect(written == [[1], [1], [1]])
+      #expect(try clone.reset() >= 3)
+      #expect(clone.memory(at: 0, count: 2 << 20) == memory)
+    }
+  }
+
   @Test func saysThatItsGuestHasStopped() throws {
     let vm = try BareHost().create(.halt, vcpus: 1, memoryMiB: 2, mechanism: .immediateExit)
     defer { vm.destroy() }

@@ -12,6 +12,8 @@ import Testing
     ["kick", "--matrix"],
     ["exits", "--vcpus", "1,64", "--guest", "pio", "--window-ms", "100"],
     ["create", "--plot", "x.svg", "--json"], ["compare", "a.json", "b.json", "--threshold", "2.5"],
+    ["clone"], ["clone", "--matrix"],
+    ["clone", "--memory", "2,1024", "--pages", "1,64", "--clones", "100", "--resets", "1"],
   ])
   func understands(arguments: [String]) throws {
     _ = try VMPoolBenchCommand.parseAsRoot(arguments)
@@ -24,6 +26,9 @@ import Testing
     ["kick", "--json", "--csv"], ["kick", "--rounds", "0"], ["kick", "--round-ms", "0"],
     ["exits", "--guest", "spin"], ["exits", "--vcpus", "65"],
     ["exits", "--window-ms", "-1"],
+    ["clone", "--memory", "1"], ["clone", "--memory", "1025"], ["clone", "--pages", "0"],
+    ["clone", "--clones", "5001"],
+    ["clone", "--resets", "0"],
     ["compare", "a.json"], ["compare", "a", "b", "--threshold", "-1"],
     ["compare", "a", "b", "--threshold", "nan"],
   ])
@@ -37,7 +42,8 @@ import Testing
 
   /// Refused before any time is spent on it.
   @Test(arguments: [
-    ["kick", "--matrix", "--plot", "x.svg"], ["kick", "--matrix", "--json", "--rounds", "100"],
+    ["kick", "--matrix", "--plot", "x.svg"], ["clone", "--memory", "2", "--pages", "1000"],
+    ["kick", "--matrix", "--json", "--rounds", "100"],
   ])
   func refusesWhatWouldBeTooLarge(arguments: [String]) throws {
     var command = try VMPoolBenchCommand.parseAsRoot(arguments)

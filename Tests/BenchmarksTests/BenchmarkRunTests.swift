@@ -92,6 +92,31 @@ import VCPURuntime
     try expectSound(report)
   }
 
+  /// Sizes in which the pages do not fit have no case; a case's resets put back what its guest wrote.
+  @Test func everyCaseOfClonesHasFiguresOfBothSides() throws {
+    let benchmark = CloneBenchmark(
+      rounds: 2, clonesPerRound: 3, resetsPerRound: 2, memoryMiB: [2, 16], dirtyPages: [1, 64, 1000])
+    let report = try benchmark.run(version: "1") { _ in }
+    #expect(report.cases.map(\.subject.memoryMiB) == [2, 2, 16, 16, 16])
+    #expect(report.cases.map(\.subject.dirtyPages) == [1, 64, 1, 64, 1000])
+    for item in report.cases {
+      for side in [item.bare, item.vmpool] {
+        for (figure, count) in [(Figure.clone, 6), (.cloneAll, 2), (.reset, 4), (.destroy, 6)] {
+          #expect(side[figure]?.count == count)
+          #expect(try #require(side[figure]).p50 > 0)
+        }
+        #expect(side.counts["clones"] == 6)
+        #expect(try #require(side.counts["pages"]) >= 4 * #require(item.subject.dirtyPages))
+        #expect(side.counts["private_kib"] != nil)
+      }
+      #expect(
+        item.ratios.keys.sorted() == [
+          "clone_all_p50", "clone_p50", "clone_p99", "destroy_p50", "destroy_p99", "reset_p50", "reset_p99",
+        ])
+    }
+    try expectSound(report)
+  }
+
   /// The document as somebody else's parser reads it, once it has been found to be all of a valid report.
   private func expectSound(_ report: BenchmarkReport) throws {
     try report.validate()

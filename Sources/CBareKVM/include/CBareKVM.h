@@ -68,6 +68,24 @@ int barekvm_stopped(struct barekvm_vm *vm);
 /// The VM's memory.
 const void *barekvm_memory(struct barekvm_vm *vm);
 
+/// A VM as it stood still, for clones of it.
+struct barekvm_template;
+/// Freezes a VM of one vCPU that has never run and has no interrupt controllers: its memory becomes a sealed file.
+int barekvm_freeze(struct barekvm_host *host, struct barekvm_vm *vm,
+                   struct barekvm_template *_Nullable *_Nonnull template);
+void barekvm_free_template(struct barekvm_template *template);
+/// Makes a VM of a template, which must outlive it. The thread of its vCPU is parked.
+int barekvm_clone(struct barekvm_host *host, struct barekvm_template *template, enum barekvm_mechanism mechanism,
+                  struct barekvm_vm *_Nullable *_Nonnull vm);
+/// Waits until the guest of a running VM has ended by a write to port 0xF4: for ten seconds, then -ETIMEDOUT.
+int barekvm_await_end(struct barekvm_vm *vm);
+/// Puts a clone whose guest has ended back to its template, on the calling thread. Returns how many pages it copied.
+int barekvm_reset(struct barekvm_vm *vm, struct barekvm_template *template);
+
+/// The code of a guest that writes a byte to each of so many pages from 1 MiB on, and ends. How many stands in its last four
+/// bytes.
+const void *barekvm_touch_code(size_t *size);
+
 /// The numbers of the processors that the calling thread may use, at most `capacity`; returns how many it wrote.
 int barekvm_processors(int *numbers, int capacity);
 /// Restricts the calling thread, and those that it creates from now on, to these processors.
