@@ -1,5 +1,5 @@
 import LinuxSupport
-public import VCPURuntime
+public import ComparedKicks
 
 /// What it costs to clone a VM from a template and to reset it, beside the bare ioctls that do the same.
 ///
@@ -13,7 +13,7 @@ public struct CloneBenchmark: Benchmark {
   /// Resets a round and side.
   public var resetsPerRound: Int
   /// How both sides' vCPUs are set up to be kicked.
-  public var mechanisms: [KickMechanism]
+  public var mechanisms: [ComparedMechanism]
   /// How much memory a VM has, in MiB: up to 1024, which is what its guest can reach.
   public var memoryMiB: [Int]
   /// How many pages the guest writes; a size of memory in which they do not fit has no such case.
@@ -24,7 +24,7 @@ public struct CloneBenchmark: Benchmark {
   /// Everything by default as `vmpool bench clone` does it.
   public init(
     rounds: Int = 10, clonesPerRound: Int = 10, resetsPerRound: Int = 5,
-    mechanisms: [KickMechanism] = [.immediateExit], memoryMiB: [Int] = [128], dirtyPages: [Int] = [1, 64, 1000, 10_000]
+    mechanisms: [ComparedMechanism] = [.immediateExit], memoryMiB: [Int] = [128], dirtyPages: [Int] = [1, 64, 1000, 10_000]
   ) {
     self.rounds = rounds
     self.clonesPerRound = clonesPerRound

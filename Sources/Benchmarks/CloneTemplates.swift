@@ -2,18 +2,18 @@ import GuestImages
 import KVM
 import LinuxSupport
 import MachineRuntime
-internal import VCPURuntime
+internal import ComparedKicks
 
 /// What both sides clone: the same VM, frozen before its guest has run.
 struct CloneTemplates {
   let bare: BareTemplate
   let vmpool: MachineTemplate
   private let system: KVMSystem
-  private let mechanism: KickMechanism
+  private let mechanism: ComparedMechanism
 
   init(_ subject: BenchmarkCase.Subject, _ system: KVMSystem, _ host: BareHost) throws(BenchmarkError) {
     self.system = system
-    guard let mechanism = KickMechanism(rawValue: subject.mechanism) else {
+    guard let mechanism = ComparedMechanism(rawValue: subject.mechanism) else {
       preconditionFailure("there is no mechanism \(subject.mechanism)")
     }
     self.mechanism = mechanism
@@ -23,7 +23,8 @@ struct CloneTemplates {
     defer { vm.destroy() }
     bare = try host.freeze(vm)
     let configuration = MachineConfiguration(
-      image: .flat(FlatImage(mode: .long64Ring3, code: code)), vcpus: 1, memoryMiB: memoryMiB, mechanism: mechanism)
+      image: .flat(FlatImage(mode: .long64Ring3, code: code)), vcpus: 1, memoryMiB: memoryMiB, mechanism: mechanism.shipped,
+      entry: mechanism.entry)
     let machine: Machine
     do throws(MachineCreationError) { machine = try Machine(configuration, on: system) } catch {
       throw .creation(error)
