@@ -31,7 +31,7 @@ extension VMDocument {
       id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
-      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id,
+      consoleBytes: vm.machine.consoleBytes, stop: StopDocument(state), lease: vm.lease?.id,
       memoryResidentBytes: looksAtMemory ? vm.machine.residentBytes : nil,
       warnings: configuration.image.warnings(on: host))
   }
