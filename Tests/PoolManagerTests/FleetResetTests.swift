@@ -139,7 +139,7 @@ import VCPURuntime
     release(first)
     try wait("it is being reset") { $0.resetting == 1 }
     try waitUntil("it is counted so") { fleet.metrics.last?.vms["resetting"] == 1 }
-    try waitUntil("its tenure is over") { (try? first.vm.machine.requestKicks(vcpu: nil)) == nil }
+    try waitUntil("its tenure is over") { (try? first.vm.machine.offerInput([])) == nil }
     #expect(throws: MachineControlError.deleted) { try first.vm.machine.requestPause() }
     #expect(throws: FleetError.self) { try fleet.vm(first.vm.id, fence: nil, isTaken: true) }
     #expect(throws: FleetError.self) { try fleet.delete(first.vm.id, fence: first.fence) { _ in } }
