@@ -32,6 +32,10 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
   public var readyWhen: ReadyWhen?
   /// How long the guest of the VM that the others are cloned from may take to print the text of `ready_when`.
   public var readyTimeoutMS: Int?
+  /// What becomes of a VM whose lease has ended.
+  public var onRelease: OnRelease?
+  /// Which VMs that were reset are compared with the template.
+  public var verifyReset: VerifyReset?
 
   /// No change.
   public init() {}
@@ -55,6 +59,8 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     try Self.encode(probeIntervalMS, .probeIntervalMS, &members)
     if let readyWhen { try members.encode(readyWhen, forKey: .readyWhen) }
     if let readyTimeoutMS { try members.encode(readyTimeoutMS, forKey: .readyTimeoutMS) }
+    if let onRelease { try members.encode(onRelease, forKey: .onRelease) }
+    if let verifyReset { try members.encode(verifyReset, forKey: .verifyReset) }
   }
 
   private static func encode(

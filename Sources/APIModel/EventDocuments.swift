@@ -2,7 +2,7 @@
 public struct EventDocument: Codable, Sendable, Equatable {
   /// What happened: what it happened to, a dot, and a word. Clients ignore types they do not know.
   ///
-  /// `vm.ready`, `vm.running`, `vm.paused`, `vm.stopped`, `vm.deleted`;
+  /// `vm.ready`, `vm.running`, `vm.paused`, `vm.stopped`, `vm.deleted`, `vm.quarantined`, `vm.rejected`;
   /// `lease.granted`, `lease.extended`, `lease.released`, `lease.expired`, `lease.lost`;
   /// `pool.declared`, `pool.changed`, `pool.deleted`, `pool.exhausted`, `pool.failing`, `pool.recovered`;
   /// `reset`, when events may have been missed: read again what you keep.

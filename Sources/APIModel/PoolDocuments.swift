@@ -24,6 +24,10 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public var readyWhen: ReadyWhen
   /// How long the guest of the VM that the others are cloned from may take to print the text of `ready_when`.
   public var readyTimeoutMS: Int
+  /// What becomes of a VM whose lease has ended.
+  public var onRelease: OnRelease
+  /// Which VMs that were reset are compared with the template.
+  public var verifyReset: VerifyReset
   /// Who declared it: `api` or `file`.
   public var source: String
   /// Why its guests will not do here what they are made for, each in a sentence or two.
@@ -35,8 +39,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public init(
     name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
     refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, readyWhen: ReadyWhen = .loaded,
-    readyTimeoutMS: Int = PoolRules.standardReadyTimeoutMS, source: String, warnings: [String] = [],
-    status: PoolStatusDocument
+    readyTimeoutMS: Int = PoolRules.standardReadyTimeoutMS, onRelease: OnRelease = .replace,
+    verifyReset: VerifyReset = .sampled, source: String, warnings: [String] = [], status: PoolStatusDocument
   ) {
     self.name = name
     self.image = image
@@ -50,6 +54,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.probeIntervalMS = probeIntervalMS
     self.readyWhen = readyWhen
     self.readyTimeoutMS = readyTimeoutMS
+    self.onRelease = onRelease
+    self.verifyReset = verifyReset
     self.source = source
     self.warnings = warnings
     self.status = status
@@ -68,6 +74,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     case probeIntervalMS = "probe_interval_ms"
     case readyWhen = "ready_when"
     case readyTimeoutMS = "ready_timeout_ms"
+    case onRelease = "on_release"
+    case verifyReset = "verify_reset"
     case source, warnings, status
   }
 }
@@ -131,6 +139,8 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
   public var leased: Int
   /// VMs being made right now.
   public var creating: Int
+  /// VMs whose lease has ended, being put back to the template.
+  public var resetting: Int
   /// VMs being taken apart.
   public var retiring: Int
   /// VMs that could not be taken apart in time. They count against the limits.
@@ -152,14 +162,15 @@ public struct PoolStatusDocument: Codable, Sendable, Equatable {
 
   /// A status.
   public init(
-    ready: Int, outdated: Int, leased: Int, creating: Int, retiring: Int, quarantined: Int, waiting: Int,
-    running: Int, paused: Int, stopped: Int, draining: Bool, refill: RefillStatusDocument,
+    ready: Int, outdated: Int, leased: Int, creating: Int, resetting: Int = 0, retiring: Int, quarantined: Int,
+    waiting: Int, running: Int, paused: Int, stopped: Int, draining: Bool, refill: RefillStatusDocument,
     template: TemplateStatusDocument = TemplateStatusDocument(state: "none")
   ) {
     self.ready = ready
     self.outdated = outdated
     self.leased = leased
     self.creating = creating
+    self.resetting = resetting
     self.retiring = retiring
     self.quarantined = quarantined
     self.waiting = waiting
@@ -229,12 +240,17 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   public var readyWhen: ReadyWhen?
   /// 1 to 600 000; 60 000 when absent.
   public var readyTimeoutMS: Int?
+  /// `reset` when absent where there is a template, else `replace`.
+  public var onRelease: OnRelease?
+  /// `sampled` when absent.
+  public var verifyReset: VerifyReset?
 
   /// A declaration; nil stands for the default.
   public init(
     image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: ReadyRange, maxVMs: Int? = nil,
     deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil, probeIntervalMS: Int? = nil,
-    readyWhen: ReadyWhen? = nil, readyTimeoutMS: Int? = nil
+    readyWhen: ReadyWhen? = nil, readyTimeoutMS: Int? = nil, onRelease: OnRelease? = nil,
+    verifyReset: VerifyReset? = nil
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -247,6 +263,8 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     self.probeIntervalMS = probeIntervalMS
     self.readyWhen = readyWhen
     self.readyTimeoutMS = readyTimeoutMS
+    self.onRelease = onRelease
+    self.verifyReset = verifyReset
   }
 
   /// The members' names; a change of a declaration has the same.
@@ -260,5 +278,7 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     case probeIntervalMS = "probe_interval_ms"
     case readyWhen = "ready_when"
     case readyTimeoutMS = "ready_timeout_ms"
+    case onRelease = "on_release"
+    case verifyReset = "verify_reset"
   }
 }

@@ -13,6 +13,8 @@ public struct PoolPatch: Decodable, Sendable {
   /// Replaced as a whole: its forms have no members in common.
   private let readyWhen: Change<ReadyWhen>
   private let readyTimeoutMS: Change<Int>
+  private let onRelease: Change<OnRelease>
+  private let verifyReset: Change<VerifyReset>
 
   /// What a patch says of one member.
   fileprivate enum Change<Value: Decodable & Sendable>: Sendable {
@@ -65,6 +67,8 @@ public struct PoolPatch: Decodable, Sendable {
     probeIntervalMS = try members.change(.probeIntervalMS)
     readyWhen = try members.change(.readyWhen)
     readyTimeoutMS = try members.change(.readyTimeoutMS)
+    onRelease = try members.change(.onRelease)
+    verifyReset = try members.change(.verifyReset)
   }
 
   /// What comes of a declaration; where a member that it needs would be removed, the RFC 6901 pointer to that.
@@ -95,6 +99,8 @@ public struct PoolPatch: Decodable, Sendable {
     probeIntervalMS.applied(to: &result.probeIntervalMS)
     readyWhen.applied(to: &result.readyWhen)
     readyTimeoutMS.applied(to: &result.readyTimeoutMS)
+    onRelease.applied(to: &result.onRelease)
+    verifyReset.applied(to: &result.verifyReset)
     switch refill {
     case .none: break
     case .remove: result.refill = nil

@@ -26,6 +26,11 @@ public enum PoolRules {
   /// What a name is made of, in words.
   public static let nameRule = "a lower-case letter, then up to 62 lower-case letters, digits and hyphens"
 
+  /// Words as a sentence lists them: `a, b or c`.
+  static func list(_ words: [String]) -> String {
+    words.dropLast().joined(separator: ", ") + (words.count > 1 ? " or " : "") + (words.last ?? "")
+  }
+
   /// Whether a pool or an image may be called so.
   public static func isName(_ text: String) -> Bool {
     let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
@@ -82,8 +87,22 @@ extension DeclarePoolDocument {
     case .loaded, .started, nil: break
     }
     check(readyTimeoutMS, in: PoolRules.readyTimeoutMS, at: "/ready_timeout_ms")
+    if onRelease == .reset, !hasTemplate {
+      mistakes.append(
+        DocumentMistake(
+          pointer: "/on_release",
+          description:
+            "on_release is reset, which needs a template to go back to, and ready_when is loaded: give ready_when "
+            + "another value, or make on_release replace."))
+    }
     return mistakes
   }
+
+  /// Whether its VMs are clones of a template.
+  private var hasTemplate: Bool { readyWhen ?? .loaded != .loaded }
+
+  /// What becomes of a VM whose lease has ended, also where the declaration does not say it.
+  public var effectiveOnRelease: OnRelease { onRelease ?? (hasTemplate ? .reset : .replace) }
 
   /// Throws the first of its mistakes.
   public func check() throws(DocumentMistake) {

@@ -48,6 +48,11 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int
   /// Keeps what it is, while it is paused, as a template for clones.
   func makeTemplate(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate
+  /// `stopped` → `ready`: puts a clone back to its template. By its owner, one call at a time; after an error it must be
+  /// destroyed. Returns how many pages of memory it put back.
+  func reset(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> Int
+  /// What of a clone that is ready or stopped differs from its template, in words: empty where nothing does. Reads all memory.
+  func differences(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> [String]
   /// Takes it apart; once.
   func destroy()
 }

@@ -16,4 +16,17 @@ public struct VCPUStatistics: Sendable {
   public let runningNS: UInt64
   /// How long its thread was runnable and had no processor.
   public let waitingNS: UInt64
+
+  /// The same with what was counted since `earlier`.
+  public func since(_ earlier: VCPUStatistics) -> VCPUStatistics {
+    func difference<Key>(_ now: [Key: UInt64], _ then: [Key: UInt64]) -> [Key: UInt64] {
+      // Some of the kernel's numbers are levels, which fall.
+      Dictionary(uniqueKeysWithValues: now.map { ($0, $1 - min(then[$0] ?? 0, $1)) })
+    }
+    return VCPUStatistics(
+      index: index, state: state, exits: difference(exits, earlier.exits).filter { $0.value > 0 },
+      kicks: difference(kicks, earlier.kicks), kernel: difference(kernel, earlier.kernel),
+      runningNS: runningNS - min(earlier.runningNS, runningNS), waitingNS: waitingNS - min(earlier.waitingNS, waitingNS)
+    )
+  }
 }

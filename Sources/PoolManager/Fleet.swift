@@ -22,6 +22,7 @@ public final class Fleet: Sendable {
   // tables: VMs, leases and waiting clients.
   private let refill: WorkerPool
   private let retirement = WorkerPool(name: "retirement", threads: 1, queueLimit: .max)
+  private let resets = WorkerPool(name: "resets", threads: 2, queueLimit: .max)
   /// Hands VMs to clients that have waited, records ends of leases, and calls what watches VMs and pools.
   private let messages = WorkerPool(name: "messages", threads: 2, queueLimit: .max)
   /// Kicks probed VMs, and waits for their answers.
@@ -217,6 +218,10 @@ public final class Fleet: Sendable {
     case .retire(let id):
       guard let vm = remove(id, &tables) else { return [] }
       return [{ [self] in takeApart(vm) }]
+    case .reset(let id):
+      guard let vm = remove(id, &tables) else { return [] }
+      tables.leaving.setState(id, Self.resettingState)
+      return [{ [self] in bringToAStand(vm, on: resets) }]
     case .dropTemplate(let revision):
       // The memory is unmapped with the last that refers to it, not under the lock.
       let template = tables.templates.removeValue(forKey: revision)
@@ -284,8 +289,10 @@ public final class Fleet: Sendable {
 
   /// Begins to take a VM apart. Occupies no thread while its vCPUs stop: `stateChanged` says when they have, and a thread
   /// for retirements destroys it then. A VM that does not stop in time is quarantined, and destroyed when it does stop.
-  func takeApart(_ vm: VM) {
-    submit(to: retirement) { [self] in
+  func takeApart(_ vm: VM) { bringToAStand(vm, on: retirement) }
+
+  private func bringToAStand(_ vm: VM, on workers: WorkerPool) {
+    submit(to: workers) { [self] in
       stop(vm)
       // Only now: a thousand may have been before it.
       vm.retirementAlarm.set(atNS: MonotonicClock.now() + limits.retirementNS) { [weak self, weak vm] in
@@ -298,7 +305,7 @@ public final class Fleet: Sendable {
 
   private func stop(_ vm: VM) {
     do throws(MachineControlError) {
-      try vm.machine.stop(.killed, untilNS: 0)
+      try vm.machine.whole.stop(.killed, untilNS: 0)
     } catch {
       switch error {
       case .timedOut, .failed:
@@ -307,12 +314,21 @@ public final class Fleet: Sendable {
       case .invalidState, .deleted, .noSuchVCPU, .arguments: break
       }
     }
-    destroy(vm)
+    dispose(of: vm)
   }
 
-  /// Has a VM destroyed whose vCPUs have stopped: once, however often this is called.
+  /// Has a VM reset or destroyed whose vCPUs have stopped: once, however often this is called.
+  func dispose(of vm: VM) {
+    let isReset = read { $0.ledger.vms[vm.id]?.phase == .resetting }
+    // Else the announcement that it has stopped might come when the machine is another VM. It leads here again.
+    if isReset, !vm.hasStopped { return }
+    guard vm.beginDisposal() else { return }
+    guard isReset else { return destroy(vm) }
+    vm.machine.close { [self] in submit(to: resets) { [self] in reset(vm) } }
+  }
+
+  /// Has a VM destroyed whose vCPUs have stopped; once.
   func destroy(_ vm: VM) {
-    guard vm.beginDestruction() else { return }
     submit(to: retirement) { [self] in
       vm.destroy()
       vm.retirementAlarm.cancel()
@@ -329,7 +345,7 @@ public final class Fleet: Sendable {
 
   /// A VM has not stopped in time. It is asked again as often as that takes.
   private func quarantine(_ vm: VM) {
-    guard !vm.isBeingDestroyed else { return }
+    guard !vm.isBeingDisposedOf else { return }
     update { tables, now in
       if tables.ledger.quarantined(vm.id, now: now) { tables.leaving.setState(vm.id, Self.quarantinedState) }
       for notify in tables.ends.removeValue(forKey: vm.id) ?? [] { tables.outbox.append { notify(false) } }
@@ -339,6 +355,8 @@ public final class Fleet: Sendable {
 
   /// The state that a quarantined VM is counted under.
   static let quarantinedState = "quarantined"
+  /// That of one that is being put back to its template.
+  static let resettingState = "resetting"
 
   // MARK: The end
 
@@ -357,11 +375,11 @@ public final class Fleet: Sendable {
   public func stopAll(untilNS deadlineNS: UInt64) -> [VM] {
     let (all, boots) = read { ($0.vms.items, Array($0.boots.values)) }
     // All are signalled first, then all are waited for. This only asks; the waiting below says what became of it.
-    for vm in all { try? vm.machine.stop(.killed, untilNS: 0) }
+    for vm in all { try? vm.machine.whole.stop(.killed, untilNS: 0) }
     for boot in boots { boot.stop(untilNS: deadlineNS) }
     return all.filter { vm in
       do throws(MachineControlError) {
-        try vm.machine.stop(.killed, untilNS: deadlineNS)
+        try vm.machine.whole.stop(.killed, untilNS: deadlineNS)
         return false
       } catch {
         return error != .deleted

@@ -197,7 +197,7 @@ extension Fleet {
 
   // MARK: Ending
 
-  /// Ends a lease: the VM is taken apart and replaced, off the caller's path. False where there is none (any more).
+  /// Ends a lease: the VM is reset, or taken apart and replaced, off the caller's path. False where there is none (any more).
   public func end(_ id: String, as end: LeaseEnd, by origin: Origin) -> Bool {
     guard let aftermath = endAtOnce(id, end, by: origin) else { return false }
     aftermath()
@@ -211,7 +211,7 @@ extension Fleet {
     return { [self] in if let aftermath { deliver(aftermath) } }
   }
 
-  /// Takes a lease out of the tables. The returned closure records that, and has the VM taken apart and replaced.
+  /// Takes a lease out of the tables. The returned closure records that, and has the VM reset or replaced.
   private func endAtOnce(_ id: String, _ end: LeaseEnd, by origin: Origin) -> (@Sendable () -> Void)? {
     let (hasEnded, work) = updateDeferring { tables, now in
       guard tables.ledger.end(id, now: now) != nil else { return false }

@@ -58,6 +58,8 @@ public struct PoolStatus: Sendable {
   public let leased: Int
   /// VMs being made.
   public let creating: Int
+  /// VMs being put back to their template.
+  public let resetting: Int
   /// VMs being taken apart.
   public let retiring: Int
   /// VMs that could not be taken apart in time.
@@ -79,6 +81,7 @@ public struct PoolStatus: Sendable {
     outdated = pool.outdated.count
     leased = pool.leased
     creating = pool.creating + pool.creatingOutdated
+    resetting = pool.resetting
     retiring = pool.retiring
     quarantined = pool.quarantined
     waiting = pool.queue.count

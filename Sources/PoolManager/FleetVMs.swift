@@ -27,7 +27,7 @@ extension Fleet {
     do throws(MachineControlError) {
       try vm.machine.setArguments(arguments)
     } catch {
-      vm.machine.destroy()
+      vm.machine.whole.destroy()
       update { tables, now in tables.ledger.unreserve(footprint, now: now) }
       throw .argumentsRefused(vm: vm.id, error)
     }
@@ -61,8 +61,11 @@ extension Fleet {
     _ specification: VMSpecification, of template: (any ManagedTemplate)? = nil, pool: String?,
     measurements: PoolMeasurements
   ) throws(MachineCreationError) -> VM {
-    let id = "vm-" + randomHex(digits: 12)
-    let changed: @Sendable (MachineState) -> Void = { [weak self] state in self?.stateChanged(of: id, to: state) }
+    let id = Self.newVMID()
+    let occupant = Occupant(id)
+    let changed: @Sendable (MachineState) -> Void = { [weak self] state in
+      self?.stateChanged(of: occupant.vm, to: state)
+    }
     let began = MonotonicClock.now()
     let machine =
       if let template {
@@ -72,8 +75,10 @@ extension Fleet {
           configuration(of: specification, name: id, deadlineNS: specification.deadlineNS), changed: changed)
       }
     measurements.createTime.record(ns: MonotonicClock.now() - began)
-    return VM(id: id, pool: pool, machine: machine, measurements: measurements)
+    return VM(id: id, pool: pool, machine: machine, measurements: measurements, occupant: occupant)
   }
+
+  static func newVMID() -> String { "vm-" + randomHex(digits: 12) }
 
   func configuration(of specification: VMSpecification, name: String, deadlineNS: UInt64?) -> MachineConfiguration {
     MachineConfiguration(
@@ -81,16 +86,18 @@ extension Fleet {
       mechanism: mechanism, deadlineNS: deadlineNS, name: name)
   }
 
-  private func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {
+  func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {
     tables.vms.insert(vm, id: vm.id, number: tables.nextVMNumber, pool: pool, state: vm.machine.state.name)
     tables.nextVMNumber += 1
   }
 
   private func stateChanged(of id: String, to state: MachineState) {
+    // After a reset, by whose end the VM is in the tables. A client may have started it since.
+    if state == .ready { return }
     let (leaving, watches) = update { tables, now -> (VM?, [UInt64: @Sendable (MachineState?) -> Bool]) in
       guard let vm = tables.vms[id] else {
         guard let vm = tables.leaving[id] else { return (nil, [:]) }
-        if tables.ledger.vms[id]?.phase != .quarantined { tables.leaving.setState(id, state.name) }
+        if tables.ledger.vms[id]?.phase == .retiring { tables.leaving.setState(id, state.name) }
         vm.count(state)
         return (vm, [:])
       }
@@ -101,7 +108,7 @@ extension Fleet {
       observe(.vm(vm, state: state))
       return (nil, tables.watches[id] ?? [:])
     }
-    if let leaving, case .stopped = state { destroy(leaving) }
+    if let leaving, case .stopped = state { dispose(of: leaving) }
     for (token, notify) in watches where !notify(state) { unwatch(VMWatch(vm: id, token: token)) }
   }
 

@@ -200,6 +200,10 @@ public enum PoolNote: Sendable, Equatable {
   case limited(BudgetRefusal)
   /// A VM could not be taken apart in time.
   case quarantined(vm: String)
+  /// A VM could not be put back to its template, and is taken apart instead.
+  case resetFailed(vm: String, String)
+  /// A VM was put back to its template and differs from it in what the text says: it is taken apart.
+  case resetDiffers(vm: String, String)
 }
 
 /// What happens in the fleet.

@@ -8,7 +8,7 @@ import MachineRuntime
 /// make, one at a time. Times are nanoseconds of a clock that never goes back.
 ///
 /// `LedgerStock` holds what happens to single VMs, `LedgerPools` the declarations, `LedgerRefill` which VM is made next,
-/// and `LedgerLeases` hand-overs, queues and time.
+/// and `LedgerLeases` hand-overs, queues and time. `LedgerResets` decides what becomes of a VM whose lease has ended.
 struct Ledger: Sendable {
   typealias PoolKey = Int
 
@@ -33,7 +33,9 @@ struct Ledger: Sendable {
     case outdated
     /// Under the lease of that id.
     case leased(String)
-    /// Between two owners: it is being taken apart, and no client may touch it.
+    /// Between two owners: it is being put back to its template, and no client may touch it.
+    case resetting
+    /// It is being taken apart, and no client may touch it.
     case retiring
     /// It could not be taken apart in time.
     case quarantined
@@ -78,6 +80,8 @@ struct Ledger: Sendable {
     case refuse(waiter: UInt64, LeaseRefusal)
     /// Take the VM apart, and call `retired` when it is gone.
     case retire(vm: String)
+    /// Put the VM back to its template, and call `reset` or `resetFailed`.
+    case reset(vm: String)
     /// The template of that revision has no use any more: let go of it, or give up making it.
     case dropTemplate(revision: UInt64)
     /// A lease has ended, other than by its holder's own word.

@@ -113,7 +113,7 @@ extension Ledger {
   /// Ends a lease; nil where there is none.
   mutating func end(_ id: String, now: UInt64) -> LeaseGrant? {
     guard let granted = leases[id], let record = vms[granted.vm] else { return nil }
-    retire(granted.vm, record)
+    giveBack(granted.vm, record)
     reconcile(granted.pool, now)
     return granted
   }

@@ -49,7 +49,8 @@ extension Ledger {
         actions.append(.ended(grant, .poolDeleted))
         retire(vm, record)
       case .taken, .ready, .outdated: retire(vm, record)
-      case .retiring, .quarantined: continue
+      // A reset that ends finds the pool gone.
+      case .resetting, .retiring, .quarantined: continue
       }
     }
     let waits = (pools[key]?.leased ?? 0) > 0

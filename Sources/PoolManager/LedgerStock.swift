@@ -28,7 +28,7 @@ extension Ledger {
   mutating func take(_ vm: String, now: UInt64) -> Bool {
     guard let record = vms[vm] else { return false }
     switch record.phase {
-    case .retiring, .quarantined: return false
+    case .resetting, .retiring, .quarantined: return false
     case .taken, .leased: return true
     case .ready, .outdated:
       guard let key = record.pool else { return true }
@@ -46,7 +46,11 @@ extension Ledger {
 
   /// A client deletes a VM: from now on it cannot be found. Returns false where there is none.
   mutating func delete(_ vm: String, now: UInt64) -> Bool {
-    guard let record = vms[vm], record.phase != .retiring, record.phase != .quarantined else { return false }
+    guard let record = vms[vm] else { return false }
+    switch record.phase {
+    case .resetting, .retiring, .quarantined: return false
+    case .taken, .ready, .outdated, .leased: break
+    }
     if case .leased(let id) = record.phase, let grant = leases[id] { actions.append(.ended(grant, .vmDeleted)) }
     beginRetiring(vm, record)
     if let key = record.pool { reconcile(key, now) }
@@ -64,9 +68,11 @@ extension Ledger {
     useFreedRoom(now)
   }
 
-  /// A VM could not be taken apart in time; the caller goes on trying. Returns false where that is known, or it is gone.
+  /// A VM could not be taken apart in time, or did not come to a stand for its reset. The caller goes on taking it apart.
+  /// Returns false where that is known, or it is gone.
   @discardableResult
   mutating func quarantined(_ vm: String, now: UInt64) -> Bool {
+    resetFailed(vm, now: now)
     guard let record = vms[vm], record.phase == .retiring else { return false }
     vms[vm]?.phase = .quarantined
     let name = record.pool.flatMap { pools[$0]?.name }
@@ -84,7 +90,7 @@ extension Ledger {
     actions.append(.retire(vm: vm))
   }
 
-  private mutating func beginRetiring(_ vm: String, _ record: VMRecord) {
+  mutating func beginRetiring(_ vm: String, _ record: VMRecord) {
     vms[vm]?.phase = .retiring
     var wasConfirmed = true
     if case .leased(let id) = record.phase, let grant = removeLease(id) { wasConfirmed = grant.isConfirmed }
@@ -96,7 +102,7 @@ extension Ledger {
       case .leased:
         pool.leased -= 1
         if !wasConfirmed { pool.unconfirmed -= 1 }
-      case .retiring, .quarantined: return
+      case .resetting, .retiring, .quarantined: return
       }
       pool.retiring += 1
     }

@@ -15,6 +15,10 @@ public final class PoolMeasurements: Sendable {
   public let leaseWait = DurationHistogram(bounds: DurationHistogram.requestBounds)
   /// What became of requests for leases, and of leases.
   public let leases = LeaseCounts()
+  /// What became of resets.
+  public let resets = ResetCounts()
+  /// Putting a VM back to its template, where that succeeded, its verification included.
+  public let resetTime = DurationHistogram(bounds: DurationHistogram.kickBounds)
   /// How VMs stopped.
   public let stops = StopCounts()
   /// What deleted VMs had counted; a leaf lock.
@@ -114,6 +118,42 @@ public final class LeaseCounts: Sendable {
     case .vmDeleted, .poolDeleted, .serverEnded: count(Result.lost)
     }
   }
+
+  /// The counts, in the order of the results.
+  public var snapshot: [(result: Result, count: UInt64)] {
+    Result.allCases.enumerated().map { ($1, counts[$0].load(ordering: .relaxed)) }
+  }
+}
+
+/// Counts what became of resets, and what they put back.
+public final class ResetCounts: Sendable {
+  /// What is counted.
+  public enum Result: String, Sendable, CaseIterable {
+    /// The VM is ready again.
+    case ok
+    /// It could not be put back, and was taken apart.
+    case failed
+    /// It was put back, differs from its template all the same, and was taken apart.
+    case differed
+  }
+
+  // Relaxed: each is a count of its own that orders nothing else and pairs with nothing.
+  private let counts: InlineArray<3, Atomic<UInt64>> = InlineArray { _ in Atomic(0) }
+  private let begun = Atomic<UInt64>(0)
+  private let copied = Atomic<UInt64>(0)
+
+  /// The number of the reset that begins, from 0.
+  func begin() -> UInt64 { begun.wrappingAdd(1, ordering: .relaxed).oldValue }
+
+  func count(_ result: Result) {
+    guard let place = Result.allCases.firstIndex(of: result) else { return }
+    counts[place].wrappingAdd(1, ordering: .relaxed)
+  }
+
+  func count(pages: Int) { copied.wrappingAdd(UInt64(pages), ordering: .relaxed) }
+
+  /// Pages of memory that were put back.
+  public var pages: UInt64 { copied.load(ordering: .relaxed) }
 
   /// The counts, in the order of the results.
   public var snapshot: [(result: Result, count: UInt64)] {

@@ -36,6 +36,25 @@ public enum ReadyPoint: Sendable, Equatable {
   case after(ns: UInt64)
 }
 
+/// Which VMs that were reset are compared with their template. A comparison reads all memory of the VM.
+public enum ResetVerification: String, Sendable {
+  /// None.
+  case off
+  /// The first of a pool, and every 64th after it.
+  case sampled
+  /// All.
+  case full
+
+  /// Whether that of this number is, counted from 0.
+  func includes(_ number: UInt64) -> Bool {
+    switch self {
+    case .off: false
+    case .sampled: number % 64 == 0
+    case .full: true
+    }
+  }
+}
+
 /// A pool as declared.
 public struct PoolSpecification: Sendable, Equatable {
   /// What its VMs are made of.
@@ -57,11 +76,16 @@ public struct PoolSpecification: Sendable, Equatable {
   /// How long the guest of that one VM may take to print the text that is looked for.
   public var readyTimeoutNS: UInt64
 
+  /// Whether a VM whose lease has ended is put back to the template, for the next lease. Says nothing where there is none.
+  public var resetsVMs: Bool
+  /// Which of these VMs are compared with the template before the next lease.
+  public var verification: ResetVerification
+
   /// A pool that keeps `ready` VMs of `vm` ready.
   public init(
     vm: VMSpecification, ready: ClosedRange<Int>, maxVMs: Int? = nil, refillConcurrency: Int? = nil,
     isPaused: Bool = false, probeIntervalNS: UInt64? = nil, readyPoint: ReadyPoint = .loaded,
-    readyTimeoutNS: UInt64 = 60_000_000_000
+    readyTimeoutNS: UInt64 = 60_000_000_000, resetsVMs: Bool = false, verification: ResetVerification = .sampled
   ) {
     self.vm = vm
     self.ready = ready
@@ -71,10 +95,15 @@ public struct PoolSpecification: Sendable, Equatable {
     self.probeIntervalNS = probeIntervalNS
     self.readyPoint = readyPoint
     self.readyTimeoutNS = readyTimeoutNS
+    self.resetsVMs = resetsVMs
+    self.verification = verification
   }
 
   /// Whether its VMs are clones of a template.
   public var needsTemplate: Bool { readyPoint != .loaded }
+
+  /// Whether VMs whose lease has ended are reset.
+  public var resets: Bool { resetsVMs && needsTemplate }
 
   /// A pool that keeps exactly `ready` VMs of `vm` ready.
   public init(vm: VMSpecification, ready: Int) { self.init(vm: vm, ready: ready...ready) }

@@ -20,6 +20,7 @@ struct PoolState: Sendable {
   /// Those of them whose lease is not on record yet: they may come back.
   var unconfirmed = 0
   var taken = 0
+  var resetting = 0
   var retiring = 0
   var quarantined = 0
   /// Clients that wait, first come first served.
@@ -46,17 +47,19 @@ struct PoolState: Sendable {
     self.revision = revision
   }
 
-  /// All its VMs, those being made and those being taken apart among them.
+  /// All its VMs, those being made, reset or taken apart among them.
   var total: Int {
-    ready.count + outdated.count + creating + creatingOutdated + leased + taken + retiring + quarantined
+    ready.count + outdated.count + creating + creatingOutdated + leased + taken + resetting + retiring + quarantined
   }
 
   var isFull: Bool { specification.maxVMs.map { total >= $0 } ?? false }
 
+  /// Whether none of its VMs is being made, reset or taken apart.
+  private var isAtRest: Bool { creating == 0 && resetting == 0 && retiring == 0 }
+
   /// Why its VMs of an older declaration are not replaced; nil where they are, or there are none.
   var hindrance: String? {
-    guard let most = specification.maxVMs, isFull, hasSource, deficit > 0, retiring == 0, creating == 0,
-      !outdated.isEmpty,
+    guard let most = specification.maxVMs, isFull, hasSource, deficit > 0, isAtRest, !outdated.isEmpty,
       replaceable == nil
     else { return nil }
     return "max_vms (\(most)) leaves no room to make VMs of the new declaration beside the "
@@ -69,7 +72,7 @@ struct PoolState: Sendable {
     if specification.isPaused { return .paused }
     if backoff.failures > 0, let detail = backoff.lastFailure { return .failing(detail) }
     if let limitedBy { return .noRoom(limitedBy) }
-    if isFull, creating == 0, retiring == 0, let most = specification.maxVMs { return .full(maxVMs: most) }
+    if isFull, isAtRest, let most = specification.maxVMs { return .full(maxVMs: most) }
     if specification.ready.upperBound == 0, !hasWaited { return .keepsNone }
     return nil
   }
@@ -77,7 +80,13 @@ struct PoolState: Sendable {
   /// VMs that it lacks: those of its declaration, and one for each client that waits.
   var deficit: Int {
     if isDraining || specification.isPaused { return 0 }
-    return max(specification.ready.upperBound, queue.count) - ready.count - creating - unconfirmed
+    return max(specification.ready.upperBound, queue.count) - ready.count - creating - resetting - unconfirmed
+  }
+
+  /// Whether a VM whose lease has ended is to be reset rather than taken apart: a clone of the template that holds, which the
+  /// pool lacks.
+  func wantsBack(_ record: Ledger.VMRecord) -> Bool {
+    specification.resets && template == .ready && record.revision == revision && deficit > 0
   }
 
   /// VMs in stock beyond the declaration, the outdated first.
@@ -156,7 +165,7 @@ struct PoolState: Sendable {
 
   /// A VM of an older declaration that may go before a new one is there: one at a time, and never below the floor.
   var replaceable: String? {
-    guard !outdated.isEmpty, !specification.isPaused, retiring == 0, creating == 0, deficit > 0,
+    guard !outdated.isEmpty, !specification.isPaused, isAtRest, deficit > 0,
       ready.count + outdated.count > specification.ready.lowerBound
     else { return nil }
     return outdated.first

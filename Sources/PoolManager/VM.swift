@@ -4,6 +4,8 @@ import Synchronization
 import VCPURuntime
 
 /// A VM of the fleet.
+///
+/// A machine that is reset goes on as another VM: no id, no lease and no object of a VM leads from one tenant to the next.
 public final class VM: Sendable {
   /// Unique for the life of the server: `vm-` and twelve hex digits.
   public let id: String
@@ -12,9 +14,11 @@ public final class VM: Sendable {
   /// When it was created.
   public let createdAt: Date
   /// The machine itself.
-  public let machine: any ManagedMachine
+  public let machine: TenantMachine
   /// What its pool has measured.
   let measurements: PoolMeasurements
+  /// Whose the machine is now.
+  let occupant: Occupant
   /// The lease it is under; a leaf lock, written under the fleet's.
   private let holder = Mutex<(lease: String, fence: UInt64)?>(nil)
   /// Where kicks are counted; a leaf lock.
@@ -22,8 +26,10 @@ public final class VM: Sendable {
 
   /// Rings when its retirement has taken too long.
   let retirementAlarm = Alarm()
-  /// Relaxed: it decides who destroys the VM, and hands nothing over.
-  private let destruction = Atomic(false)
+  /// Relaxed: it decides who destroys or resets the VM, and hands nothing over.
+  private let disposal = Atomic(false)
+  /// Relaxed: it orders nothing, and is written under the fleet's lock, under which the VM leaves the tables.
+  private let stop = Atomic(false)
 
   /// A kick may be acknowledged before its VM is taken apart, and counted afterwards by the client that waited for it.
   private enum Account {
@@ -36,27 +42,42 @@ public final class VM: Sendable {
   }
 
   init(
-    id: String, pool: String?, machine: any ManagedMachine, measurements: PoolMeasurements
+    id: String, pool: String?, machine: any ManagedMachine,
+    since before: TenantMachine.Baseline = TenantMachine.Baseline(), measurements: PoolMeasurements, occupant: Occupant
   ) {
     self.id = id
     self.pool = pool
-    self.machine = machine
+    self.machine = TenantMachine(machine, since: before)
     self.measurements = measurements
+    self.occupant = occupant
     createdAt = Date()
   }
 
   /// The lease it is under, and its fence.
   public var lease: (id: String, fence: UInt64)? { holder.withLock { $0 }.map { ($0.lease, $0.fence) } }
 
-  /// Returns true once: to the caller that has to destroy it.
-  func beginDestruction() -> Bool { !destruction.exchange(true, ordering: .relaxed) }
+  /// Returns true once: to the caller that has to destroy or reset it.
+  func beginDisposal() -> Bool { !disposal.exchange(true, ordering: .relaxed) }
 
-  var isBeingDestroyed: Bool { destruction.load(ordering: .relaxed) }
+  var isBeingDisposedOf: Bool { disposal.load(ordering: .relaxed) }
 
   /// Destroys the machine; once. Then `addCountsToPool` is due.
   func destroy() {
-    account.withLock { $0 = .closing(VCPUCounts()) }
-    machine.destroy()
+    closeAccount()
+    machine.whole.destroy()
+  }
+
+  /// The VM that the machine, which is closed to this VM's clients, will be once it is reset. Then `addCountsToPool` is due.
+  func successor(id: String) -> VM {
+    closeAccount()
+    return VM(
+      id: id, pool: pool, machine: machine.whole, since: machine.end(), measurements: measurements, occupant: occupant)
+  }
+
+  private func closeAccount() {
+    account.withLock { account in
+      if case .open = account { account = .closing(VCPUCounts()) }
+    }
   }
 
   /// Adds its counts to its pool's.
@@ -71,8 +92,13 @@ public final class VM: Sendable {
 
   /// Counts how it has stopped, where `state` is that.
   func count(_ state: MachineState) {
-    if case .stopped(let stop) = state { measurements.stops.count(stop) }
+    guard case .stopped(let stop) = state else { return }
+    measurements.stops.count(stop)
+    self.stop.store(true, ordering: .relaxed)
   }
+
+  /// Whether it was announced that it has stopped: the machine announces nothing more before it is reset.
+  var hasStopped: Bool { stop.load(ordering: .relaxed) }
 
   func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
 
@@ -91,5 +117,18 @@ public final class VM: Sendable {
       }
     }
     for outcome in outcomes { measurements.record(outcome) }
+  }
+}
+
+/// Which VM a machine is now, for what the machine announces.
+final class Occupant: Sendable {
+  /// Its id; a leaf lock, written under the fleet's.
+  private let current: Mutex<String>
+
+  init(_ vm: String) { current = Mutex(vm) }
+
+  var vm: String {
+    get { current.withLock { $0 } }
+    set { current.withLock { $0 = newValue } }
   }
 }

@@ -17,6 +17,8 @@ import SystemPackage
 ///         probe_interval_ms: 1000
 ///         ready_when: {console: "login:"}     # or loaded, started, {after_ms: 500}
 ///         ready_timeout_ms: 60000
+///         on_release: reset                   # or replace
+///         verify_reset: sampled               # or off, full
 ///
 /// Only `pools` and a pool's `image` cannot be left out. A file that declares no pools says so: `pools: {}`. An empty
 /// file, or one that ends after `pools:`, was more likely cut off, and would end every pool that the file had declared.
@@ -88,7 +90,7 @@ public struct ConfigurationFile: Sendable, Equatable {
 extension PoolDeclaration {
   private static let members = [
     "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
-    "probe_interval_ms", "ready_when", "ready_timeout_ms",
+    "probe_interval_ms", "ready_when", "ready_timeout_ms", "on_release", "verify_reset",
   ]
 
   fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
@@ -105,7 +107,8 @@ extension PoolDeclaration {
       deadlineMS: pool.number("deadline_ms", in: PoolRules.deadlineMS, &mistakes),
       paused: pool.boolean("paused", &mistakes),
       probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes),
-      readyTimeoutMS: pool.number("ready_timeout_ms", in: PoolRules.readyTimeoutMS, &mistakes))
+      readyTimeoutMS: pool.number("ready_timeout_ms", in: PoolRules.readyTimeoutMS, &mistakes),
+      onRelease: pool.word("on_release", &mistakes), verifyReset: pool.word("verify_reset", &mistakes))
     if let point = pool.value("ready_when") { document.readyWhen = ReadyWhen(point, path + ".ready_when", &mistakes) }
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)

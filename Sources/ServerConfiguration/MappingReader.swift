@@ -86,6 +86,15 @@ struct MappingReader {
     return nil
   }
 
+  /// One of the words of an enumeration.
+  func word<Word: CaseIterable & RawRepresentable<String>>(_ name: String, _ mistakes: inout Mistakes) -> Word? {
+    guard let node = value(name), !node.isRefused else { return nil }
+    if case .scalar(let text, _) = node.content, let word = Word(rawValue: text) { return word }
+    let found = if case .scalar(let text, _) = node.content, !node.isNull { text.shown } else { node.kind }
+    mistakes.add(node.position, "\(path).\(name) is \(found); write \(Word.words)")
+    return nil
+  }
+
   /// Text of so many bytes; without quotes it must not mean something else.
   func text(_ name: String, bytes: ClosedRange<Int>, _ mistakes: inout Mistakes) -> String? {
     guard let node = value(name) else { return nil }

@@ -71,6 +71,27 @@ public struct VCPUCounts: Sendable, Equatable {
     left.waitingNS += right.waitingNS
   }
 
+  /// What was counted since `earlier`.
+  public func since(_ earlier: VCPUCounts) -> VCPUCounts {
+    var counts = self
+    // Read while the vCPUs run: never below zero.
+    func subtract(_ part: UInt64, from whole: inout UInt64) { whole -= min(part, whole) }
+    for number in earlier.byReason.indices where !byReason.isEmpty {
+      subtract(earlier.byReason[number], from: &counts.byReason[number])
+    }
+    subtract(earlier.eintrReturns, from: &counts.eintrReturns)
+    subtract(earlier.entryExits, from: &counts.entryExits)
+    subtract(earlier.spuriousReturns, from: &counts.spuriousReturns)
+    subtract(earlier.starts, from: &counts.starts)
+    subtract(earlier.runErrors, from: &counts.runErrors)
+    for phase in 0..<4 { subtract(earlier.landed[phase], from: &counts.landed[phase]) }
+    subtract(earlier.kickTimeouts, from: &counts.kickTimeouts)
+    subtract(earlier.kernelSignalExits, from: &counts.kernelSignalExits)
+    subtract(earlier.runningNS, from: &counts.runningNS)
+    subtract(earlier.waitingNS, from: &counts.waitingNS)
+    return counts
+  }
+
   /// Adds a kick that was acknowledged.
   public mutating func add(_ outcome: KickOutcome) { landed[Int(outcome.phase.rawValue)] += 1 }
 

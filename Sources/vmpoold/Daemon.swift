@@ -230,6 +230,14 @@ struct Daemon {
       logger.warning("no room for a VM", metadata: ["pool": "\(pool ?? "_none")", "error": "\(refusal)"])
     case .note(let pool, .quarantined(let vm)):
       logger.error("a VM could not be taken apart in time", metadata: ["pool": "\(pool ?? "_none")", "vm": "\(vm)"])
+    case .note(let pool, .resetFailed(let vm, let detail)):
+      logger.warning(
+        "a VM could not be reset and is destroyed",
+        metadata: ["pool": "\(pool ?? "_none")", "vm": "\(vm)", "error": "\(detail)"])
+    case .note(let pool, .resetDiffers(let vm, let detail)):
+      logger.error(
+        "a VM that was reset differs from its template and is destroyed",
+        metadata: ["pool": "\(pool ?? "_none")", "vm": "\(vm)", "differences": "\(detail)"])
     case .note(let pool, .recovered): logger.notice("VMs can be made again", metadata: ["pool": "\(pool ?? "_none")"])
     case .journal(let failure):
       logger.error("the end of a lease could not be recorded", metadata: ["error": "\(failure)"])

@@ -135,6 +135,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       (#"{"probe_interval_ms":20}"#, { $0.probeIntervalMS = .value(20) }),
       (#"{"probe_interval_ms":null}"#, { $0.probeIntervalMS = .standard }),
       (#"{"ready_when":"started","ready_timeout_ms":5}"#, { ($0.readyWhen, $0.readyTimeoutMS) = (.started, 5) }),
+      (#"{"on_release":"reset","verify_reset":"off"}"#, { ($0.onRelease, $0.verifyReset) = (.reset, .off) }),
       (#"{"ready_when":{"console":"x"}}"#, { $0.readyWhen = .console("x") }),
       (#"{"ready_when":{"after_ms":7}}"#, { $0.readyWhen = .afterMS(7) }),
     ]

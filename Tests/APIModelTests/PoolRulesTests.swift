@@ -43,6 +43,17 @@ struct PoolRulesTests {
     #expect(mistakes { $0.readyWhen = .console(String(repeating: "é", count: 128) + "x") } == ["ready_when.console"])
   }
 
+  @Test func aResetNeedsATemplate() {
+    #expect(mistakes { $0.onRelease = .reset } == ["on_release"])
+    #expect(mistakes { ($0.onRelease, $0.readyWhen) = (.reset, .loaded) } == ["on_release"])
+    #expect(mistakes { ($0.onRelease, $0.readyWhen) = (.reset, .started) } == [])
+    #expect(mistakes { $0.onRelease = .replace } == [])
+    #expect(mistakes { $0.verifyReset = .full } == [])
+    let loaded = DeclarePoolDocument(image: "hello", ready: ReadyRange(1))
+    let booted = DeclarePoolDocument(image: "hello", ready: ReadyRange(1), readyWhen: .started)
+    #expect(loaded.effectiveOnRelease == .replace && booted.effectiveOnRelease == .reset)
+  }
+
   @Test func allMistakesAreFoundAtOnceInTheOrderOfTheMembers() {
     let found = mistakes {
       $0.image = "-"

@@ -56,10 +56,15 @@ import Testing
     ("{image: spin, refill: {concurrency: 3}}", "refill.concurrency: none → 3"),
     ("{image: spin, paused: true}", "paused: false → true"),
     ("{image: spin, probe_interval_ms: 20}", "probe_interval_ms: none → 20"),
-    ("{image: spin, ready_when: started}", "ready_when: loaded → started"),
-    (#"{image: spin, ready_when: {console: 'a "b"'}}"#, #"ready_when: loaded → {console: "a \"b\""}"#),
-    ("{image: spin, ready_when: {after_ms: 5}}", "ready_when: loaded → {after_ms: 5}"),
+    ("{image: spin, ready_when: started}", "ready_when: loaded → started\n    on_release: replace → reset"),
+    (
+      #"{image: spin, ready_when: {console: 'a "b"'}}"#,
+      #"ready_when: loaded → {console: "a \"b\""}"# + "\n    on_release: replace → reset"
+    ),
+    ("{image: spin, ready_when: {after_ms: 5}}", "ready_when: loaded → {after_ms: 5}\n    on_release: replace → reset"),
     ("{image: spin, ready_timeout_ms: 5}", "ready_timeout_ms: 60000 → 5"),
+    ("{image: spin, verify_reset: off}", "verify_reset: sampled → off"),
+    ("{image: spin, ready_when: started, on_release: replace}", "ready_when: loaded → started"),
   ])
   func tellsEveryMemberThatChanges(pool: String, line: String) throws {
     let wanted = try Self.pools("pools: {a: \(pool)}")
@@ -74,6 +79,7 @@ import Testing
       ($0.refill, $0.paused) = (document.refill ?? RefillDocument(), document.paused ?? true)
       $0.probeIntervalMS = document.probeIntervalMS
       ($0.readyWhen, $0.readyTimeoutMS) = (document.readyWhen ?? .loaded, document.readyTimeoutMS ?? 0)
+      ($0.onRelease, $0.verifyReset) = (document.effectiveOnRelease, document.verifyReset ?? .off)
     }
     #expect(PoolPlan(wanted, present: [after], prune: false).isEmpty)
   }

@@ -1,4 +1,5 @@
 import Devices
+import Dispatch
 import GuestImages
 import KVM
 import MachineRuntime
@@ -14,6 +15,8 @@ final class FakeFactory: MachineFactory {
   /// What machines that are made from now on print when they are started, and whether they then end.
   let output = Mutex("")
   let ends = Atomic(false)
+  /// What the reset of a clone does that is made from now on.
+  let reset = Mutex(Reset.works)
   private let destroyed: @Sendable () -> Void
 
   /// `destroyed` is called when a machine is.
@@ -34,6 +37,14 @@ final class FakeFactory: MachineFactory {
   private func add(_ machine: FakeMachine) -> FakeMachine {
     machines.withLock { $0.append(machine) }
     return machine
+  }
+
+  enum Reset: Sendable {
+    case works
+    case fails
+    case differs([String])
+    /// It works when the test lets it.
+    case waits(DispatchSemaphore)
   }
 
   /// All that were made, the oldest first.
@@ -62,6 +73,17 @@ final class FakeMachine: ManagedMachine {
   let isClone: Bool
   private let output: String
   private let ends: Bool
+  private let reset: FakeFactory.Reset
+  /// How often it was reset, and compared with its template.
+  let resets = Atomic(0)
+  let comparisons = Atomic(0)
+  /// Called while a client's input is on its way to it.
+  let onInput = Mutex<(@Sendable () -> Void)?>(nil)
+  /// Whether it keeps to itself that it has stopped, until `announce`.
+  let isSilent = Atomic(false)
+  /// Whether it was reset before it was announced that it had stopped.
+  let wasResetEarly = Atomic(false)
+  private let unannounced = Mutex<MachineState?>(nil)
   let configuration: MachineConfiguration
   let console = Console()
   private let changed: @Sendable (MachineState) -> Void
@@ -80,6 +102,7 @@ final class FakeMachine: ManagedMachine {
     self.isClone = isClone
     output = factory.output.withLock { $0 }
     ends = factory.ends.load(ordering: .relaxed)
+    reset = factory.reset.withLock { $0 }
     self.destroyed = destroyed
     self.configuration = configuration
     hangs = Atomic(factory.hangs.load(ordering: .relaxed))
@@ -87,6 +110,9 @@ final class FakeMachine: ManagedMachine {
   }
 
   var isDestroyed: Bool { hasBeenDestroyed.load(ordering: .relaxed) }
+
+  /// From now on it does not stop when it is asked to.
+  func hang() { hangs.store(true, ordering: .relaxed) }
 
   /// Lets a machine that hangs stop at last.
   func letGo() {
@@ -99,7 +125,15 @@ final class FakeMachine: ManagedMachine {
       defer { current = state }
       return current != state
     }
-    if isNew { changed(state) }
+    guard isNew else { return }
+    if case .stopped = state, isSilent.load(ordering: .relaxed) { return unannounced.withLock { $0 = state } }
+    changed(state)
+  }
+
+  /// Says what it has kept to itself.
+  func announce() {
+    isSilent.store(false, ordering: .relaxed)
+    if let state = unannounced.withLock({ $0.take() }) { changed(state) }
   }
 
   var state: MachineState { current.withLock { $0 } }
@@ -142,10 +176,31 @@ final class FakeMachine: ManagedMachine {
   var vcpuStatistics: [VCPUStatistics] { [] }
   var counts: VCPUCounts { VCPUCounts() }
   var residentBytes: Int { 0 }
-  func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
+  func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int {
+    onInput.withLock { $0 }?()
+    return console.offer(bytes)
+  }
   func makeTemplate(untilNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
     guard state == .paused else { throw .control(.invalidState(operation: "freeze", state)) }
     return FakeTemplate(configuration, factory)
+  }
+  func reset(untilNS: UInt64) throws(MachineTemplateError) -> Int {
+    guard case .stopped = state, isClone else { throw .control(.invalidState(operation: "reset", state)) }
+    if unannounced.withLock({ $0 }) != nil { wasResetEarly.store(true, ordering: .relaxed) }
+    switch reset {
+    case .works, .differs: break
+    case .fails: throw .vcpuHasHalted
+    case .waits(let semaphore): semaphore.wait()
+    }
+    resets.add(1, ordering: .relaxed)
+    console.reset()
+    told.withLock { $0 = [] }
+    enter(.ready)
+    return 3
+  }
+  func differences(untilNS: UInt64) throws(MachineTemplateError) -> [String] {
+    comparisons.add(1, ordering: .relaxed)
+    return if case .differs(let found) = reset { found } else { [] }
   }
   func destroy() {
     hasBeenDestroyed.store(true, ordering: .relaxed)

@@ -276,8 +276,8 @@ struct FleetTests {
     let vms = fleet.vms(of: "p", after: nil, limit: 9).vms
     try vms[0].machine.start(untilNS: 0)
     try vms[1].machine.start(untilNS: 0)
-    try vms[1].machine.pause(untilNS: 0)
-    try vms[2].machine.stop(.killed, untilNS: 0)
+    _ = try vms[1].machine.requestPause()
+    _ = try vms[2].machine.requestStop()
     await events.wait { $0.count { $0 == "vm ready" } == 7 }
     let states = try fleet.pool("p").states
     #expect(states["running"] == 1 && states["paused"] == 1 && states["stopped"] == 1 && states["ready"] == 4)
@@ -305,6 +305,8 @@ final class EventRecorder: Sendable {
     case .ended(_, let end): append("lease ended " + end.rawValue)
     case .pool(let name, _): append("pool " + name)
     case .note(let pool, .quarantined): append("quarantined \(pool ?? "nil")")
+    case .note(let pool, .resetFailed(_, let detail)): append("resetFailed \(pool ?? "nil") \(detail)")
+    case .note(let pool, .resetDiffers(_, let detail)): append("resetDiffers \(pool ?? "nil") \(detail)")
     case .note: append("note")
     case .journal: append("journal")
     }

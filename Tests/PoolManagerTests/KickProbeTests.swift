@@ -38,7 +38,9 @@ import Testing
     let attachment = DeviceAttachment("holdup", at: .ports(0x80, count: 1)) { _ in holdup }
     let machine = try Machine(configuration, on: KVMSystem(), additional: [attachment])
     try machine.start(untilNS: Self.soon)
-    return (VM(id: "vm-000000000001", pool: "probed", machine: machine, measurements: PoolMeasurements()), machine)
+    let id = "vm-000000000001"
+    let vm = VM(id: id, pool: "probed", machine: machine, measurements: PoolMeasurements(), occupant: Occupant(id))
+    return (vm, machine)
   }
 
   // in al, 0x80; jmp back

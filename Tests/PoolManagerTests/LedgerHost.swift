@@ -9,6 +9,7 @@ final class LedgerHost {
   var now: UInt64 = 1_000_000_000
   private(set) var creations: [Ledger.Creation] = []
   private(set) var retiring: [String] = []
+  private(set) var resetting: [String] = []
   private(set) var actions: [Ledger.Action] = []
   private var made = 0
   private var waiters: UInt64 = 0
@@ -20,14 +21,14 @@ final class LedgerHost {
 
   static func specification(
     _ ready: ClosedRange<Int>, image: String = "spin", maxVMs: Int? = nil, memoryMiB: Int = 2,
-    readyPoint: ReadyPoint = .loaded
+    readyPoint: ReadyPoint = .loaded, resets: Bool = false
   ) -> PoolSpecification {
     // The names are those of guests that are built in.
     let guest = BuiltinGuest.named(image).map { GuestImage.builtin($0) }
     return PoolSpecification(
       vm: VMSpecification(
         image: guest ?? Self.image, vcpus: 1,
-        memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs, readyPoint: readyPoint)
+        memoryMiB: memoryMiB), ready: ready, maxVMs: maxVMs, readyPoint: readyPoint, resetsVMs: resets)
   }
 
   func declare(_ name: String, _ specification: PoolSpecification) throws {
@@ -41,6 +42,7 @@ final class LedgerHost {
       let new = ledger.takeActions()
       for case .grant(_, let grant) in new { ledger.confirm(grant.id, now: now) }
       actions += new
+      for case .reset(let vm) in new { resetting.append(vm) }
       for case .retire(let vm) in actions where !retiring.contains(vm) && ledger.vms[vm]?.phase == .retiring {
         retiring.append(vm)
       }
@@ -86,6 +88,18 @@ final class LedgerHost {
     ledger.retired(retiring.removeFirst(), now: now)
     act()
     return true
+  }
+
+  /// The reset of the oldest VM that is being reset has ended: its new name, where it is of use. Else it is taken apart.
+  func reset(works: Bool = true) -> String? {
+    guard !resetting.isEmpty else { return nil }
+    let vm = resetting.removeFirst()
+    made += 1
+    defer { act() }
+    if works, ledger.reset(vm, as: "vm-\(made)", now: now) { return "vm-\(made)" }
+    ledger.resetFailed(vm, now: now)
+    retiring.append(vm)
+    return nil
   }
 
   /// Makes and takes apart VMs and templates until nothing is left to do.

@@ -14,6 +14,7 @@ struct LedgerSimulation {
   private var specifications: [String: PoolSpecification] = [:]
   private var creations: [Ledger.Creation] = []
   private var retiring: [String] = []
+  private var resetting: [String] = []
   /// Templates that are there, by the revision of the declaration.
   private var templates: Set<UInt64> = []
   private var byHand: [String: Footprint] = [:]
@@ -31,6 +32,7 @@ struct LedgerSimulation {
   private(set) var grants = 0
   private(set) var refusals = 0
   private(set) var ends = 0
+  private(set) var resets = 0
 
   private static let names = ["a", "b", "c", "d"]
   private static let images: [GuestImage] = ["spin", "hello"].compactMap { BuiltinGuest.named($0).map { .builtin($0) } }
@@ -55,7 +57,8 @@ struct LedgerSimulation {
     case 46..<48: leave()
     case 48..<50: confirmOrUndoGrant()
     case 50..<70: finishCreation()
-    case 70..<84: finishRetirement()
+    case 70..<78: finishRetirement()
+    case 78..<84: finishReset()
     case 84..<87: takeOrDelete()
     case 87..<90: makeByHand()
     default: wait()
@@ -74,6 +77,7 @@ struct LedgerSimulation {
     if Bool.random(using: &random) { specification.maxVMs = max(1, high + Int.random(in: 0...3, using: &random)) }
     if Bool.random(using: &random) { specification.refillConcurrency = Int.random(in: 1...2, using: &random) }
     if Bool.random(using: &random) { specification.readyPoint = .started }
+    specification.resetsVMs = Bool.random(using: &random)
     specification.isPaused = Int.random(in: 0..<10, using: &random) == 0
     let name = Self.names.randomElement(using: &random)!
     do throws(FleetError) {
@@ -177,13 +181,40 @@ struct LedgerSimulation {
     ledger.retired(vm, now: now)
   }
 
+  private mutating func finishReset() {
+    guard let place = resetting.indices.randomElement(using: &random) else { return }
+    finishReset(at: place, Int.random(in: 0..<8, using: &random))
+  }
+
+  /// A reset of every eight fails, and in another one the VM does not stand still for it.
+  private mutating func finishReset(at place: Int, _ number: Int) {
+    let vm = resetting[place]
+    if number == 0 {
+      if !ledger.quarantined(vm, now: now) { fail("\(vm) is not quarantined in its reset") }
+    }
+    resetting.remove(at: place)
+    let new = "vm-\(nextNumber)"
+    nextNumber += 1
+    if number != 1, ledger.reset(vm, as: new, now: now) {
+      if number == 0 { fail("\(vm) is quarantined, and came back") }
+      resets += 1
+      alive.remove(vm)
+      alive.insert(new)
+    } else {
+      ledger.resetFailed(vm, now: now)
+      retiring.append(vm)
+    }
+  }
+
   private mutating func takeOrDelete() {
     guard let vm = alive.sorted().randomElement(using: &random) else { return }
+    let isBetweenOwners = retiring.contains(vm) || resetting.contains(vm)
     if Bool.random(using: &random) {
-      if ledger.take(vm, now: now) == retiring.contains(vm) { fail("\(vm) was taken while it was taken apart") }
+      if ledger.take(vm, now: now) == isBetweenOwners { fail("\(vm) was taken between its owners") }
     } else if ledger.delete(vm, now: now) {
+      if isBetweenOwners { fail("\(vm) was deleted between its owners") }
       retiring.append(vm)
-    } else if !retiring.contains(vm) {
+    } else if !isBetweenOwners {
       fail("\(vm) cannot be deleted")
     }
   }
@@ -244,6 +275,14 @@ struct LedgerSimulation {
     case .retire(let vm):
       if !alive.contains(vm) || retiring.contains(vm) { fail("\(vm) is taken apart twice") }
       retiring.append(vm)
+    case .reset(let vm):
+      if !alive.contains(vm) || retiring.contains(vm) || resetting.contains(vm) {
+        fail("\(vm) is reset at a wrong time")
+      }
+      if let record = ledger.vms[vm], !templates.contains(record.revision) {
+        fail("\(vm) has no template to go back to")
+      }
+      resetting.append(vm)
     case .dropTemplate(let revision):
       let isBooting = creations.contains { $0.boot != nil && $0.revision == revision }
       if templates.remove(revision) == nil, !isBooting { fail("a template is dropped that is not there") }
@@ -258,7 +297,9 @@ struct LedgerSimulation {
 
   private mutating func granted(_ holding: Ledger.LeaseGrant) {
     grants += 1
-    if !alive.contains(holding.vm) || retiring.contains(holding.vm) { fail("\(holding.vm) is granted and is no more") }
+    if !alive.contains(holding.vm) || retiring.contains(holding.vm) || resetting.contains(holding.vm) {
+      fail("\(holding.vm) is granted and is no more")
+    }
     if !everLeased.insert(holding.vm).inserted { fail("\(holding.vm) was granted twice") }
     if holders.values.contains(holding.vm) { fail("\(holding.vm) has two holders") }
     if holding.fence <= lastFence { fail("the fence went from \(lastFence) to \(holding.fence)") }
@@ -299,6 +340,8 @@ struct LedgerSimulation {
       if book.booting != creations.count(where: { $0.pool == book.key && $0.boot != nil }) {
         fail("\(book.name) miscounts its templates")
       }
+      let coming = resetting.count { ledger.vms[$0].map { $0.pool == book.key && $0.phase == .resetting } ?? false }
+      if book.resetting != coming { fail("\(book.name) counts \(book.resetting) resets of \(coming)") }
       if book.total != count + making { fail("\(book.name) counts \(book.total) VMs of \(count + making)") }
       if !book.queue.isEmpty, book.ready.count + book.outdated.count > 0 {
         fail("\(book.name) has both VMs and waiters")
@@ -331,6 +374,10 @@ struct LedgerSimulation {
         nextNumber += 1
         alive.insert(vm)
         finish(creation, vm)
+        act()
+      }
+      while !resetting.isEmpty {
+        finishReset(at: 0, 2)
         act()
       }
       while let vm = retiring.popLast() {

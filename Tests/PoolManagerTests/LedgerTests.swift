@@ -14,7 +14,7 @@ import Testing
   @Test(arguments: 0..<4) func holdsItsPromises(_ worker: Int) {
     let base = SeededGenerator.seed(of: "ledger simulation \(worker)")
     let length = 2000
-    var (grants, refusals, ends) = (0, 0, 0)
+    var (grants, refusals, ends, resets) = (0, 0, 0, 0)
     for round in 0..<max(1, Self.operations / 4 / length) {
       let seed = base &+ UInt64(round) &* 1_000_003
       var simulation = LedgerSimulation(seed: seed)
@@ -33,8 +33,9 @@ import Testing
       grants += simulation.grants
       refusals += simulation.refusals
       ends += simulation.ends
+      resets += simulation.resets
     }
     // A simulation in which nothing happens proves nothing.
-    #expect(grants > 0 && refusals > 0 && ends > 0, "seed \(base)")
+    #expect(grants > 0 && refusals > 0 && ends > 0 && resets > 0, "seed \(base)")
   }
 }

@@ -93,6 +93,15 @@ struct ConfigurationFileTests {
     }
   }
 
+  @Test func whatBecomesOfAVMIsAWord() throws {
+    let text = "pools: {a: {image: b, ready_when: started, on_release: reset, verify_reset: off}}"
+    let document = try #require(try pools(text).first?.document)
+    #expect(document.onRelease == .reset && document.verifyReset == .off)
+    for word in ["'off'", "sampled", "full"] {
+      #expect(try pools("pools: {a: {image: b, on_release: replace, verify_reset: \(word)}}").count == 1)
+    }
+  }
+
   @Test func theOrderIsTheFiles() throws {
     let names = (0..<200).map { "p\($0 * 7 % 200)" }
     let text = "pools:\n" + names.map { "  \($0): {image: hello}\n" }.joined()

@@ -107,6 +107,17 @@ struct MistakeTests {
       "pools: {a: {image: b, ready_when: {}}}",
       "f:1:35: pools.a.ready_when has not one of console and after_ms alone; write loaded, started, {console: TEXT} or {after_ms: NUMBER}"
     ),
+    // What becomes of a VM.
+    ("pools: {a: {image: b, on_release: keep}}", "f:1:35: pools.a.on_release is keep; write reset or replace"),
+    ("pools: {a: {image: b, on_release: }}", "f:1:35: pools.a.on_release is nothing; write reset or replace"),
+    (
+      "pools: {a: {image: b, verify_reset: [off]}}",
+      "f:1:37: pools.a.verify_reset is a list; write off, sampled or full"
+    ),
+    (
+      "pools: {a: {image: b, on_release: reset}}",
+      "f:1:35: pools.a.on_release is reset, which needs a template to go back to, and ready_when is loaded: give ready_when another value, or make on_release replace"
+    ),
     // Duplicates.
     (
       "pools:\n  a: {image: b}\n  b: {image: b}\n  a: {image: c}",
@@ -130,7 +141,7 @@ struct MistakeTests {
   ]
 
   private static func known(_ name: String) -> String {
-    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms, ready_when, ready_timeout_ms"
+    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms, ready_when, ready_timeout_ms, on_release, verify_reset"
   }
 
   private static func number(_ what: String) -> String {

@@ -65,7 +65,19 @@ extension PoolSpecification {
       refillConcurrency: document.refill?.concurrency, isPaused: document.paused ?? false,
       probeIntervalNS: document.probeIntervalMS.map { UInt64($0) * 1_000_000 },
       readyPoint: ReadyPoint(document.readyWhen ?? .loaded),
-      readyTimeoutNS: UInt64(document.readyTimeoutMS ?? PoolRules.standardReadyTimeoutMS) * 1_000_000)
+      readyTimeoutNS: UInt64(document.readyTimeoutMS ?? PoolRules.standardReadyTimeoutMS) * 1_000_000,
+      resetsVMs: document.effectiveOnRelease == .reset,
+      verification: ResetVerification(document.verifyReset ?? .sampled))
+  }
+}
+
+extension ResetVerification {
+  fileprivate init(_ document: VerifyReset) {
+    switch document {
+    case .off: self = .off
+    case .sampled: self = .sampled
+    case .full: self = .full
+    }
   }
 }
 

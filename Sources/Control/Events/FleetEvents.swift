@@ -25,6 +25,8 @@ extension EventLog {
       case .failing(let detail): publish(.now("pool.failing", pool: pool, detail: detail))
       case .limited(let refusal): publish(.now("pool.limited", pool: pool, detail: "\(refusal)"))
       case .quarantined(let vm): publish(.now("vm.quarantined", pool: pool, vm: vm))
+      case .resetFailed(let vm, let detail), .resetDiffers(let vm, let detail):
+        publish(.now("vm.rejected", pool: pool, vm: vm, detail: detail))
       }
     case .journal: break
     }

@@ -31,7 +31,7 @@ extension VMDocument {
       id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
-      consoleBytes: vm.machine.console.written, stop: StopDocument(state), lease: vm.lease?.id,
+      consoleBytes: vm.machine.consoleBytes, stop: StopDocument(state), lease: vm.lease?.id,
       memoryResidentBytes: looksAtMemory ? vm.machine.residentBytes : nil,
       warnings: configuration.image.warnings(on: host))
   }
@@ -138,8 +138,20 @@ extension PoolDocument {
       paused: pool.specification.isPaused,
       probeIntervalMS: pool.specification.probeIntervalNS.map { Int($0 / 1_000_000) },
       readyWhen: ReadyWhen(pool.specification.readyPoint),
-      readyTimeoutMS: Int(pool.specification.readyTimeoutNS / 1_000_000), source: source.rawValue,
+      readyTimeoutMS: Int(pool.specification.readyTimeoutNS / 1_000_000),
+      onRelease: pool.specification.resets ? .reset : .replace,
+      verifyReset: VerifyReset(pool.specification.verification), source: source.rawValue,
       warnings: vm.image.warnings(on: host), status: PoolStatusDocument(pool))
+  }
+}
+
+extension VerifyReset {
+  fileprivate init(_ verification: ResetVerification) {
+    switch verification {
+    case .off: self = .off
+    case .sampled: self = .sampled
+    case .full: self = .full
+    }
   }
 }
 
@@ -165,7 +177,7 @@ extension PoolStatusDocument {
       lastFailedAt: time(pool.refill.failedAgoNS, -1), nextAttemptAt: time(pool.refill.nextAttemptNS, 1))
     self.init(
       ready: pool.ready, outdated: pool.outdated, leased: pool.leased, creating: pool.creating,
-      retiring: pool.retiring, quarantined: pool.quarantined, waiting: pool.waiting,
+      resetting: pool.resetting, retiring: pool.retiring, quarantined: pool.quarantined, waiting: pool.waiting,
       running: pool.states["running"] ?? 0, paused: pool.states["paused"] ?? 0, stopped: pool.states["stopped"] ?? 0,
       draining: pool.isDraining, refill: refill,
       template: TemplateStatusDocument(

@@ -8,7 +8,9 @@ import VCPURuntime
 enum PoolFamilies {
   /// The value of `pool` for VMs created by hand; no declared pool can have this name.
   static let byHand = "_none"
-  private static let states = ["creating", "ready", "taken", "running", "paused", "stopped", "quarantined"]
+  private static let states = [
+    "creating", "ready", "taken", "running", "paused", "stopped", "resetting", "quarantined",
+  ]
 
   static func families(_ pools: [PoolMetrics]) -> [MetricFamily] {
     [
@@ -58,6 +60,15 @@ enum PoolFamilies {
       histogram(
         "vmpool_lease_wait_seconds", "Time from asking for a lease to having one.", declared(pools), \.leaseWait),
       histogram("vmpool_vm_create_seconds", "Time to make a VM, from nothing to ready.", pools, \.createTime),
+      counter(
+        "vmpool_resets_total", "VMs that were put back to their template, by what became of that.",
+        declared(pools).flatMap(resets)),
+      histogram(
+        "vmpool_reset_seconds", "Time to put a VM back to its template, its verification included.", declared(pools),
+        \.resetTime),
+      counter(
+        "vmpool_reset_pages_total", "Pages of guest memory that resets put back.",
+        declared(pools).map { sample([label($0)], $0.measurements.resets.pages) }),
     ]
   }
 
@@ -78,6 +89,10 @@ enum PoolFamilies {
 
   private static func leases(_ pool: PoolMetrics) -> [MetricSample] {
     pool.measurements.leases.snapshot.map { sample([label(pool), ("result", $0.result.rawValue)], $0.count) }
+  }
+
+  private static func resets(_ pool: PoolMetrics) -> [MetricSample] {
+    pool.measurements.resets.snapshot.map { sample([label(pool), ("result", $0.result.rawValue)], $0.count) }
   }
 
   private static func vms(_ pool: PoolMetrics) -> [MetricSample] {

@@ -111,14 +111,13 @@ private final class RunningGuest: Sendable {
 
 extension RunDocument {
   fileprivate init(_ vm: VM, _ stop: MachineStop, durationNS: UInt64) {
-    let console = vm.machine.console
-    let output = console.read(from: 0, limit: .max)
+    let output = vm.machine.readConsole(from: 0, limit: .max)
     // Many readers of JSON refuse a NUL, so that the text is no more the console's than where it is not UTF-8.
     let text = output.bytes.contains(0) ? nil : String(validating: output.bytes, as: UTF8.self)
     self.init(
       vm: vm.id, outcome: stop.reason, exitCode: stop.exitCode.map { Int($0) }, detail: stop.crash,
       console: text ?? String(decoding: output.bytes, as: UTF8.self),
-      consoleBase64: text == nil ? Base64.encoded(output.bytes) : nil, consoleBytes: console.written,
+      consoleBase64: text == nil ? Base64.encoded(output.bytes) : nil, consoleBytes: output.next,
       exits: vm.machine.counts.exits, durationNS: durationNS)
   }
 }

@@ -21,7 +21,7 @@ enum ConsoleRoutes {
   private static func read(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let offset = try context.query.integer("offset", in: 0...Int64.max) ?? 0
     let limit = try context.query.integer("limit", in: 1...65_536) ?? 65_536
-    let output = try api.vm(context).machine.console.read(from: UInt64(offset), limit: Int(limit))
+    let output = try api.vm(context).machine.readConsole(from: UInt64(offset), limit: Int(limit))
     var response = HTTPResponse.dynamic(status: 200, type: "application/octet-stream", body: output.bytes)
     response.headers.append(("X-Console-Start-Offset", String(output.start)))
     response.headers.append(("X-Console-Next-Offset", String(output.next)))

@@ -13,7 +13,7 @@ enum LifecycleRoutes {
     route("stop") { machine throws(MachineControlError) in try machine.requestStop(.killed) },
   ]
 
-  private typealias Control = @Sendable (any ManagedMachine) throws(MachineControlError) -> PendingRequests
+  private typealias Control = @Sendable (TenantMachine) throws(MachineControlError) -> PendingRequests
 
   private static func route(_ verb: String, isNewWork: Bool = false, _ publish: @escaping Control) -> Route {
     Route(

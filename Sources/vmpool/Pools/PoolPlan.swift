@@ -18,6 +18,8 @@ struct PoolSettings: Equatable {
   var probeIntervalMS: Int?
   var readyWhen = ReadyWhen.loaded
   var readyTimeoutMS = PoolRules.standardReadyTimeoutMS
+  var onRelease = OnRelease.replace
+  var verifyReset = VerifyReset.sampled
 
   init(_ pool: PoolDocument) {
     image = pool.image
@@ -31,6 +33,8 @@ struct PoolSettings: Equatable {
     probeIntervalMS = pool.probeIntervalMS
     readyWhen = pool.readyWhen
     readyTimeoutMS = pool.readyTimeoutMS
+    onRelease = pool.onRelease
+    verifyReset = pool.verifyReset
   }
 
   init(_ pool: DeclarePoolDocument) {
@@ -45,14 +49,20 @@ struct PoolSettings: Equatable {
     probeIntervalMS = pool.probeIntervalMS
     readyWhen = pool.readyWhen ?? readyWhen
     readyTimeoutMS = pool.readyTimeoutMS ?? readyTimeoutMS
+    onRelease = pool.effectiveOnRelease
+    verifyReset = pool.verifyReset ?? verifyReset
   }
 
-  private init(image: String) { self.image = image }
+  /// What a declaration of the same image and ready point says where it says nothing else.
+  private var standard: PoolSettings {
+    var standard = PoolSettings(DeclarePoolDocument(image: image, ready: ReadyRange(1), readyWhen: readyWhen))
+    standard.readyWhen = .loaded
+    return standard
+  }
 
   /// The members that differ from their defaults. `image` and `ready` are always among them.
   var notable: [(name: String, value: String)] {
-    let standard = PoolSettings(image: image)
-    return zip(members, standard.members).compactMap { own, other in
+    zip(members, standard.members).compactMap { own, other in
       own.value == other.value && !["image", "ready"].contains(own.name) ? nil : own
     }
   }
@@ -61,13 +71,15 @@ struct PoolSettings: Equatable {
     DeclarePoolDocument(
       image: image, vcpus: vcpus, memoryMiB: memoryMiB, ready: ready, maxVMs: maxVMs, deadlineMS: deadlineMS,
       refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
-      probeIntervalMS: probeIntervalMS, readyWhen: readyWhen, readyTimeoutMS: readyTimeoutMS)
+      probeIntervalMS: probeIntervalMS, readyWhen: readyWhen, readyTimeoutMS: readyTimeoutMS,
+      // The default goes along with the ready point, also when that is changed later.
+      onRelease: onRelease == standard.onRelease ? nil : onRelease, verifyReset: verifyReset)
   }
 
   /// The declaration as a configuration file: what `vmpool pools apply` and the server read.
   func yaml(name: String) -> String {
-    let standard = PoolSettings(image: image).members.filter {
-      ["paused", "ready_when", "ready_timeout_ms"].contains($0.name)
+    let standard = self.standard.members.filter {
+      ["paused", "ready_when", "ready_timeout_ms", "on_release", "verify_reset"].contains($0.name)
     }
     let isLeftOut = { (member: (name: String, value: String)) in
       ["none", "default"].contains(member.value) || standard.contains { $0 == member }
@@ -89,7 +101,8 @@ struct PoolSettings: Equatable {
       ("max_vms", orNone(maxVMs)), ("deadline_ms", orNone(deadlineMS)),
       ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
       ("probe_interval_ms", orNone(probeIntervalMS)), ("ready_when", readyWhen.yaml),
-      ("ready_timeout_ms", "\(readyTimeoutMS)"),
+      ("ready_timeout_ms", "\(readyTimeoutMS)"), ("on_release", onRelease.rawValue),
+      ("verify_reset", verifyReset.rawValue),
     ]
   }
 }

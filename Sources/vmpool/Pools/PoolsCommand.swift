@@ -108,7 +108,8 @@ struct PoolsCommand: ParsableCommand {
       ("source", pool.source), ("draining", status.draining ? "yes" : "no"),
       ("ready now", "\(status.ready)" + (status.outdated > 0 ? ", \(status.outdated) of them outdated" : "")),
       ("leased", "\(status.leased)"), ("waiting", "\(status.waiting)"), ("creating", "\(status.creating)"),
-      ("retiring", "\(status.retiring)"), ("quarantined", "\(status.quarantined)"),
+      ("resetting", "\(status.resetting)"), ("retiring", "\(status.retiring)"),
+      ("quarantined", "\(status.quarantined)"),
       ("running", "\(status.running)"), ("paused VMs", "\(status.paused)"), ("stopped", "\(status.stopped)"),
       ("refill state", refill.state), ("failures", "\(refill.failures)"),
       (

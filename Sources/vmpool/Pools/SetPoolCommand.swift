@@ -77,7 +77,9 @@ extension PoolsCommand {
     func validate() throws {
       if changes == PoolChanges() { throw ValidationError("Say what is to change.") }
       // Members that stay as they are get values that conflict with nothing.
-      try options.document(image: image ?? "image", ready: ready?.range ?? ReadyRange(0)).checkOptions()
+      var document = options.document(image: image ?? "image", ready: ready?.range ?? ReadyRange(0))
+      document.readyWhen = document.readyWhen ?? .started
+      try document.checkOptions()
     }
 
     var mentioned: [Mention] { [.pool(name)] + (image.map { [.image($0)] } ?? []) }
@@ -101,6 +103,8 @@ extension PoolsCommand {
       changes.probeIntervalMS = options.probeInterval?.newValue(\.milliseconds)
       changes.readyWhen = options.readyWhen?.point
       changes.readyTimeoutMS = options.readyTimeout?.milliseconds
+      changes.onRelease = options.onRelease
+      changes.verifyReset = options.verifyReset
       return changes
     }
   }
@@ -142,6 +146,18 @@ struct PoolOptions: ParsableArguments {
       valueName: "duration"))
   var readyTimeout: DurationArgument?
 
+  @Option(
+    help: ArgumentHelp(
+      "What becomes of a VM whose lease has ended: reset (the default where VMs are clones) or replace.",
+      valueName: "what"))
+  var onRelease: OnRelease?
+
+  @Option(
+    help: ArgumentHelp(
+      "Which VMs that were reset are compared with what they were cloned from: off, sampled (the default) or full.",
+      valueName: "which"))
+  var verifyReset: VerifyReset?
+
   /// The declaration that the options make.
   func document(image: String, ready: ReadyRange) -> DeclarePoolDocument {
     DeclarePoolDocument(
@@ -149,13 +165,13 @@ struct PoolOptions: ParsableArguments {
       deadlineMS: deadline?.value?.milliseconds,
       refill: refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: paused,
       probeIntervalMS: probeInterval?.value?.milliseconds, readyWhen: readyWhen?.point,
-      readyTimeoutMS: readyTimeout?.milliseconds)
+      readyTimeoutMS: readyTimeout?.milliseconds, onRelease: onRelease, verifyReset: verifyReset)
   }
 
   /// Whether the command line gives none of the options.
   var isEmpty: Bool {
     vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
-      && probeInterval == nil && readyWhen == nil && readyTimeout == nil
+      && probeInterval == nil && readyWhen == nil && readyTimeout == nil && onRelease == nil && verifyReset == nil
   }
 }
 
@@ -165,6 +181,9 @@ extension DeclarePoolDocument {
     if let mistake = mistakes.first { throw ValidationError(Advice.text(mistake)) }
   }
 }
+
+extension OnRelease: ExpressibleByArgument {}
+extension VerifyReset: ExpressibleByArgument {}
 
 /// A number of VMs, or two: `2` or `2:8`.
 struct ReadyArgument: ExpressibleByArgument, Equatable {

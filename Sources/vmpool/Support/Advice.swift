@@ -81,6 +81,7 @@ enum Advice {
     case "input", "input_base64": "--input"
     case "timeout_ms": "--timeout-ms"
     case "image", "vcpus", "ready", "max_vms", "deadline_ms", "probe_interval_ms", "ready_when", "ready_timeout_ms",
+      "on_release", "verify_reset",
       "paused", "ttl_ms", "wait_ms",
       "command_line", "mode", "load_address", "entry", "kind", "initramfs", "block":
       "--" + member.replacing(/_ms$/, with: "").replacing("_", with: "-")

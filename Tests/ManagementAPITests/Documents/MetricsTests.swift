@@ -53,7 +53,8 @@ import Testing
       MachineConfiguration(image: .builtin(spin), vcpus: 1, memoryMiB: 1, mechanism: .immediateExit)
     ) { _ in }
     let measurements = PoolMeasurements()
-    let vm = VM(id: "vm-000000000001", pool: nil, machine: machine, measurements: measurements)
+    let id = "vm-000000000001"
+    let vm = VM(id: id, pool: nil, machine: machine, measurements: measurements, occupant: Occupant(id))
     try machine.start(untilNS: .max)
     let kicks = try machine.requestKicks(vcpu: nil)
     let outcomes = try kicks.wait(untilNS: .max)

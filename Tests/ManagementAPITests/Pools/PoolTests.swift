@@ -52,6 +52,45 @@ import VCPURuntime
     #expect(loaded.readyWhen == .loaded && loaded.status.template.state == "none")
   }
 
+  @Test func aVMThatIsReleasedComesBackAsAnother() throws {
+    let harness = try Harness()
+    let pool = #"{"image":"echo","ready":1,"max_vms":1,"ready_when":"started","verify_reset":"full"}"#
+    #expect(harness.send("PUT", "/v1/pools/p", pool).status == 201)
+    var document = try harness.wait(forReady: 1, in: "p")
+    #expect(document.onRelease == .reset && document.verifyReset == .full)
+    for round in 1...3 {
+      #expect(
+        harness.send("POST", "/v1/pools/p/run", #"{"input":"hi\u0004","wait_ms":30000}"#).text.contains(
+          #""console":"hi""#))
+      document = try harness.wait(forReady: 1, in: "p")
+      let metrics = harness.metrics()
+      #expect(metrics[#"vmpool_resets_total{pool="p",result="ok"}"#] == Double(round))
+      #expect(metrics[#"vmpool_resets_total{pool="p",result="differed"}"#] == 0)
+      #expect(metrics[#"vmpool_reset_pages_total{pool="p"}"#] != nil)
+      #expect(metrics[#"vmpool_reset_seconds_count{pool="p"}"#] == Double(round))
+    }
+    #expect(document.status.resetting == 0)
+    let replaced = try harness.send("PATCH", "/v1/pools/p", #"{"on_release":"replace"}"#).document(PoolDocument.self)
+    #expect(replaced.onRelease == .replace && replaced.status.template.state == "ready")
+    #expect(
+      try harness.send("PATCH", "/v1/pools/p", #"{"on_release":null}"#).document(PoolDocument.self).onRelease == .reset)
+    // Nothing was said of it, so it goes along with the ready point.
+    let loaded = try harness.send("PATCH", "/v1/pools/p", #"{"ready_when":null}"#).document(PoolDocument.self)
+    #expect(loaded.onRelease == .replace)
+  }
+
+  @Test(arguments: [
+    (#""on_release":"keep""#, "/on_release"), (#""on_release":1"#, "/on_release"),
+    (#""on_release":"reset""#, "/on_release"), (#""verify_reset":"on""#, "/verify_reset"),
+    (#""verify_reset":false"#, "/verify_reset"),
+  ]) func whatIsWrongAboutResetsIsNamed(member: String, pointer: String) {
+    let harness = Harness(factory: StubFactory())
+    let put = harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":0,\#(member)}"#)
+    #expect(put.status == 400 && put.problem?.pointer == pointer, "\(put.text)")
+    harness.send("PUT", "/v1/pools/p", #"{"image":"spin","ready":0}"#)
+    #expect(harness.send("PATCH", "/v1/pools/p", "{\(member)}").problem?.pointer == pointer)
+  }
+
   @Test(arguments: [
     (#""booted""#, "/ready_when"), ("1", "/ready_when"), ("{}", "/ready_when"),
     (#"{"console":"a","after_ms":1}"#, "/ready_when"), (#"{"console":""}"#, "/ready_when/console"),

@@ -53,18 +53,22 @@ DECLARATIONS = [
                        {"console": "12"}, {"console": "x" * 256}, {"console": "x" * 257}, {"after_ms": 0}, {"after_ms": 1},
                        {"after_ms": 600_000}, {"after_ms": 600_001}, {"console": "x", "after_ms": 1}, {"port": 1}),
         "ready_timeout_ms": (0, 1, 600_000, 600_001),
+        "on_release": ("replace", "reset", "keep", 1, []),
+        "verify_reset": ("off", "sampled", "full", "on", False),
         "image": ("Hello", "x" * 64, 7),
         "unknown": (1,),
     }.items()
     for value in values
-] + [{"ready": 4, "max_vms": 3}, {"ready": {"min": 1, "max": 4}, "max_vms": 4}]
+] + [{"on_release": "reset", "ready_when": point} for point in ("loaded", "started", {"after_ms": 1})] + [
+    {"ready": 4, "max_vms": 3}, {"ready": {"min": 1, "max": 4}, "max_vms": 4}]
 
 
 def options(declaration):
     """The declaration as options of `vmpool pools set`; None where they cannot say it."""
     names = {"vcpus": "vcpus", "memory_mib": "memory", "max_vms": "max-vms", "ready": "ready", "image": "image",
              "deadline_ms": "deadline", "probe_interval_ms": "probe-interval", "refill": "refill-concurrency",
-             "ready_when": "ready-when", "ready_timeout_ms": "ready-timeout"}
+             "ready_when": "ready-when", "ready_timeout_ms": "ready-timeout",
+             "on_release": "on-release", "verify_reset": "verify-reset"}
     words = []
     for member, value in declaration.items():
         if member == "ready" and isinstance(value, dict) and set(value) == {"min", "max"}:
@@ -79,7 +83,7 @@ def options(declaration):
                 value = f"after:{point}ms"
             else:
                 return None
-        elif member == "ready_when" and isinstance(value, str):
+        elif member in ("ready_when", "on_release", "verify_reset") and isinstance(value, str):
             pass
         elif member in ("refill", "paused", "unknown") or not isinstance(value, str if member == "image" else int):
             return None

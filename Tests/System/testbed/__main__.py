@@ -17,6 +17,7 @@ GROUPS = [
     "runs",
     "guests",
     "templates",
+    "resets",
     "promises",
     "idempotency",
     "state",

@@ -128,7 +128,7 @@ class Daemon:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if not re.search(
-                    r"^(api|scrape|departures|http-disk|refill|retirement|messages|probes|templates|events|blob-trash)-\d+$",
+                    r"^(api|scrape|departures|http-disk|refill|retirement|resets|messages|probes|templates|events|blob-trash)-\d+$",
                     name):
                 counts[name] = counts.get(name, 0) + 1
         return counts
@@ -202,7 +202,7 @@ class Daemon:
 
 def is_filled(pool):
     status = pool["status"]
-    return status["creating"] == status["retiring"] == 0 and status["ready"] == pool["ready"]["max"]
+    return status["creating"] == status["resetting"] == status["retiring"] == 0 and status["ready"] == pool["ready"]["max"]
 
 
 def parsed(text):

@@ -40,4 +40,6 @@ def held(thread):
         os.waitpid(thread, WALL)
         yield
     finally:
-        libc.ptrace(PTRACE_DETACH, thread, None, None)
+        if libc.ptrace(PTRACE_DETACH, thread, None, None) != 0:
+            # Its process was killed. It stays for as long as the thread has not been waited for.
+            os.waitpid(thread, WALL)
