@@ -84,6 +84,58 @@ import Testing
     }
   }
 
+  /// A read by which the guest ended one run is not completed into the registers with which the next begins: the guest
+  /// reads again, and does not go on behind the read.
+  @Test(arguments: KickMechanism.sound) func aRunBeginsWithTheRegistersThatWerePutBack(
+    _ mechanism: KickMechanism
+  ) throws {
+    // mov $0xD0000000, %edi; mov (%rdi), %eax; mov $7, %al; out %al, $0xF4
+    let code: [UInt8] = [0xBF, 0, 0, 0, 0xD0, 0x8B, 0x07, 0xB0, 7, 0xE6, 0xF4]
+    let recorder = Recorder(afterMemoryRead: .end) { _, _ in .end }
+    let running = try RunningVCPU(
+      .flat(FlatImage(mode: .long64Ring3, code: code)), mechanism: mechanism, handler: recorder)
+    defer { running.close() }
+    let saving = try running.vcpu.request(resultOf: { (descriptor, _) throws(KVMError) in
+      try descriptor.checkpoint(hasIRQChip: false)
+    })
+    _ = try running.vcpu.wait(for: saving.ticket, untilNS: soon)
+    let saved = try #require(try saving.get())
+    for run in 1...10 {
+      try running.become(.run)
+      try waitUntil("the guest ends") { recorder.stops.count == run }
+      try running.become(.stop)
+      #expect(recorder.parkedRuns.count == run)
+      let isDone = try running.vcpu.replaceRegisters { (descriptor) throws(KVMError) in try descriptor.restore(saved) }
+      #expect(isDone)
+      try running.become(.ready)
+    }
+    #expect(recorder.stops == Array(repeating: .exited(code: 0), count: 10))
+    running.vcpu.join()
+    #expect(try running.vcpu.replaceRegisters { (_) throws(KVMError) in } == false)
+  }
+
+  /// Without an interrupt controller of the kernel's the task priority stands beside the registers: each run begins with that
+  /// of the first.
+  @Test func aRunBeginsWithTheTaskPriorityOfTheFirst() throws {
+    // mov $5, %eax; mov %rax, %cr8; out %al, $0xF4
+    let code: [UInt8] = [0xB8, 5, 0, 0, 0, 0x44, 0x0F, 0x22, 0xC0, 0xE6, 0xF4]
+    let recorder = Recorder { _, _ in .end }
+    let running = try RunningVCPU(.flat(FlatImage(mode: .long64, code: code)), handler: recorder)
+    defer { running.close() }
+    func priority() throws -> UInt64? {
+      let asked = try running.vcpu.request(resultOf: { (_, loop) throws(KVMError) in loop.taskPriority })
+      _ = try running.vcpu.wait(for: asked.ticket, untilNS: soon)
+      return try asked.get()
+    }
+    #expect(try priority() == 0)
+    try running.become(.run)
+    try waitUntil("the guest ends") { !recorder.stops.isEmpty }
+    try running.become(.stop)
+    #expect(try priority() == 5)
+    try running.become(.ready)
+    #expect(try priority() == 0)
+  }
+
   /// On a KVM that runs ring 0, a guest without an interrupt controller of the kernel's that lowers CR8 leaves with
   /// KVM_EXIT_SET_TPR, and goes on.
   @Test func aGuestThatLowersCR8GoesOn() throws {

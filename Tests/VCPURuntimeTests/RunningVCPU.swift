@@ -41,12 +41,18 @@ enum EntryPath {
 final class Recorder: ExitHandler {
   /// Called for every port write, on the vCPU's thread.
   let onPortWrite: @Sendable (UInt16, UInt32) -> ExitAction
+  /// What follows a read of memory that is not there, which gets 0.
+  private let afterMemoryRead: ExitAction
   private let finished = Mutex<[VCPUEnd]>([])
   private let parked = Mutex<[UInt64]>([])
   private let readCount = Atomic<Int>(0)
   private let lastValue = Atomic<UInt8>(0)
 
-  init(onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }) {
+  init(
+    afterMemoryRead: ExitAction = .resume,
+    onPortWrite: @escaping @Sendable (UInt16, UInt32) -> ExitAction = { _, _ in .resume }
+  ) {
+    self.afterMemoryRead = afterMemoryRead
     self.onPortWrite = onPortWrite
   }
 
@@ -65,7 +71,7 @@ final class Recorder: ExitHandler {
   }
   /// The guest's last port access ended it, with what it wrote as its code.
   func end() -> VCPUEnd { .exited(code: lastValue.load(ordering: .relaxed)) }
-  func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, .resume) }
+  func memoryRead(_ address: UInt64, size: UInt8) -> (value: UInt64, action: ExitAction) { (0, afterMemoryRead) }
   func memoryWrite(_ address: UInt64, size: UInt8, value: UInt64) -> ExitAction { .resume }
   func vcpuFinished(index: Int, run: UInt64, _ end: VCPUEnd) { finished.withLock { $0.append(end) } }
   func vcpuParkedForGood(index: Int, run: UInt64) { parked.withLock { $0.append(run) } }
