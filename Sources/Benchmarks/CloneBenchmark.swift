@@ -1,5 +1,5 @@
-import LinuxSupport
 public import ComparedKicks
+import LinuxSupport
 
 /// What it costs to clone a VM from a template and to reset it, beside the bare ioctls that do the same.
 ///
@@ -24,7 +24,8 @@ public struct CloneBenchmark: Benchmark {
   /// Everything by default as `vmpool bench clone` does it.
   public init(
     rounds: Int = 10, clonesPerRound: Int = 10, resetsPerRound: Int = 5,
-    mechanisms: [ComparedMechanism] = [.immediateExit], memoryMiB: [Int] = [128], dirtyPages: [Int] = [1, 64, 1000, 10_000]
+    mechanisms: [ComparedMechanism] = [.immediateExit], memoryMiB: [Int] = [128],
+    dirtyPages: [Int] = [1, 64, 1000, 10_000]
   ) {
     self.rounds = rounds
     self.clonesPerRound = clonesPerRound

@@ -1,8 +1,8 @@
+internal import ComparedKicks
 import GuestImages
 import KVM
 import LinuxSupport
 import MachineRuntime
-internal import ComparedKicks
 
 /// What both sides clone: the same VM, frozen before its guest has run.
 struct CloneTemplates {
@@ -23,8 +23,8 @@ struct CloneTemplates {
     defer { vm.destroy() }
     bare = try host.freeze(vm)
     let configuration = MachineConfiguration(
-      image: .flat(FlatImage(mode: .long64Ring3, code: code)), vcpus: 1, memoryMiB: memoryMiB, mechanism: mechanism.shipped,
-      entry: mechanism.entry)
+      image: .flat(FlatImage(mode: .long64Ring3, code: code)), vcpus: 1, memoryMiB: memoryMiB,
+      mechanism: mechanism.shipped, entry: mechanism.entry)
     let machine: Machine
     do throws(MachineCreationError) { machine = try Machine(configuration, on: system) } catch {
       throw .creation(error)
