@@ -28,7 +28,7 @@ import GuestImages
   }
 
   func create(
-    _ code: [UInt8], ring: Int, hasIRQChip: Bool = false, vcpus: Int = 1, memoryMiB: Int, mechanism: KickMechanism
+    _ code: [UInt8], ring: Int, hasIRQChip: Bool = false, vcpus: Int = 1, memoryMiB: Int, mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
     var vm: OpaquePointer?
     // Safe: the array and the locals outlive the call, which copies the code.
@@ -53,7 +53,7 @@ import GuestImages
   }
 
   fileprivate func clone(
-    _ template: BareTemplate, _ mechanism: KickMechanism
+    _ template: BareTemplate, _ mechanism: ComparedMechanism
   ) throws(BenchmarkError) -> BareVM {
     var vm: OpaquePointer?
     // Safe: a local outlives the call, and the clone holds its template.
@@ -80,7 +80,7 @@ import GuestImages
     unsafe barekvm_free_template(template)
   }
 
-  func clone(mechanism: KickMechanism) throws(BenchmarkError) -> BareVM { try host.clone(self, mechanism) }
+  func clone(mechanism: ComparedMechanism) throws(BenchmarkError) -> BareVM { try host.clone(self, mechanism) }
 }
 
 /// A guest that writes a byte to each of some pages from 1 MiB on, and ends.

@@ -86,8 +86,8 @@ import Testing
 
   /// A read by which the guest ended one run is not completed into the registers with which the next begins: the guest
   /// reads again, and does not go on behind the read.
-  @Test(arguments: KickMechanism.sound) func aRunBeginsWithTheRegistersThatWerePutBack(
-    _ mechanism: KickMechanism
+  @Test(arguments: ComparedMechanism.sound) func aRunBeginsWithTheRegistersThatWerePutBack(
+    _ mechanism: ComparedMechanism
   ) throws {
     // mov $0xD0000000, %edi; mov (%rdi), %eax; mov $7, %al; out %al, $0xF4
     let code: [UInt8] = [0xBF, 0, 0, 0, 0xD0, 0x8B, 0x07, 0xB0, 7, 0xE6, 0xF4]
