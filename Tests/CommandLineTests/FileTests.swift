@@ -26,7 +26,7 @@ import Testing
 
   @Test func passesOverWhatOnlyTheServerSets() throws {
     let bytes = Array(try OutputOptions.parse(["--json"]).text(Self.pool) { _ in "" }.utf8)
-    #expect(try PoolFile.declaration(bytes, of: "p") == PoolSettings(Self.pool).document)
+    #expect(try PoolSettings(PoolFile.declaration(bytes, of: "p")) == PoolSettings(Self.pool))
     let error = #expect(throws: Failure.self) { try PoolFile.declaration(bytes, of: "q") }
     #expect(error?.message.contains("declares p") == true)
     #expect(throws: (any Error).self) {
