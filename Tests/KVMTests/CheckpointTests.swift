@@ -26,6 +26,19 @@ import Testing
     #expect(try vcpu.checkpoint(hasIRQChip: hasIRQChip).differences(from: before) == [])
   }
 
+  /// On an AMD processor KVM sets the lower half of IA32_SYSENTER_ESP alone, and reads all of it.
+  @Test(
+    arguments: [
+      (0x175, 0x3000, []), (0x175, 0xFFFF_FE00_0000_3000, []), (0x175, 0x4000, ["MSR 0x175"]),
+      (0x176, 0x3000, ["MSR 0x176"]),
+    ] as [(UInt32, UInt64, [String])])
+  func halfOfSysenterESPIsRestored(index: UInt32, value: UInt64, differences: [String]) {
+    func checkpoint(_ value: UInt64) -> VCPUCheckpoint {
+      VCPUCheckpoint(structures: [], msrs: [MSRList([MSRValue(index: index, value: value)])])
+    }
+    #expect(checkpoint(value).differences(from: checkpoint(0xFFFF_FE00_0000_3000)) == differences)
+  }
+
   /// A vCPU of another VM takes the state over.
   @Test(arguments: [false, true]) func anotherVCPUTakesTheStateOver(hasIRQChip: Bool) throws {
     let system = try RealKVM.system.get()

@@ -41,14 +41,15 @@ public struct VCPUCheckpoint: Sendable {
   /// The TSC comes first, since timers are set against it; TSC_DEADLINE, as all others, after the local APIC.
   var msrs: [MSRList]
 
-  /// Which parts, and which MSRs, differ from those of `other`, in words. Clocks, which go on by themselves, are left out.
+  /// Which parts, and which MSRs, differ from those of `other`, which was restored before, in words. Clocks, which go on by
+  /// themselves, are left out.
   public func differences(from other: VCPUCheckpoint) -> [String] {
     var differences: [String] = []
     for (own, theirs) in zip(structures, other.structures) where own.withoutClocks != theirs.withoutClocks {
       differences.append("\(own.part)")
     }
     for (own, theirs) in zip(msrs.flatMap(\.values), other.msrs.flatMap(\.values))
-    where own != theirs && !CheckpointPlan.clocks.contains(own.index) {
+    where !own.isRestored(from: theirs) && !CheckpointPlan.clocks.contains(own.index) {
       differences.append("MSR 0x\(String(own.index, radix: 16))")
     }
     return differences
@@ -73,6 +74,15 @@ public struct MSRValue: Sendable, Equatable {
   public let index: UInt32
   /// Its contents.
   public let value: UInt64
+
+  /// IA32_SYSENTER_ESP.
+  private static let sysenterESP: UInt32 = 0x175
+
+  /// Whether this is what KVM_SET_MSRS makes of `saved`. The long mode of AMD's processors has no SYSENTER. There KVM reads 64
+  /// bits of IA32_SYSENTER_ESP, and sets the lower 32 and zeros (arch/x86/kvm/svm/svm.c).
+  fileprivate func isRestored(from saved: MSRValue) -> Bool {
+    self == saved || index == Self.sysenterESP && self == MSRValue(index: saved.index, value: saved.value & 0xFFFF_FFFF)
+  }
 }
 
 /// MSRs in the form that KVM_GET_MSRS and KVM_SET_MSRS take.
