@@ -6,11 +6,12 @@ import time
 
 from checks.console import read, send_all
 from checks.lifecycle import stop_of
+from checks.quarantine import metric
 from checks import tour
 from testbed import processes
 from testbed.checks import Failure, Skipped, check, equal, eventually, expect
 from testbed.daemon import Daemon
-from testbed.pools import lease, status
+from testbed.pools import lease, release, status
 
 # How long a boot may take on a processor that is emulated on a busy machine.
 BOOT_SECONDS = 240
@@ -123,18 +124,19 @@ def created():
         return disturbances
 
 
-@check("two clones of a guest that has booted once: leased, each goes on by itself, powered off")
+@check("two clones of a guest that has booted once: leased, each goes on by itself; put back, and leased again")
 def cloned():
     with Daemon("--no-demo-pool", "--state-dir", processes.scratch_directory("state")) as daemon:
         client = daemon.client()
         upload(client)
-        pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 2, "ready_when": {"console": "guest: ready"},
-                "ready_timeout_ms": BOOT_SECONDS * 1000}
+        pool = {"image": "debian", "vcpus": 2, "memory_mib": 192, "ready": 2, "max_vms": 2,
+                "ready_when": {"console": "guest: ready"}, "ready_timeout_ms": BOOT_SECONDS * 1000, "verify_reset": "full"}
         equal(client.put("/v1/pools/debian", pool).status, 201, "the pool")
         eventually("two clones are ready", lambda: status(client, "debian")["ready"] == 2, BOOT_SECONDS + 60)
         template = status(client, "debian")["template"]
         began = time.monotonic()
-        vms = ["/v1/vms/" + lease(client, "debian", ttl_ms=900_000)["vm"] for _ in range(2)]
+        leases = [lease(client, "debian", ttl_ms=900_000) for _ in range(2)]
+        vms = ["/v1/vms/" + granted["vm"] for granted in leases]
         consoles = [Console(client, vm) for vm in vms]
         for number, (vm, console) in enumerate(zip(vms, consoles)):
             expect(console.has(b"guest: ready"), "it has booted before")
@@ -143,9 +145,21 @@ def cloned():
             console.wait(f"echo: hello {number}".encode())
             expect(f"hello {1 - number}".encode() not in console.text, "it has heard its own client alone")
         took = (time.monotonic() - began) * 1000
-        for vm in vms:
-            send_all(client, vm, b"off\n")
-            equal(stop_of(client, vm, 120)["reason"], "powered_off", "how it ends")
+        send_all(client, vms[0], b"off\n")
+        equal(stop_of(client, vms[0], 120)["reason"], "powered_off", "how it ends")
+        # The other is given back while it runs.
+        for granted in leases:
+            release(client, granted)
+        eventually("both are put back", lambda: status(client, "debian")["ready"] == 2, 240)
+        found = [metric(client, f'vmpool_resets_total{{pool="debian",result="{result}"}}')
+                 for result in ("ok", "failed", "differed")]
+        expect(found == [2, 0, 0], lambda: f"resets that were right, failed, differed: {found}; {daemon.log[-3000:]}")
+        vm = "/v1/vms/" + lease(client, "debian", ttl_ms=900_000)["vm"]
+        console = Console(client, vm)
+        expect(console.has(b"guest: ready"), "it has booted before")
+        send_all(client, vm, b"hello again\n")
+        console.wait(b"echo: hello again")
+        expect(b"hello 0" not in console.text and b"hello 1" not in console.text, "nothing is left of the tenants before")
         return (
             f"booted in {template['boot_ms']} ms, both leased and answered in {took:.0f} ms, "
             f"{template['memory_bytes'] >> 20} MiB shared")
