@@ -118,6 +118,7 @@ extension StateDatabase {
     do throws(StateStoreError) {
       try directory.withLock { (directory) throws(StateStoreError) in try directory?.tryWriting() }
       try guarded.withLock { (guarded) throws(StateStoreError) in
+        try guarded.recordStart()
         try guarded.connection.run("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
         scheduleFlush(&guarded)
       }

@@ -4,13 +4,16 @@ extension StateDatabase {
   /// - Parameters:
   ///   - scope: what the key belongs to: method and path.
   ///   - fingerprint: differs between bodies, for instance a hash of the body.
+  ///   - answer: an answer that no longer holds. Where the key still stands for that one, it is forgotten first.
   ///   - nowMS: Unix milliseconds.
   public func beginIdempotent(
-    scope: String, key: String, fingerprint: [UInt8], nowMS: Int
+    scope: String, key: String, fingerprint: [UInt8], forgetting answer: StoredResponse? = nil, nowMS: Int
   ) throws(StateStoreError) -> IdempotencyOutcome {
     try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.deleteAnswers(
-        "WHERE scope = ? AND key = ? AND at_ms <= ?", .text(scope), .text(key), .int(nowMS - limits.retentionMS))
+        "WHERE scope = ? AND key = ? AND (at_ms <= ? OR (headers = ? AND body = ?))", .text(scope), .text(key),
+        .int(nowMS - limits.retentionMS), .text(answer.map(Self.text(ofHeadersOf:))),
+        answer.map { .blob($0.body) } ?? .null)
       try connection.run(
         """
         INSERT INTO idempotency(scope, key, fingerprint, epoch, at_ms) VALUES(?, ?, ?, ?, ?)
@@ -43,11 +46,10 @@ extension StateDatabase {
 
   /// Keeps the answer to a request that was begun: the key stands for it from now on.
   public func finishIdempotent(scope: String, key: String, _ response: StoredResponse) throws(StateStoreError) {
-    let parts = response.headers.flatMap { [$0.name, $0.value] }
-    guard !parts.contains(where: { $0.utf8.contains(0) }) else {
+    guard !response.headers.contains(where: { ($0.name + $0.value).utf8.contains(0) }) else {
       throw .conflict("a header field of the answer to the idempotency key \(key) has a NUL in it")
     }
-    let headers = parts.joined(separator: "\0")
+    let headers = Self.text(ofHeadersOf: response)
     try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         """
@@ -60,6 +62,11 @@ extension StateDatabase {
       }
       connection.contents.answerBytes += headers.utf8.count + response.body.count
     }
+  }
+
+  /// How a row keeps header fields.
+  private static func text(ofHeadersOf response: StoredResponse) -> String {
+    response.headers.flatMap { [$0.name, $0.value] }.joined(separator: "\0")
   }
 
   /// Forgets a request that was begun and refused before anything happened: the key may come again.

@@ -33,31 +33,37 @@ extension StateDatabase {
   ) throws(StateStoreError) -> [String] {
     try write(nil) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       var others: [String] = []
-      for (id, end, audit) in ended {
-        let sizes = try connection.rows(
-          """
-          UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL
-          RETURNING \(RowBytes.leaseSQL)
-          """, .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .int(StoredLease.number(of: id))
-        ) { row throws(StateStoreError) in row.int(0) }
-        guard let size = sizes.first else {
-          others.append(id)
-          continue
-        }
-        connection.contents.endedLeaseBytes += size
-        try connection.append(audit)
-      }
+      for (id, end, audit) in ended where try !connection.end(id, end, audit) { others.append(id) }
       return others
     }
   }
 
   /// The lease `id`, open or ended; nil if there was none, or it ended longer ago than leases are kept.
   public func lease(id: String) throws(StateStoreError) -> StoredLease? {
-    try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
+    let lease = try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.rows("SELECT \(StoredLease.columns) FROM lease WHERE id = ?", .int(StoredLease.number(of: id))) {
         row throws(StateStoreError) in try StoredLease(row)
       }.first
     }
+    guard let lease, lease.end == nil else { return lease }
+    // That the start has lost it need not be on record yet.
+    return recovered.lostLeases.first { $0.id == id } ?? lease
+  }
+}
+
+extension SQLiteConnection {
+  /// Ends the lease `id`, with its audit entry. False where it is not open.
+  mutating func end(_ id: String, _ end: StoredLeaseEnd, _ audit: AuditEntry) throws(StateStoreError) -> Bool {
+    let sizes = try rows(
+      """
+      UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL
+      RETURNING \(RowBytes.leaseSQL)
+      """, .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .int(StoredLease.number(of: id))
+    ) { row throws(StateStoreError) in row.int(0) }
+    guard let size = sizes.first else { return false }
+    contents.endedLeaseBytes += size
+    try append(audit)
+    return true
   }
 }
 

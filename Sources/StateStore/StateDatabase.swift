@@ -66,6 +66,15 @@ public final class StateDatabase: Sendable {
     var retryTimer: DeadlineTimer?
     /// Nil in memory, where there is all the room there is.
     var room: LogRoom?
+    /// The start, until it is on record: on a disk that is full it is recorded later, and nothing else before it.
+    var unrecordedStart: Recovered?
+
+    /// Records the start where that is still to be done.
+    mutating func recordStart() throws(StateStoreError) {
+      guard let unrecordedStart else { return }
+      try unrecordedStart.record(&connection)
+      self.unrecordedStart = nil
+    }
 
     enum NextFlush { case none, soon, atOnce }
   }
@@ -73,7 +82,8 @@ public final class StateDatabase: Sendable {
   /// Opens the state in `directory`, which must exist, or makes it there; nil: keeps it in memory.
   ///
   /// The directory is locked until `close`. A file that is damaged, or was written by a later release, is refused and
-  /// left as it is. `nowMS`, in Unix milliseconds, is when leases that were left open are said to be lost.
+  /// left as it is. `nowMS`, in Unix milliseconds, is when leases that were left open are said to be lost. Where a full
+  /// disk does not take that, the state opens all the same, and refuses changes until there is room.
   ///
   /// Calls `report` when writing begins to fail, at most twice a minute while it goes on failing, and when it succeeds
   /// again. On any thread, with no lock held.
@@ -85,6 +95,7 @@ public final class StateDatabase: Sendable {
       var connection = try SQLiteConnection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
       let recovered = try Recovered(&connection, nowMS)
+      try recovered.record(&connection)
       return StateDatabase(recovered, nil, connection, flushing: nil, try startedWorker(), limits, report)
     }
     let locked = try StateDirectory(directory)
@@ -98,8 +109,16 @@ public final class StateDatabase: Sendable {
       """)
     try Schema.migrate(&connection, from: version)
     let recovered = try Recovered(&connection, nowMS)
-    // An earlier release had no budgets.
-    try connection.keepBudgets(limits, epoch: recovered.epoch, step: 1000)
+    try connection.countContents()
+    var failure: StateStoreError?
+    do throws(StateStoreError) {
+      try recovered.record(&connection)
+      // An earlier release had no budgets.
+      try connection.keepBudgets(limits, epoch: recovered.epoch, step: 1000)
+    } catch {
+      guard case .full = error else { throw error }
+      failure = error
+    }
     var second = try SQLiteConnection(locked.databasePath, .existing)
     try second.script("PRAGMA synchronous = NORMAL")
     // The log is there since the first change. Its name must outlive a power cut, too.
@@ -108,7 +127,15 @@ public final class StateDatabase: Sendable {
     try connection.holdSnapshot()
     // What was refused so far stays as it is. From here on it is ours.
     connection.checkpointOnClose(true)
-    return StateDatabase(recovered, locked, connection, flushing: flushing, try startedWorker(), limits, report)
+    let state = StateDatabase(recovered, locked, connection, flushing: flushing, try startedWorker(), limits, report)
+    if let failure { state.recordStartLater(failure) }
+    return state
+  }
+
+  /// Leaves the start to the next change, or to the moment when there is room.
+  private func recordStartLater(_ failure: StateStoreError) {
+    guarded.withLock { $0.unrecordedStart = recovered }
+    if writeRecord.failed(failure) { tryAgainSoon() }
   }
 
   /// Starts the worker's thread, so that nothing that is due later lacks it.
@@ -212,6 +239,7 @@ public final class StateDatabase: Sendable {
     do throws(StateStoreError) {
       waitForRoomInLog()
       result = try guarded.withLock { (guarded) throws(StateStoreError) in
+        try guarded.recordStart()
         let result = try body(&guarded.connection)
         // What was asked for is done. A budget that cannot be kept now is kept after the next change.
         try? guarded.connection.keepBudgets(limits, epoch: recovered.epoch, step: 1)

@@ -3,12 +3,13 @@ import LinuxSupport
 import Synchronization
 import SystemPackage
 
-/// The signals that end the server, SIGTERM and SIGINT, on a thread that exists before anything can block.
+/// The signals that end the server, SIGTERM, SIGINT and SIGQUIT, on a thread that exists before anything can block.
 ///
 /// The first signal asks for the drain and starts the clock. A second one, or the end of the time, ends the process at once.
 /// It does so also in a drain that a stuck disk holds up, and in a start that never comes to its end. The thread logs nothing and waits for nothing but signals. The exit status says what happened.
 final class EndSignals: Sendable {
-  static let signals = [SIGTERM, SIGINT]
+  /// Swift's runtime would take SIGQUIT for a crash.
+  static let signals = [SIGTERM, SIGINT, SIGQUIT]
   private static let patienceNS: UInt64 = 4_500_000_000
   /// A signal to the process and to its group is one signal to its sender (timeout(1) does that, and terminals with a
   /// shell's help). A second signal counts only after this time.

@@ -16,8 +16,8 @@ struct Vmpoold: ParsableCommand {
     commandName: "vmpoold",
     abstract: "Keeps pools of small virtual machines ready on a Linux KVM host, and hands them out over REST.",
     discussion: """
-      Without options it listens on 127.0.0.1:8080 and keeps one pool, demo, of two ready VMs. SIGTERM and SIGINT \
-      drain it: it takes no new work, stops every VM and exits 0; a second signal ends it at once.
+      Without options it listens on 127.0.0.1:8080 and keeps one pool, demo, of two ready VMs. SIGTERM, SIGINT and \
+      SIGQUIT drain it: it takes no new work, stops every VM and exits 0; a second signal ends it at once.
 
       Exit status: 0 after a drain, 1 when the drain took too long, 128 and the signal's number after a second one, \
       64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \

@@ -67,6 +67,51 @@ struct DiskTests {
     #expect(state.canRecord)
   }
 
+  /// Leases that were left open are lost, whether or not that can be recorded. It is, once there is room.
+  @Test func aStartThatCannotBeRecordedIsRecordedLater() async throws {
+    let disk = try SmallFileSystem("size=4m")
+    var number = 0
+    func grant(_ state: StateDatabase) throws {
+      let lease = Sample.lease(Sample.id(number + 1), fence: number + 1)
+      try state.recordLease(lease, by: "127.0.0.1", requestID: nil)
+      number += 1
+    }
+    do {
+      let state = try StateDatabase.open(directory: disk.path)
+      defer { state.close() }
+      disk.fill()
+      // All that is set aside.
+      #expect(throws: StateStoreError.self) { while number < 10_000 { try grant(state) } }
+    }
+    disk.fill()
+    let lost = (1...number).map(Sample.id)
+    let (recovery, recovered) = AsyncStream.makeStream(of: Void.self)
+    do {
+      let state = try StateDatabase.open(directory: disk.path, nowMS: 5000) { report in
+        if report == .recovered { recovered.yield() }
+      }
+      defer { state.close() }
+      #expect(state.recovered.lostLeases.map(\.id) == lost)
+      #expect(state.recovered.highestFence == number && state.recovered.epoch == 2)
+      #expect(state.isFailing && !state.canRecord)
+      #expect(try state.lease(id: lost[0])?.end?.reason == .lost)
+      #expect(throws: StateStoreError.self) { try grant(state) }
+      // Nothing is on record before the start is.
+      #expect(throws: StateStoreError.self) {
+        try state.beginIdempotent(scope: "s", key: "k", fingerprint: [], nowMS: 5000)
+      }
+      #expect(try state.audit(after: 0, limit: 100_000).count == lost.count)
+      try #require(disk.remount("size=16m"))
+      for await _ in recovery { break }
+      #expect(try state.audit(after: lost.count, limit: 100_000).map(\.entry.subject) == lost)
+      try grant(state)
+    }
+    let state = try StateDatabase.open(directory: disk.path)
+    #expect(state.recovered.lostLeases.map(\.id) == [Sample.id(number)])
+    #expect(state.recovered.epoch == 3)
+    #expect(try state.lease(id: lost[0])?.end?.atMS == 5000)
+  }
+
   @Test func whatIsInMemoryCanBeRecorded() throws {
     let state = try StateDatabase.open(directory: nil)
     #expect(state.canRecord)

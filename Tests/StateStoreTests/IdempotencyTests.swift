@@ -40,6 +40,24 @@ struct IdempotencyTests {
     #expect(try begin(state, "k") == .new)
   }
 
+  /// Of two that find the answer out of date, the second must not undo what the first has begun, nor its answer.
+  @Test func anAnswerThatIsOverIsForgottenOnce() throws {
+    let state = try StateDatabase.open(directory: nil)
+    func beginAnew() throws -> IdempotencyOutcome {
+      try state.beginIdempotent(scope: scope, key: "k", fingerprint: print, forgetting: answer, nowMS: 0)
+    }
+    #expect(try begin(state, "k") == .new)
+    #expect(try beginAnew() == .inProgress)
+    try state.finishIdempotent(scope: scope, key: "k", answer)
+    #expect(try begin(state, "k") == .replay(answer))
+    #expect(try beginAnew() == .new)
+    #expect(try beginAnew() == .inProgress)
+    let later = StoredResponse(
+      status: 201, headers: [.init(name: "Location", value: "/v1/vms/vm-2")], body: answer.body)
+    try state.finishIdempotent(scope: scope, key: "k", later)
+    #expect(try beginAnew() == .replay(later))
+  }
+
   @Test func onlyWhatIsInProgressCanEnd() throws {
     let state = try StateDatabase.open(directory: nil)
     #expect(throws: StateStoreError.self) { try state.finishIdempotent(scope: scope, key: "k", answer) }

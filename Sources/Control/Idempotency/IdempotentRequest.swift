@@ -44,17 +44,25 @@ public struct IdempotentRequest: Sendable {
     case replay(StoredResponse)
   }
 
-  /// Begins the request with that key and body. `scope` is what the key belongs to: method and path.
+  /// Begins the request with that key and body. `scope` is what the key belongs to: method and path. An answer that no
+  /// longer holds is forgotten, and the request begins anew. Of several that find so, one begins.
+  ///
+  /// `stillHolds` is called with no lock held, on the caller's thread.
   public static func begin(
-    key: String, scope: String, body: [UInt8], in state: StateDatabase
+    key: String, scope: String, body: [UInt8], in state: StateDatabase, stillHolds: (StoredResponse) -> Bool
   ) throws(IdempotencyRefusal) -> Beginning {
     guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
       throw .badKey
     }
-    let outcome: IdempotencyOutcome
+    let fingerprint = SHA256Digest(of: body).bytes
+    var outcome: IdempotencyOutcome
     do throws(StateStoreError) {
-      outcome = try state.beginIdempotent(
-        scope: scope, key: key, fingerprint: SHA256Digest(of: body).bytes, nowMS: StateDatabase.wallClockMS())
+      var over: StoredResponse?
+      repeat {
+        outcome = try state.beginIdempotent(
+          scope: scope, key: key, fingerprint: fingerprint, forgetting: over, nowMS: StateDatabase.wallClockMS())
+        over = if case .replay(let answer) = outcome, !stillHolds(answer) { answer } else { nil }
+      } while over != nil
     } catch {
       throw .state(error)
     }

@@ -10,11 +10,13 @@ enum MetricsRoutes {
   ]
 
   private static func metrics(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    try await answer(api, context) {
+    // Before the scrape waits for its own answer, and counts among those that wait.
+    let program = api.configuration.programMetrics()
+    return try await answer(api, context) {
       PoolFamilies.families(api.fleet.metrics) + ImageFamilies.families(api.images) + [
         api.requestMetrics.family, BuildFamily.family,
       ]
-        + api.configuration.programMetrics() + ProcessMetrics.collect()
+        + program + ProcessMetrics.collect()
     }
   }
 

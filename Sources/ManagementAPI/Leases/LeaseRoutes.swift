@@ -9,7 +9,8 @@ enum LeaseRoutes {
   static let routes = [
     Route(
       method: .post, template: "/v1/pools/{pool}/leases", operationID: "createLease", body: .json(isRequired: false),
-      isIdempotent: true, isNewWork: true, endsWithClient: true, operation: create),
+      isIdempotent: true, isThere: { api, id in api.fleet.lease(id) != nil }, isNewWork: true, endsWithClient: true,
+      operation: create),
     Route(
       method: .get, template: "/v1/pools/{pool}/leases", operationID: "listPoolLeases",
       query: ["limit", "page_token"], operation: listOfPool),

@@ -14,6 +14,16 @@ extension IdempotentRequest {
   }
 }
 
+extension Route {
+  /// Whether an answer that was kept may be given again: what it says was made must not have ended. Looks in memory alone.
+  func stillHolds(_ answer: StoredResponse, in api: APIHandler) -> Bool {
+    guard let isThere, let location = answer.headers.first(where: { $0.name == "Location" })?.value,
+      let id = location.split(separator: "/").last
+    else { return true }
+    return isThere(api, String(id))
+  }
+}
+
 extension HTTPResponse {
   /// The answer to the first of several requests, for another of them.
   init(replaying stored: StoredResponse) {

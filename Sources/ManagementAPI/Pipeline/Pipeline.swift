@@ -83,7 +83,8 @@ extension APIHandler {
   /// Step 5: the answer to a request that came with an `Idempotency-Key` is made once, and kept before it is sent.
   ///
   /// An answer is kept, and stays true even if its client has left. A problem has changed nothing, so its key may come again.
-  /// There is nothing between the two, since they are two ends of one function.
+  /// So may the key of an answer whose lease or VM has ended. There is nothing between the two, since they are two ends of one
+  /// function.
   private func once(_ context: Context) async throws(APIProblem) -> HTTPResponse {
     guard context.route.isIdempotent, let key = try context.header("Idempotency-Key") else {
       return try await context.route.operation(self, context)
@@ -91,7 +92,8 @@ extension APIHandler {
     let beginning: IdempotentRequest.Beginning
     do throws(IdempotencyRefusal) {
       beginning = try IdempotentRequest.begin(
-        key: key, scope: "\(context.head.method) \(context.head.rawPath)", body: context.body, in: state)
+        key: key, scope: "\(context.head.method) \(context.head.rawPath)", body: context.body, in: state
+      ) { answer in context.route.stillHolds(answer, in: self) }
     } catch {
       throw APIProblem(error)
     }

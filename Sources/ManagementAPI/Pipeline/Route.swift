@@ -30,6 +30,8 @@ final class Route: Sendable {
   typealias Operation = @Sendable (APIHandler, Context) async throws(APIProblem) -> HTTPResponse
   /// Where a body goes, decided when its head is there.
   typealias Admission = @Sendable (APIHandler, Context) throws(APIProblem) -> HTTPAdmission
+  /// Whether what has that id has not ended. It looks in memory, since a repeated request waits for it.
+  typealias Lookup = @Sendable (APIHandler, _ id: String) -> Bool
 
   let method: HTTPMethod
   /// As in the OpenAPI document, such as `/v1/vms/{vm}`.
@@ -40,6 +42,9 @@ final class Route: Sendable {
   let body: Body
   /// Whether it takes an `Idempotency-Key`: every POST that makes something.
   let isIdempotent: Bool
+  /// Whether what it made is still there, by the id at the end of the answer's `Location`. A key whose answer names what has
+  /// ended is forgotten. Nil where the answer is a result, which stays true.
+  let isThere: Lookup?
   /// Whether it is refused while the server drains.
   let isNewWork: Bool
   /// Whether it ends when its client leaves while it waits.
@@ -50,8 +55,8 @@ final class Route: Sendable {
 
   init(
     method: HTTPMethod, template: String, operationID: String, query: [String] = [], body: Body = .none,
-    isIdempotent: Bool = false, isNewWork: Bool = false, endsWithClient: Bool = false, admission: Admission? = nil,
-    operation: @escaping Operation
+    isIdempotent: Bool = false, isThere: Lookup? = nil, isNewWork: Bool = false, endsWithClient: Bool = false,
+    admission: Admission? = nil, operation: @escaping Operation
   ) {
     self.method = method
     self.template = template
@@ -59,6 +64,7 @@ final class Route: Sendable {
     self.query = query
     self.body = body
     self.isIdempotent = isIdempotent
+    self.isThere = isThere
     self.isNewWork = isNewWork
     self.endsWithClient = endsWithClient
     self.admission = admission

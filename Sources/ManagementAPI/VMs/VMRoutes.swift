@@ -14,8 +14,7 @@ enum VMRoutes {
       operation: list),
     Route(
       method: .post, template: "/v1/vms", operationID: "createVM", body: .json(isRequired: true),
-      isIdempotent: true, isNewWork: true,
-      operation: create),
+      isIdempotent: true, isThere: { api, id in (try? api.fleet.vm(id)) != nil }, isNewWork: true, operation: create),
     Route(
       method: .get, template: "/v1/vms/{vm}", operationID: "getVM", query: ["wait_for", "timeout_ms"],
       endsWithClient: true, operation: get),

@@ -228,7 +228,7 @@ def waiting():
             with plains[-1].makefile("rb") as stream:
                 problem = problems.expect_problem(read_answer(stream), "too-many-waiting", "the last of the crowd")
             expect("--max-waiting" in problem["detail"], lambda: f"no word of the option: {problem}")
-            # A few threads may ask for the last place at the same moment, and a scrape waits, too.
+            # A few threads may ask for the last place at the same moment.
             expect(gauge(daemon, "vmpool_http_waiting") <= WAITING + 8, "more requests wait than may")
             for path in ("/livez", "/readyz", "/metrics", "/v1/pools/w", f"{other}/vcpus"):
                 equal(status(daemon, "GET", path), 200, path)

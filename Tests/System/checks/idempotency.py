@@ -46,10 +46,6 @@ def same():
                 problems.expect_problem(answer, "idempotency-key-reused", f"another body for {address}")
         equal(sorted(vm["id"] for vm in client.get("/v1/vms?state=running").json["items"]), vms, "the VMs made")
         equal(client.get("/v1/leases").json["items"], leases, "the leases granted")
-        # What was answered stays answered, whatever has become of it.
-        release(client, leases[0])
-        body, first = answers["/v1/pools/hellos/leases"]
-        expect_replay(client, "/v1/pools/hellos/leases", body, "8e03978e-40d5-43dd-bc93-6894a57f9324", first)
         for key in ("", "two words", "k" * 256, "ключ".encode().decode("latin-1")):
             problems.expect_problem(post(client, "/v1/vms", {"image": "spin"}, key), "bad-request", f"the key {key!r}")
 
@@ -130,6 +126,52 @@ def leaving():
         return f"{replays} leases stayed, {120 - replays} keys were forgotten"
 
 
+def expect_anew(client, address, body, key, first):
+    """The same request is done once more, because what the first made has ended; its answer."""
+    again = post(client, address, body, key)
+    equal((again.status, replayed(again)), (201, False), f"{address} under {key} anew: {again}")
+    expect(again.headers["Location"] != first.headers["Location"], f"{address} names what has ended")
+    equal(client.get(again.headers["Location"]).status, 200, "what was made anew")
+    expect_replay(client, address, body, key, again)
+    return again
+
+
+@check("a key whose lease or VM has ended is forgotten; that of a run is not")
+def ended():
+    directory = processes.scratch_directory("state")
+    vms, leases, runs = "/v1/vms", "/v1/pools/spins/leases", "/v1/pools/hellos/run"
+    bodies = {vms: {"image": "spin"}, leases: {"wait_ms": 30_000}, runs: {"wait_ms": 30_000}}
+    with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
+        client = daemon.client()
+        declare(client, "spins", ready=2)
+        declare(client, "hellos", image="hello")
+        answers = {address: post(client, address, body, "key") for address, body in bodies.items()}
+        for address in (vms, leases):
+            equal(client.delete(answers[address].headers["Location"]).status, 204, "ending it")
+            answers[address] = expect_anew(client, address, bodies[address], "key", answers[address])
+        # By its VM, too, and by its time.
+        equal(client.delete("/v1/vms/" + answers[leases].json["vm"]).status, 204, "deleting the VM of a lease")
+        answers[leases] = expect_anew(client, leases, bodies[leases], "key", answers[leases])
+        brief = post(client, leases, {"ttl_ms": 1, "wait_ms": 30_000}, "brief")
+        becomes(410, "the lease that expires", lambda: client.get(path(brief.json)).status)
+        equal(replayed(post(client, leases, {"ttl_ms": 1, "wait_ms": 30_000}, "brief")), False, "replayed")
+        # Of many that ask again at once, one begins.
+        release(client, answers[leases].json)
+        crowd = [Asking(daemon.address, "POST", leases, bodies[leases], {"Idempotency-Key": "key"}) for _ in range(8)]
+        given = [one.result() for one in crowd]
+        equal({answer.status for answer in given} - {201, 409}, set(), "what the crowd gets")
+        equal(len({answer.json["lease"] for answer in given if answer.status == 201}), 1, "leases of the crowd")
+        answers[leases] = next(answer for answer in given if answer.status == 201)
+        daemon.process.kill()
+        daemon.wait()
+    with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
+        client = daemon.client()
+        problems.expect_problem(client.get(path(answers[leases].json)), "lease-lost", "the lease")
+        for address in (vms, leases):
+            expect_anew(client, address, bodies[address], "key", answers[address])
+        expect_replay(client, runs, bodies[runs], "key", answers[runs])
+
+
 @check("keys outlive the server where its state does")
 def restart():
     directory = processes.scratch_directory("state")
@@ -137,17 +179,18 @@ def restart():
         client = daemon.client()
         declare(client, "spins", ready=1, max_vms=1)
         body = {"labels": {"job": "4711"}}
-        done = post(client, "/v1/pools/spins/leases", body, "done")
-        equal(done.status, 201, "leasing")
+        declare(client, "hellos", image="hello")
+        done = post(client, "/v1/pools/hellos/run", {}, "done")
+        equal(done.status, 200, "a run")
+        equal(post(client, "/v1/pools/spins/leases", body, "done").status, 201, "leasing")
         Asking(daemon.address, "POST", "/v1/pools/spins/leases", {"wait_ms": 60_000}, {"Idempotency-Key": "waits"})
         becomes(1, "those who wait", lambda: status(client, "spins")["waiting"])
         daemon.process.kill()
         daemon.wait()
     with Daemon("--no-demo-pool", "--state-dir", directory) as daemon:
         client = daemon.client()
-        expect_replay(client, "/v1/pools/spins/leases", body, "done", done)
+        expect_replay(client, "/v1/pools/hellos/run", {}, "done", done)
         problems.expect_problem(post(client, "/v1/pools/spins/leases", {}, "done"), "idempotency-key-reused", "other")
-        problems.expect_problem(client.get(path(done.json)), "lease-lost", "the lease")
         waits = post(client, "/v1/pools/spins/leases", {"wait_ms": 60_000}, "waits")
         document = problems.expect_problem(waits, "idempotency-key-in-use", "the interrupted request")
         expect("another key" in document["detail"], lambda: f"it does not say what to do: {document}")

@@ -39,6 +39,14 @@ def exposed(client, path, accept, wanted):
     return answer.text
 
 
+@check("a server that nobody else asks says that no request waits")
+def waiting():
+    with Daemon("--no-demo-pool") as daemon:
+        client = daemon.client()
+        for _ in range(20):
+            expect("\nvmpool_http_waiting 0\n" in client.get("/metrics").text, "the scrape counts itself")
+
+
 @check("promtool has no complaint")
 def promtool():
     if processes.which("promtool") is None:

@@ -129,21 +129,35 @@ def unwritable():
             problems.expect_problem(daemon.client().get(path(held)), "lease-lost", "a lease of before")
 
 
-@check("a full file system is refused at the start, and left as it is")
+@check("on a full file system it starts, and records that once there is room; a new state is refused")
 def full():
     with file_system("1m") as directory:
+        options = ("--no-demo-pool", "--state-dir", directory / "state")
         held = used(directory / "state")
         hog = fill(directory)
-        before = contents(directory / "state")
-        said = refused(directory / "state")
-        expect("room" in said or "No space" in said, lambda: f"it says: {said}")
-        equal(contents(directory / "state").get("vmpool.db"), before["vmpool.db"], "the database")
         said = refused(directory / "new")
-        hog.unlink()
-        with Daemon("--no-demo-pool", "--state-dir", directory / "state") as daemon:
+        expect("room" in said or "No space" in said, lambda: f"it says: {said}")
+        # The second one finds what the first one could not write.
+        for _ in range(2):
+            fill(directory)
+            with Daemon(*options) as daemon:
+                client = daemon.client()
+                filled(client, "kept")
+                problems.expect_problem(client.get(path(held)), "lease-lost", "a lease of before")
+                problems.expect_problem(client.get("/readyz"), "storage-failed", "readiness")
+                problems.expect_problem(client.post("/v1/pools/kept/leases", {}), "storage-failed", "a lease")
+                expect("\nvmpool_start_lost_leases 1\n" in client.get("/metrics").text, "the lost lease is not counted")
+                equal(daemon.log.count("the state cannot be written"), 1, "lines about it in the log")
+        with Daemon(*options) as daemon:
             client = daemon.client()
+            hog.unlink()
+            becomes(200, "readiness, without a request that writes", lambda: client.get("/readyz").status)
             filled(client, "kept")
+            expect(lease(client, "kept")["fence"] > held["fence"], "a fence comes again")
+        with Daemon(*options) as daemon:
+            client = daemon.client()
             problems.expect_problem(client.get(path(held)), "lease-lost", "a lease of before")
+            expect("\nvmpool_start_lost_leases 1\n" in client.get("/metrics").text, "a lease is lost twice")
         with Daemon("--no-demo-pool", "--state-dir", directory / "new") as daemon:
             equal(daemon.client().get("/v1/pools").json["items"], [], "the pools of a new directory")
         return said

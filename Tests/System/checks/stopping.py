@@ -26,10 +26,10 @@ def stop(daemon, number=signal.SIGTERM, wanted=0):
     return f"{took:.2f} s" + ("" if took < PROMISED else f", more than the {PROMISED} s promised")
 
 
-@check("SIGTERM and SIGINT with eight spinning vCPUs")
+@check("SIGTERM, SIGINT and SIGQUIT with eight spinning vCPUs")
 def spinning():
     notes = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         with Daemon() as daemon:
             client = daemon.client()
             create(client, image="spin", vcpus=8)
@@ -37,6 +37,7 @@ def spinning():
             create(client, image="echo")
             notes.append(f"{signal.Signals(number).name} {stop(daemon, number)}")
             expect("notice stopped" in daemon.log, "the log does not tell the end")
+            expect("swift-runtime" not in daemon.log, "the signal is taken for a crash")
     return ", ".join(notes)
 
 
