@@ -38,6 +38,19 @@ extension VMPoolClient {
     try document("PUT", poolPath(name), headers: condition.headers, body: try encoded(declaration))
   }
 
+  /// Whether the server takes a declaration: throws its refusal, and changes nothing.
+  ///
+  /// It is a `PUT` whose condition never holds. The server looks at the condition last (RFC 9110, 13.2.1), and a weak tag is
+  /// no match for `If-Match` (13.1.1). What the server only finds out when it declares a pool, it does not say here.
+  public func checkPool(_ name: String, declaration: DeclarePoolDocument) throws(APIError) {
+    do {
+      _ = try putPool(name, declaration: declaration, if: .unchanged(since: "W/\"check\""))
+    } catch .problem(let problem) where problem.type == "/problems/precondition-failed" {
+      return
+    }
+    throw .protocolViolation("\(endpoint) passed over If-Match, and declared the pool \(name)")
+  }
+
   /// `PATCH /v1/pools/{pool}`: changes some members of its declaration.
   public func patchPool(
     _ name: String, changes: PoolChanges, if condition: PoolCondition = .none

@@ -14,6 +14,7 @@ public enum Program {
     answer: (_ text: String) -> String = { $0 }
   ) -> Never {
     ClosedDescriptors.occupy()
+    QuitSignal.endsTheProgram()
     if let mistake = mistake(Array(CommandLine.arguments.dropFirst())) {
       StandardError.write("Error: \(printable(mistake))\n")
       exit(EX_USAGE)

@@ -1,5 +1,7 @@
 import APIClient
 import APIModel
+import ArgumentParser
+import CommandLineSupport
 import Testing
 
 @testable import vmpool
@@ -61,6 +63,39 @@ import Testing
     let problem = Problem(type: "t", title: "t", status: 400, detail: detail, pointer: pointer)
     #expect(Advice.text(.problem(problem)) == text)
     #expect(Advice.text(DocumentMistake(pointer: pointer, description: detail)) == text)
+  }
+
+  @Test(
+    arguments: [
+      (
+        "/image", "There is no image x; GET /v1/images lists them.",
+        "image: There is no image x; `vmpool images` lists them."
+      ),
+      ("/max_vms", "max_vms is 1, below ready.max, which is 2.", "max_vms is 1, below ready.max, which is 2."),
+      ("/refill/concurrency", "It is wrong.", "refill.concurrency: It is wrong."),
+      ("/vcpus", "/vcpus must be an integer.", "vcpus must be an integer."), (nil, "It is full.", "It is full."),
+    ] as [(String?, String, String)])
+  func namesThePoolOfAFile(pointer: String?, detail: String, text: String) {
+    let problem = Problem(type: "t", title: "t", status: 400, detail: detail, pointer: pointer)
+    let failure = Advice.refusal(problem, ofPool: "a1")
+    #expect(failure.message == "pool a1: " + text)
+    #expect(failure.status == ExitCode(1))
+  }
+
+  @Test func namesThePoolOnce() {
+    let problem = Problem(type: "t", title: "t", status: 412, detail: "The pool a1 was changed.", pointer: nil)
+    #expect(Advice.refusal(problem, ofPool: "a1").message == "The pool a1 was changed.")
+  }
+
+  @Test func callsTheWordsOfABootWordsAndNoOption() throws {
+    let problem = Problem(type: "t", title: "t", status: 400, detail: "It is wrong.", pointer: "/command_line")
+    for (more, source) in [
+      (["a"], "the words after the kernel"), (["--append", "a"], "--append"),
+      (["--command-line", "a"], "--command-line"),
+    ] {
+      let command = try #require(VMPoolCommand.parseAsRoot(["boot", "kernel"] + more) as? BootCommand)
+      #expect(command.advice(.problem(problem)) == "\(source): It is wrong.")
+    }
   }
 
   @Test func saysWhatAnswersInThePlaceOfAServer() {

@@ -1,5 +1,7 @@
 import APIClient
 import APIModel
+import ArgumentParser
+import CommandLineSupport
 import Testing
 
 @testable import vmpool
@@ -61,6 +63,15 @@ import Testing
     for command in [set, ["pools", "patch", "p"]] {
       #expect(throws: (any Error).self, "\(command + words)") { try VMPoolCommand.parseAsRoot(command + words) }
     }
+  }
+
+  @Test func takesNoBeginningThatAllIdsHave() throws {
+    for text in ["v", "vm", "vm-", "l", "lease", "lease-"] {
+      let failure = #expect(throws: Failure.self) { try checkBeginning(text, of: ["vm-", "lease-"]) }
+      #expect(failure?.message.contains("at least one character") == true)
+      #expect(failure?.status == ExitCode(64))
+    }
+    for text in ["vm-1", "lease-0", "a", "1", ""] { try checkBeginning(text, of: ["vm-", "lease-"]) }
   }
 
   @Test func readsNone() {

@@ -1,4 +1,5 @@
 import APIModel
+import ArgumentParser
 import CommandLineSupport
 import ServerConfiguration
 import Testing
@@ -15,6 +16,12 @@ import Testing
   ])
   func namesImages(path: String, name: String) {
     #expect(ImageName.of(path: path) == name)
+  }
+
+  @Test func copiesNoMoreOfADeviceThanTheLimit() throws {
+    let error = #expect(throws: ExitCode.self) { try ImageFile("/dev/zero", limit: 1 << 20) }
+    #expect(error == ExitCode(65))
+    #expect(try ImageFile("/dev/null", limit: 0).file.size == 0)
   }
 
   private static let pool = PoolDocument(

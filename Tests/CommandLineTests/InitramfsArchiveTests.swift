@@ -120,10 +120,10 @@ import Testing
   @Test func equalDirectoriesMakeEqualArchives() throws {
     try write("a", [1])
     try write("b", [2])
-    let file = try ImageFile.initramfs(root, namesProgram: true)
-    #expect(try ImageFile.initramfs(root + "/", namesProgram: true).digest == file.digest)
+    let file = try ImageFile.initramfs(root, namesProgram: true, limit: 0)
+    #expect(try ImageFile.initramfs(root + "/", namesProgram: true, limit: 0).digest == file.digest)
     try unsafe make("root/a") { unsafe chmod($0, 0o600) }
-    #expect(try ImageFile.initramfs(root, namesProgram: true).digest != file.digest)
+    #expect(try ImageFile.initramfs(root, namesProgram: true, limit: 0).digest != file.digest)
   }
 
   @Test func refusesWhatAnArchiveCannotHold() throws {

@@ -47,11 +47,18 @@ struct BootCommand: ServerCommand {
     }
   }
 
+  /// The server speaks of the image's command line, which the user may have given otherwise than by --command-line.
+  func advice(_ error: APIError) -> String {
+    let source = !words.isEmpty ? "the words after the kernel" : image.append != nil ? "--append" : "--command-line"
+    return Advice.text(error).replacing("--command-line", with: source)
+  }
+
   func run(_ client: VMPoolClient) throws {
     var options = image
     if !words.isEmpty { options.append = words.joined(separator: " ") }
-    let guest = BootedGuest(
-      files: try ImageFiles(ImageFile(kernel), options), name: BootedGuest.newName(), client: client)
+    let limit = try client.host().limits.maxBlobBytes
+    let files = try ImageFiles(ImageFile(kernel, limit: limit), options, limit: limit)
+    let guest = BootedGuest(files: files, name: BootedGuest.newName(), client: client)
     client.isAbandoned = { signalCameAgain }
     throw try notingSignals { try boot(guest) }
   }

@@ -51,10 +51,10 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
-      var file = try ContextFile.read()
-      file.contexts[name] = ContextFile.Context(server: server)
-      if file.current == nil { file.current = name }
-      try file.write()
+      try ContextFile.change { file in
+        file.contexts[name] = ContextFile.Context(server: server)
+        if file.current == nil { file.current = name }
+      }
     }
   }
 
@@ -65,10 +65,10 @@ struct ContextCommand: ParsableCommand {
     var name: String
 
     func run() throws {
-      var file = try ContextFile.read()
-      guard file.contexts[name] != nil else { throw unknownContext(name, in: file) }
-      file.current = name
-      try file.write()
+      try ContextFile.change { file in
+        guard file.contexts[name] != nil else { throw unknownContext(name, in: file) }
+        file.current = name
+      }
     }
   }
 
@@ -79,12 +79,12 @@ struct ContextCommand: ParsableCommand {
     var names: [String]
 
     func run() throws {
-      var file = try ContextFile.read()
-      for name in names {
-        guard file.contexts.removeValue(forKey: name) != nil else { throw unknownContext(name, in: file) }
-        if file.current == name { file.current = nil }
+      try ContextFile.change { file in
+        for name in names {
+          guard file.contexts.removeValue(forKey: name) != nil else { throw unknownContext(name, in: file) }
+          if file.current == name { file.current = nil }
+        }
       }
-      try file.write()
     }
   }
 }

@@ -34,21 +34,39 @@ struct ContextFile: Codable, Equatable {
     }
   }
 
-  /// Replaces the file in one step, and makes its folder.
-  func write() throws {
-    guard let path = Self.path else { throw ValidationError("There is no home directory; set VMPOOL_CONFIG.") }
+  /// Reads the file, lets `body` change the contexts, and replaces the file in one step. Makes its folder. Other programs
+  /// that do the same wait meanwhile. Throws as ``read()`` does, what `body` throws, or 73 where it cannot be written.
+  static func change(_ body: (inout ContextFile) throws -> Void) throws {
+    guard let path else { throw ValidationError("There is no home directory; set VMPOOL_CONFIG.") }
+    makeFolders(of: path)
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    // Safe: the string lives for the call. The lock is the folder's: each change makes another file.
+    let lock = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    defer { if lock >= 0 { close(lock) } }
+    guard lock >= 0, flock(lock, LOCK_EX) == 0 else { throw cannotWrite(path, errno) }
+    var file = try read()
+    try body(&file)
+    try file.replace(path, in: folder)
+  }
+
+  private func replace(_ path: String, in folder: String) throws {
     let bytes = try JSON.encodePretty(self) + [0x0A]
-    Self.makeFolders(of: path)
-    let partial = path + ".new"
-    // Safe, here and below: strings live for their calls. Only the user may read the servers' names.
-    let file = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-    let isWritten = file >= 0 && writeAll(bytes, to: file)
+    // Only the user may read the servers' names.
+    let (partial, file) = openTemporaryFile(in: folder)
+    guard file >= 0 else { throw Self.cannotWrite(path, errno) }
+    let isWritten = writeAll(bytes, to: file)
     let number = errno
-    if file >= 0 { close(file) }
+    close(file)
+    // Safe, here and below: strings live for their calls.
     guard isWritten, unsafe rename(partial, path) == 0 else {
-      StandardError.complain("\(path) cannot be written: \(errorText(isWritten ? errno : number))")
-      throw ExitCode(73)
+      let failure = Self.cannotWrite(path, isWritten ? errno : number)
+      _ = unsafe unlink(partial)
+      throw failure
     }
+  }
+
+  private static func cannotWrite(_ path: String, _ number: Int32) -> Failure {
+    Failure("\(path) cannot be written: \(errorText(number))", status: 73)
   }
 
   private static func makeFolders(of path: String) {

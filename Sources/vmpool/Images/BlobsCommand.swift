@@ -112,6 +112,7 @@ struct BlobsCommand: ParsableCommand {
 
   /// The digest that a text is, or the one that begins with it.
   private static func digest(_ text: String, _ client: VMPoolClient) throws -> String {
+    try checkBeginning(text, of: ["sha256:"])
     let wanted = text.hasPrefix("sha256:") ? text : "sha256:" + text
     if wanted.utf8.count == "sha256:".utf8.count + 64 { return wanted }
     let found = try client.blobs().map(\.digest).filter { $0.hasPrefix(wanted) }

@@ -15,22 +15,28 @@ struct ImageFile {
   /// digest before it begins.
   let isRegular: Bool
 
-  /// Reads all of it; `-` is stdin. Reports a file that cannot be read, and throws exit status 66.
-  init(_ path: String) throws(ExitCode) {
+  /// Reads all of it; `-` is stdin. Reports a file that cannot be read, and throws exit status 66. A pipe or a device that
+  /// has more than `limit` bytes, such as /dev/zero, is 65.
+  init(_ path: String, limit: Int) throws(ExitCode) {
     self.path = path
-    do {
-      (file, isRegular) = try Self.open(path)
+    do throws(Errno) {
+      (file, isRegular) = try Self.open(path, limit: limit)
       digest = try Self.digest(of: file)
     } catch {
-      StandardError.complain("\(path == "-" ? "stdin" : path) cannot be read: \(error)")
-      throw ExitCode(66)
+      let name = path == "-" ? "stdin" : path
+      guard error == .fileTooLarge else {
+        StandardError.complain("\(name) cannot be read: \(error)")
+        throw ExitCode(66)
+      }
+      StandardError.complain("\(name) has more than the \(limit) bytes that a file of an image may have")
+      throw ExitCode(65)
     }
   }
 
   /// An initramfs: a file as it is, or a directory packed. Reports one that cannot be read or packed, and throws exit
   /// status 66, 65 or 73. `namesProgram` says that the command line names the program that the kernel starts.
-  static func initramfs(_ path: String, namesProgram: Bool) throws(ExitCode) -> ImageFile {
-    guard isDirectory(path) else { return try ImageFile(path) }
+  static func initramfs(_ path: String, namesProgram: Bool, limit: Int) throws(ExitCode) -> ImageFile {
+    guard isDirectory(path) else { return try ImageFile(path, limit: limit) }
     let file = try ImageFile(packing: path)
     if !namesProgram && !InitramfsArchive.hasInit(path) {
       StandardError.complain(
@@ -66,32 +72,34 @@ struct ImageFile {
     return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
   }
 
-  private static func open(_ path: String) throws(Errno) -> (ReadableFile, isRegular: Bool) {
-    if path == "-" { return try open(STDIN_FILENO) }
+  private static func open(_ path: String, limit: Int) throws(Errno) -> (ReadableFile, isRegular: Bool) {
+    if path == "-" { return try open(STDIN_FILENO, limit: limit) }
     // Safe: the string lives for the call.
     let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Errno(rawValue: errno) }
     defer { close(descriptor) }
-    return try open(descriptor)
+    return try open(descriptor, limit: limit)
   }
 
-  private static func open(_ descriptor: Int32) throws(Errno) -> (ReadableFile, isRegular: Bool) {
+  private static func open(_ descriptor: Int32, limit: Int) throws(Errno) -> (ReadableFile, isRegular: Bool) {
     var status = stat()
     // Safe: a local, filled by the call.
     guard unsafe fstat(descriptor, &status) == 0 else { throw Errno(rawValue: errno) }
     if status.st_mode & S_IFMT == S_IFDIR { throw .isDirectory }
-    if status.st_mode & S_IFMT != S_IFREG { return (try copy(of: descriptor), false) }
+    if status.st_mode & S_IFMT != S_IFREG { return (try copy(of: descriptor, limit: limit), false) }
     let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
     return (try ReadableFile(OwnedDescriptor(result: own < 0 ? -errno : own)), true)
   }
 
-  /// Copies what a pipe or a device still has into a file without a name, in $TMPDIR.
-  private static func copy(of descriptor: Int32) throws(Errno) -> ReadableFile {
+  /// Copies what a pipe or a device still has into a file without a name, in $TMPDIR. Right behind the limit it gives up,
+  /// with `fileTooLarge`.
+  private static func copy(of descriptor: Int32, limit: Int) throws(Errno) -> ReadableFile {
     // /var/tmp is for large files.
     let (path, result) = openTemporaryFile(in: environment("TMPDIR") ?? "/var/tmp")
     let copy = try OwnedDescriptor(result: result < 0 ? -errno : result)
     // Safe: the string lives for the call.
     _ = unsafe unlink(path)
+    var size = 0
     while true {
       // Safe: the buffer has room for as much as is asked for, and the count is what was filled.
       var count = 0
@@ -102,6 +110,8 @@ struct ImageFile {
       if count < 0 && errno == EINTR { continue }
       guard count >= 0 else { throw Errno(rawValue: errno) }
       if count == 0 { return try ReadableFile(copy) }
+      size += count
+      if size > limit { throw .fileTooLarge }
       guard writeAll(bytes, to: copy.rawValue) else { throw Errno(rawValue: errno) }
     }
   }

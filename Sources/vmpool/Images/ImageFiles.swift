@@ -15,17 +15,17 @@ struct ImageFiles {
   private let kind: GuestKind?
 
   /// Opens and reads every file that the options name. Reports one that cannot be read, and throws exit status 66, or 65
-  /// for a directory that cannot be packed.
-  init(_ main: ImageFile, _ options: ImageOptions) throws {
+  /// for a directory that cannot be packed. A pipe or a device with more than `limit` bytes is 65, too.
+  init(_ main: ImageFile, _ options: ImageOptions, limit: Int) throws {
     self.main = main
     self.options = options
     kind = options.kind.flatMap { GuestKind(rawValue: $0) }
     initramfs = try options.initramfs.map { path in
       let line = options.commandLine ?? options.append ?? ""
-      return try ImageFile.initramfs(path, namesProgram: line.contains("rdinit="))
+      return try ImageFile.initramfs(path, namesProgram: line.contains("rdinit="), limit: limit)
     }
-    modules = try options.modules.map { (try ImageFile($0.path), $0.text) }
-    blocks = try options.blocks.map { ($0.name, try ImageFile($0.path)) }
+    modules = try options.modules.map { (try ImageFile($0.path, limit: limit), $0.text) }
+    blocks = try options.blocks.map { ($0.name, try ImageFile($0.path, limit: limit)) }
   }
 
   /// The image that the files make, without a server.

@@ -16,9 +16,12 @@ extension ImagesCommand {
     @Argument(help: "The file, or - for stdin.", completion: .file())
     var path: String
 
+    /// How much of a pipe or a device is read: what a server takes where its operator says nothing else.
+    private static let limit = 1 << 30
+
     func run() throws {
-      let file = try ImageFile(path)
-      let files = try ImageFiles(file, image)
+      let file = try ImageFile(path, limit: Self.limit)
+      let files = try ImageFiles(file, image, limit: Self.limit)
       let found: GuestImage
       do throws(ImageError) {
         found = try files.recognised(as: ImageName.of(path: path))

@@ -52,21 +52,22 @@ extension ImagesCommand {
 
     func run(_ client: VMPoolClient) throws {
       // All files are read before the first is sent: one that cannot be read, or has no name, stops all.
-      let files = try paths.map { path throws(ExitCode) in try ImageFile(path) }
+      let limit = try client.host().limits.maxBlobBytes
+      let files = try paths.map { path throws(ExitCode) in try ImageFile(path, limit: limit) }
       for file in files where name == nil && !file.isRegular {
         throw ValidationError("\(file.path) is a pipe, which has no name; give --name.")
       }
       var images: [ImageDocument] = []
-      for file in files { images.append(try push(file, client)) }
+      for file in files { images.append(try push(file, client, limit: limit)) }
       try output.show(list: images, of: "images", quiet: quiet.quiet, ImagesCommand.table)
     }
 
-    private func push(_ file: ImageFile, _ client: VMPoolClient) throws -> ImageDocument {
+    private func push(_ file: ImageFile, _ client: VMPoolClient, limit: Int) throws -> ImageDocument {
       let name = name ?? ImageName.of(path: file.path)
       var sent: [String] = []
       let stored: (image: ImageDocument, isReplaced: Bool)
       do {
-        stored = try ImageFiles(file, image).store(as: name, to: client) {
+        stored = try ImageFiles(file, image, limit: limit).store(as: name, to: client) {
           if case .blob(let blob) = $0 { sent.append(blob) }
         }
       } catch APIError.problem(let problem) {

@@ -32,7 +32,7 @@ extension PoolsCommand {
     @Flag(help: "Delete the pools that the file does not declare, except those of the server's own file.")
     var prune = false
 
-    @Flag(help: "Show what would change, and change nothing.")
+    @Flag(help: "Show what would change, ask the server whether it takes that, and change nothing.")
     var dryRun = false
 
     @Flag(name: .shortAndLong, help: "Do not ask.")
@@ -43,9 +43,10 @@ extension PoolsCommand {
       let plan = PoolPlan(wanted, present: try present(wanted, client), prune: prune)
       if output.json || !plan.steps.isEmpty { try show(PlanDocument(pools: plan.steps)) { _ in plan.text } }
       if plan.steps.contains(where: { $0.action == .refuse }) { throw ExitCode(1) }
-      if plan.isEmpty || dryRun { return }
+      if plan.isEmpty { return }
+      if dryRun { return try forEachStep(plan, client, check) }
       try ask()
-      try carryOut(plan, client)
+      try forEachStep(plan, client, carryOut)
     }
 
     private func declarations() throws -> [PoolDeclaration] {
@@ -79,18 +80,29 @@ extension PoolsCommand {
       }
     }
 
-    private func carryOut(_ plan: PoolPlan, _ client: VMPoolClient) throws {
+    /// Acts on each step in turn, reports failures by the pool's name and goes on. Throws the first failure's exit status.
+    private func forEachStep(
+      _ plan: PoolPlan, _ client: VMPoolClient, _ action: (PoolPlan.Step, VMPoolClient) throws(APIError) -> Void
+    ) throws {
       let steps = Dictionary(uniqueKeysWithValues: plan.steps.map { ($0.name, $0) })
       let failure = try forEach(plan.steps.map(\.name), client) { name in
         guard let step = steps[name] else { return }
         do {
-          try carryOut(step, client)
+          try action(step, client)
         } catch APIError.problem(let problem) where problem.type == "/problems/precondition-failed" {
           throw Failure(
             "The pool \(name) was changed by another client meanwhile, and is left as it is; apply again.", status: 1)
+        } catch APIError.problem(let problem) {
+          throw Advice.refusal(problem, ofPool: name)
         }
       }
       if let failure { throw failure }
+    }
+
+    /// Asks the server whether it takes what the step declares.
+    private func check(_ step: PoolPlan.Step, _ client: VMPoolClient) throws(APIError) {
+      guard let settings = step.settings, step.action != .refuse else { return }
+      try client.checkPool(step.name, declaration: settings.document)
     }
 
     private func carryOut(_ step: PoolPlan.Step, _ client: VMPoolClient) throws(APIError) {

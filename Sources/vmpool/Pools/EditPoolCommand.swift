@@ -12,7 +12,8 @@ extension PoolsCommand {
       discussion: """
         The editor is $VISUAL, else $EDITOR, else vi. It opens the declaration as `vmpool pools show --yaml` prints \
         it. Nothing changes where the file is left as it is. A pool that was changed meanwhile is left as it is, and \
-        the exit status is 1. Ends with 65 when the file is wrong; the file is then kept.
+        the exit status is 1. Ends with 65 when the file is wrong. The file is kept, and named, when it is wrong or the \
+        server refuses it.
         """)
 
     @OptionGroup var server: ServerOptions
@@ -26,17 +27,37 @@ extension PoolsCommand {
       let (pool, tag) = try client.taggedPool(name)
       let before = PoolSettings(pool).yaml(name: name)
       let path = try Self.temporaryFile(before)
-      try Self.edit(path)
-      let declaration = try declaration(in: path)
-      // Safe: the string lives for the call.
-      defer { _ = unsafe unlink(path) }
-      guard PoolSettings(declaration.document).yaml(name: name) != before else {
-        return StandardError.complain("\(name) was not changed")
+      do {
+        try Self.edit(path)
+        let settings = PoolSettings(try declaration(in: path).document)
+        if settings.yaml(name: name) == before {
+          StandardError.complain("\(name) was not changed")
+        } else {
+          try put(settings, tag, client)
+          StandardError.complain("\(name) was changed")
+        }
+        Self.delete(path)
+      } catch {
+        // What the user wrote is not lost. Without a change there is nothing to keep.
+        guard let bytes = try? contents(of: path), bytes != Array((before + "\n").utf8) else {
+          Self.delete(path)
+          throw error
+        }
+        defer {
+          StandardError.complain("\(path) has your edit; `vmpool pools apply -f \(path)` takes it when it is right")
+        }
+        throw try exitCode(reporting: error, client)
       }
+    }
+
+    private func put(_ settings: PoolSettings, _ tag: String?, _ client: VMPoolClient) throws {
       let condition = tag.map { VMPoolClient.PoolCondition.unchanged(since: $0) } ?? .none
-      Advice.report(
-        try client.putPool(name, declaration: PoolSettings(declaration.document).document, if: condition).warnings)
-      StandardError.complain("\(name) was changed")
+      do throws(APIError) {
+        Advice.report(try client.putPool(name, declaration: settings.document, if: condition).warnings)
+      } catch {
+        guard case .problem(let problem) = error else { throw error }
+        throw Advice.refusal(problem, ofPool: name)
+      }
     }
 
     /// The declaration in the file, which must declare this pool alone. Reports what is wrong, and where.
@@ -48,8 +69,12 @@ extension PoolsCommand {
       } catch {
         for line in error.lines { StandardError.complain(line) }
       }
-      StandardError.complain("nothing was changed; `vmpool pools apply -f \(path)` takes the file when it is right")
       throw ExitCode(65)
+    }
+
+    private static func delete(_ path: String) {
+      // Safe: the string lives for the call.
+      _ = unsafe unlink(path)
     }
 
     /// A file that holds the text and that only this user can read.

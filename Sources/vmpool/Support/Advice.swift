@@ -30,6 +30,21 @@ enum Advice {
   /// What is wrong with a declaration that options make, in the words of the options.
   static func text(_ mistake: DocumentMistake) -> String { inOptions(mistake.description, pointer: mistake.pointer) }
 
+  /// The server's refusal of a pool that a file declares, with the pool's name and the member as the file has it.
+  static func refusal(_ problem: Problem, ofPool name: String) -> Failure {
+    Failure(text(problem, ofPool: name), status: APIError.problem(problem).exitCode.rawValue)
+  }
+
+  private static func text(_ problem: Problem, ofPool name: String) -> String {
+    let detail = withoutHTTP(problem.detail)
+    guard let pointer = problem.pointer, pointer.count > 1 else {
+      return detail.contains("pool \(name) ") ? detail : "pool \(name): \(detail)"
+    }
+    let member = DocumentMistake(pointer: pointer, description: detail).path
+    let text = detail.replacing(pointer, with: member)
+    return "pool \(name): " + (text.hasPrefix(member) ? text : "\(member): \(text)")
+  }
+
   /// A sentence about the member at `pointer`, with the option that gives the member in the place of its name. Numbers of
   /// milliseconds become durations, as the option takes them.
   private static func inOptions(_ detail: String, pointer: String?) -> String {

@@ -17,13 +17,14 @@ struct VMReference: Equatable {
 
 extension VMPoolClient {
   /// The VM that a text names: its id, its lease's id, or a beginning of either that no other has. The prefixes `vm-`
-  /// and `lease-` may be left out.
+  /// and `lease-` may be left out; alone they name nothing.
   ///
   /// A whole id costs no request, a lease's id one, and a beginning two lists. Throws an ``APIError``, or a ``Failure``
   /// where the text names none or several.
   func vmReference(_ text: String) throws -> VMReference {
     if isIdentifier(text, "vm-", digits: 12) { return VMReference(text) }
     if isIdentifier(text, "lease-", digits: 16) { return VMReference(try lease(text)) }
+    try checkBeginning(text, of: ["vm-", "lease-"])
     let leases = try leases().filter { matches($0.lease, text) }
     let vms = try vms().filter { matches($0.id, text) }
     if vms.isEmpty, leases.count == 1 { return VMReference(leases[0]) }
@@ -40,6 +41,7 @@ extension VMPoolClient {
   /// ``vmReference(_:)`` does.
   func leaseReference(_ text: String) throws -> String {
     if isIdentifier(text, "lease-", digits: 16) { return text }
+    try checkBeginning(text, of: ["lease-"])
     let ids = try leases().map(\.lease).filter { matches($0, text) }
     if ids.count == 1 { return ids[0] }
     if ids.isEmpty { throw Failure("There is no lease \(text); `vmpool leases` lists them.", status: 2) }
@@ -56,6 +58,13 @@ private func isIdentifier(_ text: String, _ prefix: String, digits: Int) -> Bool
   let rest = text.dropFirst(prefix.count)
   return text.hasPrefix(prefix) && rest.utf8.count == digits
     && rest.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+}
+
+/// Refuses the beginning of an id that all ids of its kind have: it would name the only one that is there.
+func checkBeginning(_ text: String, of prefixes: [String]) throws(Failure) {
+  guard let prefix = prefixes.first(where: { !text.isEmpty && $0.hasPrefix(text) }) else { return }
+  throw Failure(
+    "\(text) names nothing: all ids begin with it; give at least one character of what follows \(prefix)", status: 64)
 }
 
 /// Whether an id begins with the text, its kind's prefix included or not.

@@ -11,6 +11,8 @@ protocol ServerCommand: ParsableCommand {
   var mentioned: [Mention] { get }
 
   func run(_ client: VMPoolClient) throws
+  /// What is said of an error, in the words of this command's options.
+  func advice(_ error: APIError) -> String
 }
 
 /// A name on the command line, by the kind of its resource.
@@ -21,6 +23,8 @@ enum Mention: Equatable {
 
 extension ServerCommand {
   var mentioned: [Mention] { [] }
+
+  func advice(_ error: APIError) -> String { Advice.text(error) }
 
   func run() throws {
     let client = try server.client()
@@ -49,10 +53,10 @@ extension ServerCommand {
   }
 
   /// Reports an ``APIError`` or a ``Failure``, and returns the exit status for it. Throws any other error on.
-  private func exitCode(reporting error: any Error, _ client: VMPoolClient) throws -> ExitCode {
+  func exitCode(reporting error: any Error, _ client: VMPoolClient) throws -> ExitCode {
     switch error {
     case let error as APIError:
-      StandardError.complain(Advice.text(error) + (suggestion(for: error, client) ?? ""))
+      StandardError.complain(advice(error) + (suggestion(for: error, client) ?? ""))
       return error.exitCode
     case let failure as Failure:
       StandardError.complain(failure.message)

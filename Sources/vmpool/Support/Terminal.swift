@@ -5,7 +5,7 @@ import Synchronization
 /// Whether stdin is a terminal.
 var isTerminal: Bool { isatty(STDIN_FILENO) == 1 }
 
-/// The signal that came during ``notingSignals(_:)``: SIGINT, SIGTERM, SIGHUP or SIGPIPE; nil for none.
+/// The signal that came during ``notingSignals(_:)``: SIGINT, SIGTERM, SIGQUIT, SIGHUP or SIGPIPE; nil for none.
 var arrivedSignal: Int32? {
   let number = interruption.load(ordering: .relaxed)
   return number == 0 ? nil : number
@@ -17,7 +17,7 @@ private let interruption = Atomic<Int32>(0)
 /// When the first signal came, in ms of CLOCK_MONOTONIC.
 private let interruptionMS = Atomic<Int>(0)
 
-/// Whether SIGINT or SIGTERM came after another signal: the user does not want to wait for what the first one began.
+/// Whether SIGINT, SIGTERM or SIGQUIT came after another signal: the user does not want to wait for what the first one began.
 var signalCameAgain: Bool { repetition.load(ordering: .relaxed) }
 
 private let repetition = Atomic<Bool>(false)
@@ -29,7 +29,7 @@ private func noteSignal(_ number: Int32) {
   let nowMS = now.tv_sec * 1000 + now.tv_nsec / 1_000_000
   if interruption.exchange(number, ordering: .relaxed) == 0 {
     interruptionMS.store(nowMS, ordering: .relaxed)
-  } else if number == SIGINT || number == SIGTERM,
+  } else if number == SIGINT || number == SIGTERM || number == SIGQUIT,
     nowMS - interruptionMS.load(ordering: .relaxed) >= 500
   {
     // timeout(1) sends a signal to a process and to its group in a row, which is one signal for its user.
@@ -44,25 +44,17 @@ func notingSignals<Result>(_ body: () throws -> Result) rethrows -> Result {
   interruptionMS.store(0, ordering: .relaxed)
   repetition.store(false, ordering: .relaxed)
   // One that the parent had ignored stays so, as nohup(1) and shells' background jobs need it.
-  let signals = [SIGINT, SIGTERM, SIGHUP, SIGPIPE].filter { !isIgnored($0) }
+  let signals = [SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE].filter { !isIgnored($0) }
   for number in signals { _ = signal(number, noteSignal) }
   defer { for number in signals { _ = signal(number, SIG_DFL) } }
   return try body()
-}
-
-/// Whether the process ignores a signal.
-private func isIgnored(_ number: Int32) -> Bool {
-  var action = sigaction()
-  // Safe: the call fills the structure, a local. SIG_IGN is the address 1 in place of a function's.
-  guard unsafe sigaction(number, nil, &action) == 0 else { return false }
-  return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
 }
 
 /// How a terminal passes keys on.
 enum TerminalMode {
   /// Every key as it is typed, Ctrl-C included, without an echo; output as it is.
   case raw
-  /// Every key as it is typed, without an echo; Ctrl-C is a signal as ever.
+  /// Every key as it is typed, without an echo; Ctrl-C and Ctrl-\ are signals as ever.
   case keys
 }
 

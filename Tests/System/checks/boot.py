@@ -187,7 +187,7 @@ def ended():
         seen = set()
         # A shell's background jobs have SIGINT ignored, and vmpool leaves it so.
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        for number in (signal.SIGTERM,) if ignored else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGQUIT) if ignored else (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             process, _ = booted()
             process.send_signal(number)
             process.communicate(timeout=20)
@@ -249,6 +249,8 @@ def refused():
         expect("--memory" in message and "at least" in message, lambda: f"too little memory: {message}")
         message = vmpool.run("boot", folder / "elf", "--module", file_of(b"m"), status=1)
         expect("module" in message, lambda: f"a module that nothing takes: {message}")
+        message = vmpool.run("boot", file_of(EXIT7), *FLAT, "a", "b", status=1)
+        expect("the words after the kernel: " in message and "--command-line" not in message, message)
         vmpool.run("boot", "/nonexistent", status=66)
         vmpool.run("boot", folder / "pvh", "--initramfs", "/nonexistent", status=66)
         huge = root / "huge"
@@ -265,6 +267,17 @@ def refused():
         nothing_left(client)
 
 
+@check("of a device without an end no more is read than the server takes")
+def endless():
+    with Daemon("--no-demo-pool", "--max-image-mib", "1") as daemon, open("/dev/zero", "rb") as zeros:
+        vmpool = CommandLine(daemon.url)
+        for words in (("boot", "/dev/zero"), ("boot", "-"), ("boot", file_of(SPIN), "--initramfs", "/dev/zero"),
+                      ("images", "push", "-", "--name", "zeros")):
+            message = vmpool.run(*words, status=65, stdin=zeros)
+            expect("more than the 1048576 bytes" in message, lambda: f"vmpool {words}: {message}")
+        nothing_left(daemon.client())
+
+
 @check("at a terminal keys go to the guest, and Ctrl-] ends it")
 def at_a_terminal():
     # in al, dx; out dx, al; jmp back, with dx = 0x3fd and 0x3f8 by turns: sends back what comes.
@@ -275,6 +288,7 @@ def at_a_terminal():
         terminal.tmux("send-keys", "-l", "typed")
         terminal.shows("^typed")
         terminal.key("C-c")
+        terminal.key("C-\\")
         terminal.tmux("send-keys", "-l", "more")
         terminal.shows("more")
         terminal.key("C-]")

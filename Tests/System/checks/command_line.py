@@ -330,6 +330,16 @@ def apply():
         expect(f"{path}:2:11: " in vmpool.run("pools", "apply", "-f", path, status=65), "the place of a mistake")
         vmpool.run("pools", "apply", "-f", directory / "none", status=66)
 
+        # A dry run says what the server would say, of every pool, and changes nothing.
+        path.write_text("pools: {a1: {image: nope}, a2: {image: hello, memory_mib: 65536}, first: {image: echo, ready: 2}}")
+        said = vmpool.run("pools", "apply", "-f", path, "--dry-run", status=1)
+        expect("pool a1: image: There is no image nope" in said and "--image" not in said, said)
+        expect("pool a2: memory_mib: " in said, said)
+        equal(vmpool.json("pools", "show", "first")["image"], "hello", "what a dry run changes")
+        equal(vmpool.run("pools", "apply", "-f", path, "--yes", status=1), said, "what is said without --dry-run")
+        equal(vmpool.json("pools", "show", "first")["image"], "echo", "what the server takes")
+        vmpool.run("pools", "set", "first", "--image", "hello", "--ready", "2")
+
         # A pool that is leased from goes later, or by force.
         lease = vmpool.json("lease", "first", "--wait", "20s")["lease"]
         vmpool.run("pools", "delete", "first")

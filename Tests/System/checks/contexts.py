@@ -43,6 +43,14 @@ def contexts():
         vmpool("context", "set", "bad", "ftp://x", status=64)
         vmpool("context", "rm", "two")
         equal(json.loads(path.read_text()), {"current": None, "contexts": {"one": {"server": one.url}}}, "the file")
+        names = [f"parallel-{number}" for number in range(30)]
+        programs = [
+            processes.start([processes.BINARIES / "vmpool", "context", "set", name, one.url], env=environment)
+            for name in names
+        ]
+        equal({program.wait(20) for program in programs}, {0}, "the exit statuses of programs at the same time")
+        equal(set(json.loads(path.read_text())["contexts"]), {"one", *names}, "what they all wrote")
+        equal([file.name for file in path.parent.iterdir()], ["config.json"], "the files that are left")
         path.write_text("{")
         expect(str(path) in vmpool("ps", status=65), "a file that is wrong")
         equal(len(pools("--server", one.url)), 1, "a server by its address needs no file")

@@ -1,4 +1,5 @@
 """What names a VM, a pool or an image on vmpool's command line, and what is said of a name that is wrong."""
+import hashlib
 import json
 import os
 
@@ -26,6 +27,26 @@ def prefixes():
         expect("no VM and no lease" in vmpool.run("rm", "vm-xyz", status=2), "an id that is none")
         vmpool.run("rm", *ids[1:], short)
         equal(vmpool.json("ps")["items"], [], "the VMs that are left")
+
+
+@check("what all ids begin with names nothing, also where there is only one")
+def common_beginnings():
+    with Daemon("--no-demo-pool") as daemon:
+        vmpool, client = CommandLine(daemon.url), daemon.client()
+        vmpool.run("pools", "set", "spins", "--image", "spin", "--ready", "1", "--max-vms", "1")
+        lease = vmpool.json("lease", "spins", "--wait", "20s")
+        data = b"data"
+        digest = hashlib.sha256(data).hexdigest()
+        client("PUT", f"/v1/blobs/sha256:{digest}", data, {"Content-Type": "application/octet-stream"})
+        for words in (("rm", "v"), ("rm", "vm-"), ("rm", "lease"), ("release", "l"), ("release", "lease-"),
+                      ("extend", "l"), ("vms", "stop", "vm"), ("blobs", "rm", "s"), ("blobs", "rm", "sha256:")):
+            said = vmpool.run(*words, status=64)
+            expect("give at least one character of what follows" in said, lambda: f"vmpool {words}: {said}")
+        equal(vmpool.json("vms", "show", lease["vm"])["state"], "running", "the only VM")
+        equal(vmpool.json("leases")["items"], [lease], "the only lease")
+        equal(len(vmpool.json("blobs")["items"]), 1, "the blobs")
+        vmpool.run("blobs", "rm", "sha256:" + digest[0])
+        vmpool.run("release", lease["lease"][:7])
 
 
 @check("a lease stands for its VM, and never for another client's")
@@ -131,9 +152,27 @@ def documents():
         vmpool.run("pools", "edit", "one")
         editor.write_text("#!/bin/sh\necho '  nonsense' >>\"$1\"\n")
         vmpool.environment["EDITOR"] = str(editor)
-        expect("nothing was changed" in vmpool.run("pools", "edit", "one", status=65), "a file that is wrong")
+        scratch = processes.scratch_directory("edits")
+        vmpool.environment["TMPDIR"] = str(scratch)
+
+        def kept(said, words):
+            (path,) = scratch.iterdir()
+            expect(f"{path} has your edit" in said, lambda: f"the name of the file that is kept: {said}")
+            expect(words in path.read_text(), lambda: f"the edit: {path.read_text()}")
+            path.unlink()
+
+        kept(vmpool.run("pools", "edit", "one", status=65), "nonsense")
+        editor.write_text("#!/bin/sh\nsed -i 's/image: hello/image: nope/' \"$1\"\n")
+        said = vmpool.run("pools", "edit", "one", status=1)
+        expect("pool one: image: There is no image nope" in said and "--image" not in said, said)
+        kept(said, "image: nope")
+        editor.write_text("#!/bin/sh\nsed -i 's/image: hello/image: echo/' \"$1\"; exit 1\n")
+        kept(vmpool.run("pools", "edit", "one", status=1), "image: echo")
         vmpool.environment["EDITOR"] = "false"
-        vmpool.run("pools", "edit", "one", status=1)
+        expect("nothing was changed" in vmpool.run("pools", "edit", "one", status=1), "an editor that fails")
+        vmpool.environment["EDITOR"] = "true"
+        vmpool.run("pools", "edit", "one")
+        equal(list(scratch.iterdir()), [], "files that are left")
         expect("max_vms: 7" in vmpool.run("pools", "show", "one", "--yaml"), "show --yaml")
         yaml = vmpool.run("pools", "show", "one", "--yaml")
         expect("= one: unchanged" in vmpool.run("pools", "apply", "-f", "-", "--dry-run", input=yaml), "what it takes back")

@@ -19,6 +19,8 @@ class Terminal:
             **os.environ, "VMPOOL_SERVER": daemon.url, "PATH": f"{processes.BINARIES}:{os.environ['PATH']}",
             "LC_ALL": "C.UTF-8", "TERM": "xterm",
         }
+        # As users have it: Swift's runtime then watches for crashes.
+        self.environment.pop("SWIFT_BACKTRACE", None)
 
     def tmux(self, *words):
         result = processes.run(["tmux", "-u", "-f", "/dev/null", "-S", self.socket, *words], env=self.environment)
@@ -103,6 +105,15 @@ def watch():
             terminal.shows("^no |^NAME ")
             terminal.key("C-c")
             equal(terminal.status(), 130, f"the exit status of {words} after Ctrl-C")
+        terminal.type("clear; vmpool ps -w --interval 1h")
+        terminal.shows("^no VMs$")
+        terminal.key("C-\\")
+        equal(terminal.status(), 131, "the exit status after Ctrl-\\")
+        terminal.type("clear; vmpool events --since 0")
+        terminal.shows("^20.* (reset|pool[.]declared)")
+        terminal.key("C-\\")
+        equal(terminal.status(), 131, "the exit status of events after Ctrl-\\")
+        expect("acktrace" not in terminal.screen(), lambda: f"a backtrace: {terminal.screen()}")
         # Where stdout is no terminal, what is the same is printed once.
         terminal.type("clear; timeout --foreground 1 vmpool images -w --interval 100ms | grep -c ^NAME")
         terminal.shows("^1$")
