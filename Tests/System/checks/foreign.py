@@ -43,9 +43,9 @@ class Boot:
             if kind is None:
                 equal(self.daemon.client().get("/v1/blobs").json["items"], [], "blobs that are left")
 
-    def says(self, text):
+    def says(self, text, seconds=SECONDS):
         """Waits for a text."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + seconds
         while text.encode() not in self.output:
             status = self.process.poll()
             self.output += self.process.stdout.read() or b""
@@ -112,3 +112,27 @@ def installer():
         boot.process.send_signal(signal.SIGTERM)
         boot.ends(128 + signal.SIGTERM)
         expect(b"Debian" in boot.output or b"Language" in boot.output, lambda: f"{boot.output[-500:]}")
+
+
+@check("the initramfs of an installed system opens its rescue shell where it finds no root")
+def rescue_shell():
+    kernel = os.environ.get("VMPOOL_FOREIGN_KERNEL", "")
+    # An empty panic= takes back the default's, with which this initramfs resets instead.
+    with Boot(kernel, "--initramfs", guest("installed.img"), "--memory", "512", "panic= root=/dev/vda1 rootdelay=1") as boot:
+        boot.says("/dev/vda1 does not exist.  Dropping to a shell!")
+        boot.says("(initramfs)")
+        boot.type("echo a shell in $(uname -s)\n")
+        boot.says("a shell in Linux")
+        boot.type("poweroff -f\n")
+        boot.ends(0)
+
+
+@check("Linux starts all of 16 processors")
+def processors():
+    parts = [os.environ.get(f"VMPOOL_LINUX_{part}", "") for part in ("KERNEL", "INITRAMFS")]
+    # One processor after the other, on two that are emulated.
+    with Boot(parts[0], "--initramfs", parts[1], "--vcpus", "16", "--memory", "512", "noxsave") as boot:
+        boot.says("guest: processors 16", 3 * SECONDS)
+        boot.says("guest: ready")
+        boot.type("off\n")
+        boot.ends(0)
