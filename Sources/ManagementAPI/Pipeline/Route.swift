@@ -44,14 +44,16 @@ final class Route: Sendable {
   let isNewWork: Bool
   /// Whether it ends when its client leaves while it waits.
   let endsWithClient: Bool
+  /// Whether a body may be a part of the whole, as `Content-Range` says.
+  let takesParts: Bool
   /// What becomes of an upload that is about to come.
   let admission: Admission?
   let operation: Operation
 
   init(
     method: HTTPMethod, template: String, operationID: String, query: [String] = [], body: Body = .none,
-    isIdempotent: Bool = false, isNewWork: Bool = false, endsWithClient: Bool = false, admission: Admission? = nil,
-    operation: @escaping Operation
+    isIdempotent: Bool = false, isNewWork: Bool = false, endsWithClient: Bool = false, takesParts: Bool = false,
+    admission: Admission? = nil, operation: @escaping Operation
   ) {
     self.method = method
     self.template = template
@@ -61,6 +63,7 @@ final class Route: Sendable {
     self.isIdempotent = isIdempotent
     self.isNewWork = isNewWork
     self.endsWithClient = endsWithClient
+    self.takesParts = takesParts
     self.admission = admission
     self.operation = operation
   }
