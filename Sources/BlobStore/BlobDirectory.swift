@@ -6,7 +6,7 @@ import SystemPackage
 /// The files of a blob store: whole blobs under their hex digits, and below `partial` those that are not whole yet.
 ///
 /// A complete blob's mtime is set to an impossible value, which any write resets. So the store need not read a blob with
-/// that mtime to know that it is as it was when it was verified.
+/// that mtime to know that it is as it was when it was verified. There are two such values, by whether a client awaits it.
 struct BlobDirectory: ~Copyable, Sendable {
   let path: String
   private let blobs: OwnedDescriptor
@@ -18,7 +18,12 @@ struct BlobDirectory: ~Copyable, Sendable {
     case create, write, mark, flush, publish, flushDirectory, moveAway, unlink
   }
 
-  private static let verifiedAt = timespec(tv_sec: 1, tv_nsec: 0)
+  /// What a file's mtime says of a blob.
+  enum Mark: Int {
+    case verified = 1
+    /// Verified, and a client put it to store an image of it.
+    case awaited = 2
+  }
 
   /// Opens the directory, making it where it is missing.
   init(_ path: String, _ step: @escaping @Sendable (Step) throws(Errno) -> Void) throws(Errno) {
@@ -87,14 +92,19 @@ struct BlobDirectory: ~Copyable, Sendable {
     return Array(buffer.prefix(done))
   }
 
-  /// Marks a file as verified and forces it to the disk.
-  func seal(_ file: borrowing OwnedDescriptor) throws(Errno) {
+  /// Marks a file that was verified.
+  func mark(_ file: borrowing OwnedDescriptor, as mark: Mark) throws(Errno) {
     try step(.mark)
-    let times = [Self.verifiedAt, Self.verifiedAt]
+    let times = [timespec](repeating: timespec(tv_sec: mark.rawValue, tv_nsec: 0), count: 2)
     // Safe: futimens reads two times.
     guard fchmod(file.rawValue, 0o400) == 0, unsafe futimens(file.rawValue, times) == 0 else {
       throw Errno(rawValue: errno)
     }
+  }
+
+  /// Marks a file as verified and forces it to the disk.
+  func seal(_ file: borrowing OwnedDescriptor, as mark: Mark) throws(Errno) {
+    try self.mark(file, as: mark)
     try step(.flush)
     guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
@@ -145,14 +155,13 @@ struct BlobDirectory: ~Copyable, Sendable {
     return (Int(status.st_size), status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1_000_000)
   }
 
-  /// A file's size, and whether it bears the mark of one that was verified.
-  static func status(of file: borrowing OwnedDescriptor) throws(Errno) -> (size: Int, isMarked: Bool) {
+  /// A file's size, and its mark if it was verified and no byte was written since.
+  static func status(of file: borrowing OwnedDescriptor) throws(Errno) -> (size: Int, mark: Mark?) {
     var status = stat()
     // Safe: the kernel fills one whole stat structure.
     guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
-    let isMarked = status.st_mtim.tv_sec == verifiedAt.tv_sec && status.st_mtim.tv_nsec == verifiedAt.tv_nsec
-    return (Int(status.st_size), isMarked)
+    return (Int(status.st_size), status.st_mtim.tv_nsec == 0 ? Mark(rawValue: status.st_mtim.tv_sec) : nil)
   }
 
   /// Reads a whole file, a piece at a time.

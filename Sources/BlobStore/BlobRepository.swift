@@ -102,11 +102,11 @@ public final class BlobRepository: Sendable {
   ) throws(Errno) -> BlobTables.Blob {
     do throws(Errno) {
       let file = try directory.openBlob(digest)
-      let (size, isMarked) = try BlobDirectory.status(of: file)
-      if isMarked { return BlobTables.Blob(size: size) }
+      let (size, mark) = try BlobDirectory.status(of: file)
+      if let mark { return BlobTables.Blob(size: size, isAwaited: mark == .awaited) }
       let (found, length) = try BlobDirectory.digest(of: file)
       guard found == digest else { return BlobTables.Blob(size: length, damage: "its bytes are \(found)") }
-      try directory.seal(file)
+      try directory.seal(file, as: .verified)
       return BlobTables.Blob(size: length)
     } catch {
       return BlobTables.Blob(size: 0, damage: "its file cannot be read: \(error)")
@@ -139,18 +139,55 @@ public final class BlobRepository: Sendable {
   public func open(_ digest: SHA256Digest) throws(BlobStoreError) -> ReadableFile {
     _ = try size(of: digest)
     let path = directory.path + "/" + digest.hex
-    let (file, isMarked) = try translating(path) { () throws(Errno) in
+    let (file, mark) = try translating(path) { () throws(Errno) in
       let file = try directory.openBlob(digest)
-      let isMarked = try BlobDirectory.status(of: file).isMarked
-      return (try ReadableFile(file), isMarked)
+      let mark = try BlobDirectory.status(of: file).mark
+      return (try ReadableFile(file), mark)
     }
-    guard isMarked else { throw .damaged(digest, reason: "its file was written to behind the server's back") }
+    guard mark != nil else { throw .damaged(digest, reason: "its file was written to behind the server's back") }
     return file
   }
 
   /// How many bytes of an interrupted upload are there, to be continued; nil for none.
   public func partialSize(of digest: SHA256Digest) -> Int? {
     guarded.withLock { tables in tables.partials[digest].flatMap { $0.isBusy ? nil : $0.size } }
+  }
+
+  // MARK: Awaiting
+
+  /// Keeps a blob that is there and whole from going with an image, for a client that is about to store another of it. Returns
+  /// its size. A blob that came under its hash is kept so from the start.
+  public func markAwaited(_ digest: SHA256Digest) throws(BlobStoreError) -> Int {
+    let size = try size(of: digest)
+    try mark(digest, isAwaited: true)
+    return size
+  }
+
+  /// A client has stored an image of the blobs: they go with the last image that names them. One that cannot be marked so stays
+  /// until a client deletes it.
+  public func endAwaiting(_ digests: some Sequence<SHA256Digest>) {
+    for digest in digests { try? mark(digest, isAwaited: false) }
+  }
+
+  private func mark(_ digest: SHA256Digest, isAwaited: Bool) throws(BlobStoreError) {
+    let isChange = try changing { tables, trash throws(BlobStoreError) in
+      guard let blob = tables[digest] else { throw .noSuchBlob(digest) }
+      tables[digest]?.isAwaited = isAwaited
+      if isAwaited, tables.partials[digest]?.isBusy == false { drop(digest, &tables, &trash) }
+      return blob.isAwaited != isAwaited
+    }
+    guard isChange else { return }
+    try translating(directory.path + "/" + digest.hex) { () throws(Errno) in
+      let file = try directory.openBlob(digest)
+      // What was written to behind the store's back must not look verified.
+      guard try BlobDirectory.status(of: file).mark != nil else { return }
+      // The thread that writes last looks at the table once more, so the file says in the end what the table says.
+      var isWritten: Bool
+      repeat {
+        isWritten = guarded.withLock { $0[digest]?.isAwaited ?? false }
+        try directory.mark(file, as: isWritten ? .awaited : .verified)
+      } while guarded.withLock({ [isWritten] in $0[digest].map { $0.isAwaited != isWritten } ?? false })
+    }
   }
 
   // MARK: Uploading
@@ -168,8 +205,9 @@ public final class BlobRepository: Sendable {
     let (end, overflow) = offset.addingReportingOverflow(announced ?? 0)
     let reserved = max(end, total ?? 0)
     guard !overflow, reserved <= limits.blobBytes else { throw .tooLarge(limit: limits.blobBytes) }
+    let whole = announced == nil && total == nil ? nil : reserved
     let begun = try changing { tables, trash throws(BlobStoreError) in
-      try self.place(digest, at: offset, reserving: reserved, &tables, &trash)
+      try self.place(digest, at: offset, of: whole, reserving: reserved, &tables, &trash)
     }
     do throws(BlobStoreError) {
       let file = try translating(directory.path) { () throws(Errno) in
@@ -177,7 +215,7 @@ public final class BlobRepository: Sendable {
       }
       return BlobUpload(
         self, file, name: begun.name, expected: digest, isKept: begun.isKept, size: offset,
-        end: announced == nil ? nil : end, reserved: reserved, examination)
+        end: announced == nil ? nil : end, total: whole, reserved: reserved, examination)
     } catch {
       changing { tables, trash in
         tables.reserved -= reserved
@@ -188,17 +226,19 @@ public final class BlobRepository: Sendable {
   }
 
   private func place(
-    _ digest: SHA256Digest?, at offset: Int, reserving bytes: Int, _ tables: inout BlobTables, _ trash: inout [String]
+    _ digest: SHA256Digest?, at offset: Int, of total: Int?, reserving bytes: Int, _ tables: inout BlobTables,
+    _ trash: inout [String]
   ) throws(BlobStoreError) -> (name: String, isKept: Bool) {
     let partial = digest.flatMap { tables.partials[$0] }
     if offset > 0 {
       if let digest, partial?.isBusy == true { throw .uploadInProgress(digest) }
       guard let partial, partial.size == offset else { throw .wrongOffset(partial?.size ?? 0) }
+      if let was = partial.total, let total, total != was { throw .otherTotal(total, was: was) }
     }
     // What is continued or begun anew is not also kept.
     if let digest, partial?.isBusy == false { tables.partials[digest] = nil }
     do throws(BlobStoreError) {
-      try reserve(bytes, &tables, &trash)
+      try reserve(bytes, beside: 0, &tables, &trash)
     } catch {
       if let digest { tables.partials[digest] = partial }
       throw error
@@ -212,9 +252,16 @@ public final class BlobRepository: Sendable {
     return (entry.name, true)
   }
 
-  /// Reserves room for so many bytes more, if need be at the cost of interrupted uploads.
-  private func reserve(_ bytes: Int, _ tables: inout BlobTables, _ trash: inout [String]) throws(BlobStoreError) {
+  /// Reserves room for so many bytes more, if need be at the cost of interrupted uploads. `own` are reserved for the upload
+  /// already.
+  private func reserve(
+    _ bytes: Int, beside own: Int, _ tables: inout BlobTables, _ trash: inout [String]
+  ) throws(BlobStoreError) {
     guard tables.usedBytes - tables.idleBytes + bytes <= limits.totalBytes else {
+      // Time helps where the others may yet end without a blob.
+      guard tables.blobBytes + own + bytes > limits.totalBytes else {
+        throw .roomAnnounced(bytes: tables.reserved - own, limit: limits.totalBytes)
+      }
       throw .quotaUsedUp(limit: limits.totalBytes)
     }
     while tables.usedBytes + bytes > limits.totalBytes, let oldest = tables.oldestPartial {
@@ -224,21 +271,27 @@ public final class BlobRepository: Sendable {
   }
 
   /// Room for an upload that turns out to be larger than was announced.
-  func reserve(_ bytes: Int) throws(BlobStoreError) {
-    try changing { tables, trash throws(BlobStoreError) in try self.reserve(bytes, &tables, &trash) }
+  func reserve(_ bytes: Int, beside own: Int) throws(BlobStoreError) {
+    try changing { tables, trash throws(BlobStoreError) in
+      try self.reserve(bytes, beside: own, &tables, &trash)
+    }
   }
 
   /// Makes the sealed file of an upload a whole blob, and so ends the upload; false when the blob is there already.
   func publish(_ upload: BlobUpload, as digest: SHA256Digest) throws(BlobStoreError) -> Bool {
     let isNew = try naming.withLock { _ throws(BlobStoreError) in
-      if guarded.withLock({ $0.isWhole(digest) }) { return false }
+      if guarded.withLock({ $0.isWhole(digest) }) {
+        if upload.isAwaited { try mark(digest, isAwaited: true) }
+        return false
+      }
       try translating(directory.path) { () throws(Errno) in try directory.publish(upload.name, as: digest) }
       changing { tables, trash in
-        tables[digest] = BlobTables.Blob(size: upload.size)
+        tables[digest] = BlobTables.Blob(size: upload.size, isAwaited: upload.isAwaited)
         tables.reserved -= upload.reserved
         if upload.isKept {
           tables.partials[digest] = nil
-        } else if tables.partials[digest]?.isBusy == false {
+        } else if upload.isAwaited, tables.partials[digest]?.isBusy == false {
+          // An image's own blob may go again with the image, while the client of the interrupted upload still wants it.
           drop(digest, &tables, &trash)
         }
       }
@@ -250,7 +303,7 @@ public final class BlobRepository: Sendable {
       return isNew
     } catch {
       // What may not be there after a power cut must not be promised to the next one who asks.
-      try? delete(digest)
+      _ = try? delete(digest)
       throw error
     }
   }
@@ -261,8 +314,8 @@ public final class BlobRepository: Sendable {
       tables.reserved -= upload.reserved
       if upload.isKept, let digest = upload.expected {
         tables.partials[digest] = BlobTables.Partial(
-          name: upload.name, size: upload.size, changedMS: Self.nowMS())
-        if !isKept || upload.size == 0 || tables.isWhole(digest) { drop(digest, &tables, &trash) }
+          name: upload.name, size: upload.size, changedMS: Self.nowMS(), total: upload.total)
+        if !isKept || upload.size == 0 || tables.stays(digest) { drop(digest, &tables, &trash) }
       } else {
         trash.append(upload.name)
       }
@@ -272,16 +325,19 @@ public final class BlobRepository: Sendable {
 
   // MARK: Removing
 
-  /// Removes a blob. Readers that have it open can go on.
-  public func delete(_ digest: SHA256Digest) throws(BlobStoreError) {
+  /// Removes a blob; `unlessAwaited`: but for one that a client put to store an image of it. Readers that have it open can go
+  /// on. Returns whether the blob is gone.
+  @discardableResult
+  public func delete(_ digest: SHA256Digest, unlessAwaited: Bool = false) throws(BlobStoreError) -> Bool {
     try naming.withLock { _ throws(BlobStoreError) in
       // First, so that no request opens it any more.
       let (blob, name) = guarded.withLock { tables in
         let blob = tables[digest]
-        tables[digest] = nil
+        if !unlessAwaited || blob?.isAwaited == false { tables[digest] = nil }
         return (blob, tables.newName("trash"))
       }
       guard let blob else { throw .noSuchBlob(digest) }
+      if unlessAwaited, blob.isAwaited { return false }
       do throws(BlobStoreError) {
         try translating(directory.path) { () throws(Errno) in try directory.moveAway(digest, to: name) }
       } catch {
@@ -289,6 +345,7 @@ public final class BlobRepository: Sendable {
         throw error
       }
       remove([name])
+      return true
     }
   }
 

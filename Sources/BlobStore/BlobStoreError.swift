@@ -19,10 +19,14 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
   case tooLarge(limit: Int)
   /// All blobs together may not have more than so many bytes.
   case quotaUsedUp(limit: Int)
+  /// Uploads under way have announced so many of the bytes that all blobs together may have.
+  case roomAnnounced(bytes: Int, limit: Int)
   /// The file system, or the user's share of it, is full.
   case diskFull(path: String, reason: String)
   /// So many bytes of the blob are there: an upload goes on from there, or begins anew.
   case wrongOffset(Int)
+  /// The upload was begun as one of `was` bytes, and a part says another number.
+  case otherTotal(Int, was: Int)
   /// Another client is uploading this blob.
   case uploadInProgress(SHA256Digest)
   /// The bytes that came have another hash than was said.
@@ -47,10 +51,16 @@ public enum BlobStoreError: Error, Sendable, Equatable, CustomStringConvertible 
     case .quotaUsedUp(let limit):
       "all blobs together may have at most \(limit) bytes; delete some, or start the server with a higher "
         + "--max-blobs-mib"
+    case .roomAnnounced(let bytes, let limit):
+      "all blobs together may have at most \(limit) bytes, and uploads under way have announced \(bytes) of them; try again "
+        + "when those have ended"
     case .diskFull(let path, let reason):
       "there is no room for the blob in \(path): \(reason); delete some blobs, or make the file system larger"
     case .wrongOffset(let offset):
       "the upload goes on at byte \(offset), of which nothing is there yet; send the bytes from there on"
+    case .otherTotal(let total, let was):
+      "the upload was begun as one of \(was) bytes, and this part is of \(total); go on with parts of \(was), or begin anew "
+        + "at byte 0"
     case .uploadInProgress(let digest): "another client is uploading \(digest); wait for that to end"
     case .digestMismatch(let expected, let found):
       "the bytes that came are \(found), not \(expected); nothing of them was kept, so send them all again"

@@ -6,6 +6,8 @@ struct BlobTables: Sendable {
   struct Blob {
     var size: Int
     var damage: String?
+    /// A client put it by itself, to store an image of it. It does not go with another client's image.
+    var isAwaited = false
   }
 
   struct Partial {
@@ -13,6 +15,8 @@ struct BlobTables: Sendable {
     var name: String
     var size: Int
     var changedMS: Int
+    /// Bytes of the whole; nil where no client has said.
+    var total: Int?
     /// An upload is writing to it, and its bytes are reserved.
     var isBusy = false
   }
@@ -20,7 +24,7 @@ struct BlobTables: Sendable {
   /// Whole blobs, by name.
   private(set) var blobs = SortedMap<SHA256Digest, Blob>()
   /// Their bytes, kept where they change.
-  private var blobBytes = 0
+  private(set) var blobBytes = 0
   /// Few: those that are kept are bounded in number, and so are connections.
   var partials: [SHA256Digest: Partial] = [:]
   /// Bytes that uploads under way have, or will have.
@@ -45,6 +49,9 @@ struct BlobTables: Sendable {
 
   /// Whether a blob is there and its bytes are what they should be.
   func isWhole(_ digest: SHA256Digest) -> Bool { self[digest].map { $0.damage == nil } ?? false }
+
+  /// Whether a blob is there and does not go with an image: no client need go on with an upload of it.
+  func stays(_ digest: SHA256Digest) -> Bool { isWhole(digest) && self[digest]?.isAwaited == true }
 
   /// The interrupted upload that has rested for the longest.
   var oldestPartial: SHA256Digest? {

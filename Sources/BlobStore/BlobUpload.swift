@@ -31,6 +31,10 @@ public final class BlobUpload: @unchecked Sendable {
 
   /// The file's name below `partial`.
   let name: String
+  /// Bytes of the whole; nil where the client did not say.
+  let total: Int?
+  /// Whether its client goes on to store an image of it: an upload whose hash is not known is an image's own.
+  var isAwaited: Bool { expected != nil }
   /// Whether it can be continued: no other client uploads the same blob.
   let isKept: Bool
   private(set) var reserved: Int
@@ -50,7 +54,7 @@ public final class BlobUpload: @unchecked Sendable {
 
   init(
     _ store: BlobRepository, _ file: consuming OwnedDescriptor, name: String, expected: SHA256Digest?, isKept: Bool,
-    size: Int, end: Int?, reserved: Int, _ examination: BlobExamination?
+    size: Int, end: Int?, total: Int?, reserved: Int, _ examination: BlobExamination?
   ) {
     self.store = store
     self.file = file
@@ -60,6 +64,7 @@ public final class BlobUpload: @unchecked Sendable {
     self.size = size
     origin = size
     self.end = end
+    self.total = total
     self.examination = examination
     self.reserved = reserved
   }
@@ -83,7 +88,7 @@ public final class BlobUpload: @unchecked Sendable {
     if let end, newSize > end { throw .tooLong(announced: end - origin) }
     if newSize > reserved {
       let more = max(newSize - reserved, min(Self.step, store.limits.blobBytes - reserved))
-      try store.reserve(more)
+      try store.reserve(more, beside: reserved)
       reserved += more
     }
     try translating(store.directory.path) { () throws(Errno) in try store.directory.write(bytes, to: file, at: size) }
@@ -146,7 +151,9 @@ public final class BlobUpload: @unchecked Sendable {
     let path = store.directory.path
     let found = try translating(path) { () throws(Errno) in try BlobDirectory.digest(of: file) }
     if let expected, found.digest != expected { throw .digestMismatch(expected: expected, found: found.digest) }
-    try translating(path) { () throws(Errno) in try store.directory.seal(file) }
+    try translating(path) { () throws(Errno) in
+      try store.directory.seal(file, as: isAwaited ? .awaited : .verified)
+    }
     return found.digest
   }
 

@@ -117,5 +117,7 @@ extension FlatImage {
     guard parts.blocks.isEmpty else { throw .unusedPart("block device", .flat) }
     guard parts.commandLine == nil else { throw .unusedPart("command line", .flat) }
     self.init(parts.main, placement)
+    // However much memory a VM has.
+    do throws(GuestLayoutError) { try checkPlace(memoryBytes: .max) } catch { throw .placement(error) }
   }
 }

@@ -18,6 +18,8 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   case foreign(ForeignFile)
   /// Machine code does not say how it starts, and the client does not either.
   case noPlacement
+  /// Machine code is to lie or to start where its mode cannot start.
+  case placement(GuestLayoutError)
   /// An ELF file is damaged, or is not one that can be started.
   case elf(ELFDefect)
   /// A Multiboot kernel cannot be started.
@@ -49,6 +51,7 @@ public enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
     case .foreign(let file): file.description
     case .noPlacement:
       "Raw machine code does not say how it starts. Give its mode."
+    case .placement(let error): "\(error)"
     case .elf(let defect): "\(defect)"
     case .multiboot(let error): "\(error)"
     case .solo5(let error): "\(error)"

@@ -165,12 +165,13 @@ struct BlobRepositoryTests {
   @Test func allBlobsTogetherAreLimited() throws {
     let store = try opened(BlobLimits(blobBytes: 100_000, totalBytes: 100_000))
     let used = BlobStoreError.quotaUsedUp(limit: 100_000)
+    func announced(_ bytes: Int) -> BlobStoreError { .roomAnnounced(bytes: bytes, limit: 100_000) }
     let first = try store.put(bytes(60_000))
     #expect(throws: used) { try store.begin(nil, announced: 40_001) }
     do {
       let upload = try store.begin(nil, announced: 40_000)
       // What is announced counts.
-      #expect(throws: used) { try store.begin(nil, announced: 1) }
+      #expect(throws: announced(40_000)) { try store.begin(nil, announced: 1) }
       try upload.write(bytes(1))
     }
     do {
@@ -182,7 +183,7 @@ struct BlobRepositoryTests {
     let (idle, busy) = (SHA256Digest(of: [1]), SHA256Digest(of: [2]))
     try store.begin(idle, announced: 20_000).write(bytes(20_000))
     let upload = try store.begin(busy, announced: 10_000)
-    #expect(throws: used) { try store.begin(nil, announced: 30_001) }
+    #expect(throws: announced(10_000)) { try store.begin(nil, announced: 30_001) }
     #expect(store.partialSize(of: idle) == 20_000)
     let last = try store.begin(nil, announced: 30_000)
     #expect(store.partialSize(of: idle) == nil)
@@ -191,6 +192,16 @@ struct BlobRepositoryTests {
     upload.discard()
     try store.delete(first)
     #expect(store.usedBytes == 0)
+  }
+
+  /// What an upload has itself does not come back before it ends.
+  @Test func anUploadThatGrowsDoesNotWaitForItself() throws {
+    let mib = 1 << 20
+    let store = try opened(BlobLimits(blobBytes: 6 * mib, totalBytes: 6 * mib))
+    try store.put(bytes(1000))
+    let upload = try store.begin(nil, announced: nil)
+    let more = [UInt8](repeating: 1, count: 4 * mib + 1)
+    #expect(throws: BlobStoreError.quotaUsedUp(limit: 6 * mib)) { try upload.write(more, piece: 4 * mib) }
   }
 
   // MARK: Deleting
@@ -321,6 +332,7 @@ struct BlobRepositoryTests {
     for seed in 2..<5 { try store.begin(SHA256Digest(of: [UInt8(seed)]), announced: 100).write(bytes(10)) }
     try store.begin(SHA256Digest(of: [4]), announced: 100).write(bytes(20))
     #expect(throws: BlobStoreError.self) { try store.begin(nil, announced: 1).write(bytes(2)) }
+    store.endAwaiting([digest])
     try store.delete(digest)
     store.waitForTrash()
     looker.withLock { $0 = nil }

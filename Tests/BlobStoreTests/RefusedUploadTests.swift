@@ -63,6 +63,20 @@ struct RefusedUploadTests {
     #expect(store.partialSize(of: digest) == 10_000)
   }
 
+  @Test func thePartsOfAnUploadAreOfOneWhole() throws {
+    let store = try opened()
+    try store.begin(digest, announced: content.count).write(content.prefix(4000))
+    for other in [99_000, 110_000] {
+      #expect(throws: BlobStoreError.otherTotal(other, was: 100_000)) {
+        try store.begin(digest, at: 4000, announced: 1000, of: other)
+      }
+      #expect(store.partialSize(of: digest) == 4000)
+    }
+    let upload = try store.begin(digest, at: 4000, announced: 96_000, of: 100_000)
+    try upload.write(content.dropFirst(4000))
+    #expect(try upload.finish() == (digest, true))
+  }
+
   @Test func theWholeMustHaveRoom() throws {
     let store = try opened(BlobLimits(blobBytes: 60_000, totalBytes: 80_000))
     try store.put(bytes(30_000, seed: 9))

@@ -6,9 +6,17 @@ import PoolManager
 // Images that change under the pools which use them.
 
 extension PoolDeclarations {
-  /// Stores an image, in the place of what has its name. The fleet then makes the VMs of pools that use the name out of the
-  /// new image. Throws where one of the pools cannot run it.
+  /// Stores an image of blobs that clients put before, in the place of what has its name. The fleet then makes the VMs of pools
+  /// that use the name out of the new image. Throws where one of the pools cannot run it.
   public func storeImage(
+    _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
+  ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
+    let stored = try store(manifest, as: name, if: holds, by: origin)
+    images.blobs.endAwaiting(manifest.digests)
+    return stored
+  }
+
+  private func store(
     _ manifest: ImageManifest, as name: String, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     try images.check(name)
@@ -35,7 +43,7 @@ extension PoolDeclarations {
     }
     manifest.kernel = digest
     do throws(ImageRefusal) {
-      return try storeImage(manifest, as: name, if: holds, by: origin)
+      return try store(manifest, as: name, if: holds, by: origin)
     } catch {
       if isNew { images.remove([digest], by: origin) }
       throw error

@@ -234,12 +234,12 @@ public final class ImageCatalogue: Sendable {
     }
   }
 
-  /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that cannot be
-  /// deleted: it is listed, and can be deleted later. One that a request holds goes when it is released.
+  /// Deletes blobs that are not used. One that has come to be used again meanwhile stays, and so does one that a client put to
+  /// store another image of it. One that cannot be deleted is listed, and can be deleted later. One that a request holds goes when it is released.
   func remove(_ digests: [SHA256Digest], by origin: Origin) {
     for digest in digests {
       try? changes.withLock { _ throws(ImageRefusal) in
-        if !guarded.withLock({ $0.postpones(digest) }) { try deleteUnused(digest, by: origin) }
+        if !guarded.withLock({ $0.postpones(digest) }) { try deleteUnused(digest, unlessAwaited: true, by: origin) }
       }
     }
   }
@@ -260,15 +260,20 @@ public final class ImageCatalogue: Sendable {
 
   /// Deletes a blob that no image names.
   public func delete(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
-    try changes.withLock { _ throws(ImageRefusal) in try deleteUnused(digest, by: origin) }
+    try changes.withLock { _ throws(ImageRefusal) in try deleteUnused(digest, unlessAwaited: false, by: origin) }
   }
 
   /// Under `changes`.
-  private func deleteUnused(_ digest: SHA256Digest, by origin: Origin) throws(ImageRefusal) {
+  private func deleteUnused(
+    _ digest: SHA256Digest, unlessAwaited: Bool, by origin: Origin
+  ) throws(ImageRefusal) {
     let users = guarded.withLock { $0.users(of: digest) }
     guard users.isEmpty else { throw .blobInUse(digest, images: users) }
-    do throws(BlobStoreError) { try blobs.delete(digest) } catch { throw .blob(error) }
-    try note(digest, nil, by: origin)
+    let isGone: Bool
+    do throws(BlobStoreError) {
+      isGone = try blobs.delete(digest, unlessAwaited: unlessAwaited)
+    } catch { throw .blob(error) }
+    if isGone { try note(digest, nil, by: origin) }
   }
 
   /// Records that a blob has come (or gone).

@@ -22,7 +22,7 @@ public enum FlatMode: String, Sendable, CaseIterable {
   }
 }
 
-/// Raw machine code, put at an address and started there. Nothing is checked until it is laid out.
+/// Raw machine code, put at an address and started there. What came with a request is checked when it is laid out.
 public struct FlatImage: Sendable, Equatable {
   /// How it starts.
   public let placement: FlatPlacement
@@ -90,7 +90,8 @@ public struct FlatImage: Sendable, Equatable {
       pageTableRoot: mode == .long64 ? LongModeTables.root : 0, firstArgument: UInt64(index), ioPrivilegeLevel: ring)
   }
 
-  private func checkPlace(memoryBytes: UInt64) throws(GuestLayoutError) {
+  /// Throws where it cannot lie or start so in a VM with so much memory.
+  func checkPlace(memoryBytes: UInt64) throws(GuestLayoutError) {
     guard code.count > 0 else { throw .emptyCode }
     let (end, overflow) = loadAddress.addingReportingOverflow(code.count)
     guard !overflow && end <= memoryBytes else {

@@ -78,7 +78,7 @@ extension ProblemKind {
     case .invalidImage:
       "The bytes make no image that a VM can start. The detail says what they are and what to do instead."
     case .unsupportedMediaType:
-      "The operation does not take a body of that type. The detail names the type to send."
+      "The operation does not take a body of that type, or in that content coding. The detail says what to send."
     case .internalError:
       "The server failed. Its log has the request's id; please report it."
     case .draining:

@@ -14,7 +14,7 @@ enum BlobRoutes {
     Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", operation: get),
     Route(
       method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),
-      isNewWork: true, admission: admit, operation: put),
+      isNewWork: true, takesParts: true, admission: admit, operation: put),
     Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", operation: delete),
   ]
 
@@ -68,7 +68,8 @@ enum BlobRoutes {
   private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
     let (blobs, digest, head) = (api.images.blobs, context.parameters.digest, context.head)
     try check(context, blobs)
-    if let size = try? blobs.size(of: digest) {
+    // The client goes on to store an image of it, as one does who has sent the bytes.
+    if let size = try? blobs.markAwaited(digest) {
       return .answer(try .json(document(api, digest, size)))
     }
     let range = try context.header("Content-Range").map { text throws(APIProblem) in try ContentRange(text) }

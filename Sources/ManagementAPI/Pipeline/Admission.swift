@@ -68,6 +68,30 @@ struct Admission: Sendable {
   }
 }
 
+/// In what form a request may send its body. A body that no operation reads may have any.
+enum BodyForm {
+  /// Refuses a body of another type, in a coding, or that is a part where the operation wants the whole.
+  static func check(_ headers: HTTPHeaders, for route: Route) throws(APIProblem) {
+    guard route.body != .none else { return }
+    try ContentTypes.check(headers, for: route.body)
+    // RFC 9110, 14.5: a part that is taken for the whole would replace it.
+    if !route.takesParts, let range = headers["Content-Range"] {
+      throw APIProblem(
+        .badRequest,
+        "The body is a part (Content-Range is \"\(range.clipped())\"), and this operation takes whole bodies alone; send all "
+          + "of it without Content-Range. PUT /v1/blobs/{digest} takes parts.")
+    }
+    for list in headers.all("Content-Encoding") {
+      let codings = list.split(separator: ",").map { ContentTypes.essence(String($0)) }
+      if let coding = codings.first(where: { !["", "identity"].contains($0) }) {
+        throw APIProblem(
+          .unsupportedMediaType,
+          "The body is encoded (Content-Encoding is \(coding.clipped())); send it as it is, without that field.")
+      }
+    }
+  }
+}
+
 /// What a request may send.
 enum ContentTypes {
   /// What the body's description calls its type; `curl -d` says the second by itself. None: any will do.

@@ -53,7 +53,7 @@ extension APIHandler {
 
   private func admitBody(_ context: Context) throws(APIProblem) -> HTTPAdmission {
     let (route, head) = (context.route, context.head)
-    try ContentTypes.check(head.headers, for: route.body)
+    try BodyForm.check(head.headers, for: route)
     if case .bytes(let limit) = route.body, let length = head.contentLength, length > limit {
       throw .tooLarge(limit: limit)
     }

@@ -49,6 +49,8 @@ final class Route: Sendable {
   let isNewWork: Bool
   /// Whether it ends when its client leaves while it waits.
   let endsWithClient: Bool
+  /// Whether a body may be a part of the whole, as `Content-Range` says.
+  let takesParts: Bool
   /// What becomes of an upload that is about to come.
   let admission: Admission?
   let operation: Operation
@@ -56,7 +58,7 @@ final class Route: Sendable {
   init(
     method: HTTPMethod, template: String, operationID: String, query: [String] = [], body: Body = .none,
     isIdempotent: Bool = false, isThere: Lookup? = nil, isNewWork: Bool = false, endsWithClient: Bool = false,
-    admission: Admission? = nil, operation: @escaping Operation
+    takesParts: Bool = false, admission: Admission? = nil, operation: @escaping Operation
   ) {
     self.method = method
     self.template = template
@@ -67,6 +69,7 @@ final class Route: Sendable {
     self.isThere = isThere
     self.isNewWork = isNewWork
     self.endsWithClient = endsWithClient
+    self.takesParts = takesParts
     self.admission = admission
     self.operation = operation
   }

@@ -78,9 +78,10 @@ extension APIProblem {
     let kind: ProblemKind =
       switch error {
       case .noSuchBlob: .blobNotFound
-      case .empty, .tooLong, .tooShort: .badRequest
+      case .empty, .tooLong, .tooShort, .otherTotal: .badRequest
       case .refused: .invalidImage
       case .tooLarge: .payloadTooLarge
+      case .roomAnnounced: .resourcesExhausted
       case .quotaUsedUp, .diskFull: .insufficientStorage
       case .wrongOffset: .wrongOffset
       case .uploadInProgress: .uploadInProgress
@@ -129,18 +130,7 @@ extension APIProblem {
     }
   }
 
-  init(_ error: GuestLayoutError) {
-    let member =
-      switch error {
-      case .unreadable, .unusable, .placement: "/image"
-      case .emptyCode, .codeBeyondMemory: "/flat/code"
-      case .memoryTooSmall: "/memory_mib"
-      case .vcpuCount: "/vcpus"
-      case .loadAddressReserved, .loadAddressUnaligned, .codeBeyondMode: "/flat/load_address"
-      case .entryOutsideCode, .entryBeyondSegment: "/flat/entry"
-      }
-    self.init(.invalidMember, "\(error)", pointer: member)
-  }
+  init(_ error: GuestLayoutError) { self.init(.invalidMember, "\(error)", pointer: error.pointer) }
 
   init(_ error: GuestArgumentsError) {
     let member =
@@ -228,6 +218,20 @@ func translating<Value>(
   }
 }
 
+extension GuestLayoutError {
+  /// The member of a request for a VM that is at fault.
+  fileprivate var pointer: String {
+    switch self {
+    case .unreadable, .unusable, .placement: "/image"
+    case .emptyCode, .codeBeyondMemory: "/flat/code"
+    case .memoryTooSmall: "/memory_mib"
+    case .vcpuCount: "/vcpus"
+    case .loadAddressReserved, .loadAddressUnaligned, .codeBeyondMode: "/flat/load_address"
+    case .entryOutsideCode, .entryBeyondSegment: "/flat/entry"
+    }
+  }
+}
+
 extension ImageError {
   /// The member of a manifest that is at fault; nil where the bytes of several together make no image.
   fileprivate var pointer: String? {
@@ -242,6 +246,8 @@ extension ImageError {
     case .moduleText(let index, _, _), .moduleTextNUL(let index): "/modules/\(index)/string"
     case .linux(.initramfs): "/initramfs"
     case .linux: "/kernel"
+    // What a request has below `flat`, a manifest has at its top.
+    case .placement(let error): error.pointer.replacing("/flat/", with: "/")
     case .unusedPart, .solo5, .unreadable: nil
     }
   }

@@ -77,6 +77,33 @@ import Testing
   }
 
   @Test(arguments: [
+    ("PUT", "/v1/images/tool?kind=flat&mode=real16"), ("PUT", "/v1/pools/build"), ("PATCH", "/v1/pools/build"),
+    ("POST", "/v1/vms"), ("POST", "/v1/vms/vm-000000000000/console"),
+  ])
+  func partsAndCodedBodiesAreRefused(method: String, path: String) {
+    let harness = Harness(factory: StubFactory())
+    func send(_ name: String, _ value: String) -> Reply {
+      harness.send(method, path, "{}", headers: [("Host", "localhost"), (name, value)])
+    }
+    for range in ["bytes 0-1/2", "bytes 2-3/4", "nonsense"] {
+      let part = send("Content-Range", range)
+      #expect(part.problem?.kind == "bad-request" && part.problem?.detail.contains("Content-Range") == true)
+    }
+    for coding in ["gzip", "identity, br", "GZIP"] {
+      let coded = send("Content-Encoding", coding)
+      #expect(coded.status == 415 && coded.problem?.detail.contains("Content-Encoding") == true, "\(coded.text)")
+    }
+    #expect(send("Content-Encoding", "Identity").status != 415)
+    #expect(harness.images.blobs.usedBytes == (path.contains("images") ? 2 : 0))
+  }
+
+  @Test func whereNoBodyIsReadItsFormIsIgnored() {
+    let harness = Harness(factory: StubFactory())
+    let headers = [("Host", "localhost"), ("Content-Range", "bytes 0-1/2"), ("Content-Encoding", "gzip")]
+    #expect(harness.send("GET", "/v1/vms", headers: headers).status == 200)
+  }
+
+  @Test(arguments: [
     ("POST", "/v1/vms", "application/json", true), ("POST", "/v1/vms", "application/json; charset=utf-8", true),
     ("POST", "/v1/vms", "Application/JSON", true), ("POST", "/v1/vms", "application/x-www-form-urlencoded", true),
     ("POST", "/v1/vms", "application/octet-stream", false), ("POST", "/v1/vms", "text/plain", false),

@@ -478,6 +478,38 @@ def blobs():
         expect("every blob is used" in vmpool("blobs", "prune")[1], "pruning nothing")
 
 
+@check("a blob that was put outlives a restart and another client's image, until a manifest names it")
+def awaited():
+    state = processes.scratch_directory("awaited")
+    blob = f"/v1/blobs/{digest(EXIT7)}"
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        equal(curl("-T", file_of(EXIT7), f"{daemon.url}/v1/images/theirs?{FLAT}")[0], 201, "their image")
+        equal(curl("-T", file_of(EXIT7), daemon.url + blob)[0], 200, "our blob, which is there")
+        daemon.stop(signal.SIGKILL)
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        equal(client.delete("/v1/images/theirs").status, 204, "deleting their image")
+        equal(client.get(blob).body, EXIT7, "our blob")
+        manifest = {"kernel": digest(EXIT7), "kind": "flat", "mode": "long64_ring3"}
+        equal(client.put("/v1/images/ours", manifest).status, 201, "our image")
+        daemon.stop(signal.SIGKILL)
+    with Daemon("--no-demo-pool", "--state-dir", state) as daemon:
+        client = daemon.client()
+        equal(client.delete("/v1/images/ours").status, 204, "deleting our image")
+        equal(client.get(blob).status, 404, "the blob, which goes with it")
+
+
+@check("a part, and a body in a coding, are stored nowhere as a whole")
+def parts():
+    with Daemon("--no-demo-pool") as daemon:
+        path, image = file_of(EXIT7), f"{daemon.url}/v1/images/seven?{FLAT}"
+        equal(curl("-C", "3", "-T", path, image)[0], 400, "curl -C")
+        equal(curl("-H", "Content-Encoding: gzip", "-T", path, image)[0], 415, "a coding")
+        client = daemon.client()
+        equal(client.get("/v1/images/seven").status, 404, "the image")
+        equal(client.get("/v1/blobs").json["items"], [], "the blobs")
+
+
 @check("--append adds words to the default command line of an image's kind, and to an image's own")
 def append():
     # A Multiboot kernel that exits at once; its command line is kept all the same.
