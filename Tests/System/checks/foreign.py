@@ -13,12 +13,17 @@ from testbed.daemon import Daemon
 SECONDS = 300
 
 
+def of_the_lab(name):
+    """A variable of the environment, where there are such guests and the host runs them."""
+    value = os.environ.get(name)
+    if not value:
+        raise Skipped(f"{name} is not set; the lab's suite foreign sets it")
+    return pathlib.Path(value)
+
+
 def guest(name):
-    """The path of a guest, where there are some and the host runs them."""
-    folder = os.environ.get("VMPOOL_FOREIGN_GUESTS")
-    if not folder:
-        raise Skipped("VMPOOL_FOREIGN_GUESTS is not set; the lab's suite foreign sets it")
-    return pathlib.Path(folder) / name
+    """The path of a guest."""
+    return of_the_lab("VMPOOL_FOREIGN_GUESTS") / name
 
 
 class Boot:
@@ -88,7 +93,7 @@ def memtest():
 
 @check("Xen starts a kernel that is its module, up to its search for a root")
 def xen():
-    kernel = os.environ.get("VMPOOL_FOREIGN_KERNEL", "")
+    kernel = of_the_lab("VMPOOL_FOREIGN_KERNEL")
     # There is no BIOS to call. Without SMAP and XSAVE: the lab's processor gets both wrong in a nested guest.
     with Boot(guest("xen"), "--module", f"{kernel}=vmlinuz console=hvc0 panic=1", "--memory", "768",
               "console=com1 com1=115200,8n1 dom0_mem=512M no-real-mode smap=0 xsave=0") as boot:
@@ -116,7 +121,7 @@ def installer():
 
 @check("the initramfs of an installed system opens its rescue shell where it finds no root")
 def rescue_shell():
-    kernel = os.environ.get("VMPOOL_FOREIGN_KERNEL", "")
+    kernel = of_the_lab("VMPOOL_FOREIGN_KERNEL")
     # An empty panic= takes back the default's, with which this initramfs resets instead.
     with Boot(kernel, "--initramfs", guest("installed.img"), "--memory", "512", "panic= root=/dev/vda1 rootdelay=1") as boot:
         boot.says("/dev/vda1 does not exist.  Dropping to a shell!")
@@ -129,9 +134,9 @@ def rescue_shell():
 
 @check("Linux starts all of 16 processors")
 def processors():
-    parts = [os.environ.get(f"VMPOOL_LINUX_{part}", "") for part in ("KERNEL", "INITRAMFS")]
+    parts = of_the_lab("VMPOOL_LINUX_KERNEL"), "--initramfs", of_the_lab("VMPOOL_LINUX_INITRAMFS")
     # One processor after the other, on two that are emulated.
-    with Boot(parts[0], "--initramfs", parts[1], "--vcpus", "16", "--memory", "512", "noxsave") as boot:
+    with Boot(*parts, "--vcpus", "16", "--memory", "512", "noxsave") as boot:
         boot.says("guest: processors 16", 3 * SECONDS)
         boot.says("guest: ready")
         boot.type("off\n")
