@@ -4,8 +4,11 @@ import schemathesis
 # Milliseconds. A client may ask to wait for minutes, and schemathesis tries the longest times there are; what it learns
 # in a minute it learns in a moment.
 SHORT = 50
-# By name: the longest time that is allowed. A longer one is left alone: it is refused at once.
-LONGEST = {"wait_ms": 600_000, "deadline_ms": 86_400_000, "timeout_ms": 86_400_000}
+# MiB. A few VMs of the most memory that one may have would leave the host no room for another (503).
+SMALL = 64
+# By name: what is sent at most, and the most that is allowed. More than that is left alone: it is refused at once.
+MOST = {"wait_ms": (SHORT, 600_000), "deadline_ms": (SHORT, 86_400_000), "timeout_ms": (SHORT, 86_400_000),
+        "memory_mib": (SMALL, 65_536)}
 
 
 @schemathesis.hook
@@ -25,20 +28,20 @@ def before_load_schema(context, raw_schema):
 def before_call(context, case, kwargs):
     for parameters in (case.body, case.query):
         if isinstance(parameters, dict):
-            shorten(parameters)
+            moderate(parameters)
     # What waits half a minute unless it is told otherwise.
     if case.operation.definition.raw.get("operationId") == "getVM" and "wait_for" in (case.query or {}):
         case.query.setdefault("timeout_ms", SHORT)
 
 
-def shorten(parameters):
-    for name, longest in LONGEST.items():
+def moderate(parameters):
+    for name, (sent, allowed) in MOST.items():
         value = parameters.get(name)
         if isinstance(value, str) and value.isdecimal():
-            parameters[name] = str(shortened(int(value), longest))
+            parameters[name] = str(moderated(int(value), sent, allowed))
         elif type(value) is int or type(value) is float and value.is_integer():
-            parameters[name] = shortened(value, longest)
+            parameters[name] = moderated(value, sent, allowed)
 
 
-def shortened(value, longest):
-    return SHORT if SHORT < value <= longest else value
+def moderated(value, sent, allowed):
+    return sent if sent < value <= allowed else value
