@@ -8,19 +8,8 @@ import Testing
 @testable import ManagementAPI
 
 /// Blobs over the API.
-struct BlobTests {
-  private let code = [UInt8]((0..<5000).map { UInt8(truncatingIfNeeded: $0 * 7) })
-  private let flat = "kind=flat&mode=long64&load_address=0x20000"
-  private var digest: SHA256Digest { SHA256Digest(of: code) }
+struct BlobTests: SampleImage {
   private let harness = Harness(factory: StubFactory())
-
-  private func manifest(_ members: String = "") -> String {
-    #"{"kind": "flat", "mode": "long64", "kernel": "\#(digest)"\#(members)}"#
-  }
-
-  private func json(_ more: [(String, String)] = []) -> [(String, String)] {
-    [("Host", "localhost:8080"), ("Content-Type", "application/json")] + more
-  }
 
   @Test func aBlobIsUploadedShownAndDeleted() throws {
     let path = "/v1/blobs/\(digest)"

@@ -10,20 +10,8 @@ import Testing
 @testable import ManagementAPI
 
 /// Images over the API, with VMs that are none.
-struct ImageTests {
-  /// `mov al, 0; out 0xf4, al; hlt` and such: any bytes are machine code.
-  private let code = [UInt8]((0..<5000).map { UInt8(truncatingIfNeeded: $0 * 7) })
-  private let flat = "kind=flat&mode=long64&load_address=0x20000"
-  private var digest: SHA256Digest { SHA256Digest(of: code) }
+struct ImageTests: SampleImage {
   private let harness = Harness(factory: StubFactory())
-
-  private func manifest(_ members: String = "") -> String {
-    #"{"kind": "flat", "mode": "long64", "kernel": "\#(digest)"\#(members)}"#
-  }
-
-  private func json(_ more: [(String, String)] = []) -> [(String, String)] {
-    [("Host", "localhost:8080"), ("Content-Type", "application/json")] + more
-  }
 
   @Test func anImageIsUploadedUsedAndDeleted() throws {
     let made = harness.send("PUT", "/v1/images/tool?\(flat)&entry=0x20010", bytes: code)
