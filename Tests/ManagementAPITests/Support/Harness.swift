@@ -73,7 +73,7 @@ final class Harness: Sendable {
   deinit {
     for pool in fleet.pools {
       let gone = CountingSemaphore()
-      // Whatever becomes of its VMs: where one has not stopped, its test says so.
+      // A deletion also ends where a VM was quarantined. The test of that VM has failed then.
       if (try? fleet.deletePool(pool.name, force: true, untilNS: nil) { _ in gone.signal() }) != nil { gone.wait() }
     }
     for vm in fleet.vms(after: nil, limit: .max).vms {

@@ -180,7 +180,7 @@ import VCPURuntime
     }
   }
 
-  /// It would not fit into an empty host either, so no client is told to come again.
+  /// An empty host has no room for the VM either, so the server does not ask the client to come again.
   @Test(arguments: [
     (FleetLimits(memoryMiB: 5), "/memory_mib"), (FleetLimits(descriptors: 3), "/vcpus"),
     (FleetLimits(mappings: 4), "/vcpus"), (FleetLimits(threads: 1), "/vcpus"),
