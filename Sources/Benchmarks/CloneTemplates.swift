@@ -89,7 +89,7 @@ struct MachineClone: BenchmarkClone {
 
   func reset() throws(BenchmarkError) -> Int {
     do throws(MachineTemplateError) {
-      return try machine.reset(untilNS: MonotonicClock.now() + Self.patienceNS)
+      return try machine.reset()
     } catch { throw .template(error) }
   }
 

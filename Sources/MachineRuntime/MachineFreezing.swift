@@ -38,7 +38,7 @@ extension Machine {
   /// After an error the VM must be destroyed. All is done on the calling thread, and waits for no vCPU.
   ///
   /// - Returns: how many pages of memory it put back.
-  public func reset(untilNS _: UInt64) throws(MachineTemplateError) -> Int {
+  public func reset() throws(MachineTemplateError) -> Int {
     guard let template else { throw .noTemplate }
     guard case .stopped = state else { throw .control(.invalidState(operation: "reset", state)) }
     do throws(DeviceStateError) {

@@ -50,7 +50,7 @@ public protocol ManagedMachine: AnyObject, Sendable {
   func makeTemplate(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate
   /// `stopped` → `ready`: puts a clone back to its template. By its owner, one call at a time; after an error it must be
   /// destroyed. Returns how many pages of memory it put back.
-  func reset(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> Int
+  func reset() throws(MachineTemplateError) -> Int
   /// What of a clone that is ready or stopped differs from its template, in words: empty where nothing does. Reads all memory.
   func differences(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> [String]
   /// Takes it apart; once.

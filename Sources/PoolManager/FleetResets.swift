@@ -36,7 +36,7 @@ extension Fleet {
     let number = resets.begin()
     let differences: [String]
     do throws(MachineTemplateError) {
-      resets.count(pages: try machine.reset(untilNS: deadlineNS))
+      resets.count(pages: try machine.reset())
       differences = verification.includes(number) ? try machine.differences(untilNS: deadlineNS) : []
     } catch { throw .failed(error) }
     guard differences.isEmpty else { throw .differs(differences) }

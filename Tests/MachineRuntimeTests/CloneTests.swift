@@ -53,7 +53,7 @@ import VCPURuntime
       // What the guest has not read yet is left as well.
       if round % 2 == 0 { _ = try machine.offerInput(Array("left".utf8)) }
       try machine.stop(untilNS: RealVM.soon)
-      let pages = try machine.reset(untilNS: RealVM.soon)
+      let pages = try machine.reset()
       #expect(pages >= 128)
       #expect(machine.state == .ready)
       try machine.expectTemplate()
@@ -86,7 +86,7 @@ import VCPURuntime
       try machine.start(untilNS: RealVM.soon)
       #expect(changes.waitForStop() == .guest(.exited(code: 0)))
       #expect(machine.text == "Hello from vmpool\n")
-      _ = try machine.reset(untilNS: RealVM.soon)
+      _ = try machine.reset()
       try machine.expectTemplate()
       #expect(machine.text == "")
     }
@@ -132,12 +132,12 @@ import VCPURuntime
     #expect(throws: MachineTemplateError.self) { try machine.freeze(untilNS: RealVM.soon) }
     try machine.stop(untilNS: RealVM.soon)
     #expect(throws: MachineTemplateError.self) { try machine.freeze(untilNS: RealVM.soon) }
-    #expect(throws: MachineTemplateError.self) { try machine.reset(untilNS: RealVM.soon) }
+    #expect(throws: MachineTemplateError.self) { try machine.reset() }
     let copy = try clone(Self.canary())
     try copy.start(untilNS: RealVM.soon)
-    #expect(throws: MachineTemplateError.self) { try copy.reset(untilNS: RealVM.soon) }
+    #expect(throws: MachineTemplateError.self) { try copy.reset() }
     copy.destroy()
-    #expect(throws: MachineTemplateError.self) { try copy.reset(untilNS: RealVM.soon) }
+    #expect(throws: MachineTemplateError.self) { try copy.reset() }
   }
 }
 

@@ -73,7 +73,7 @@ final class FakeMachine: ManagedMachine {
   let isClone: Bool
   private let output: String
   private let ends: Bool
-  private let reset: FakeFactory.Reset
+  private let resetKind: FakeFactory.Reset
   /// How often it was reset, and compared with its template.
   let resets = Atomic(0)
   let comparisons = Atomic(0)
@@ -102,7 +102,7 @@ final class FakeMachine: ManagedMachine {
     self.isClone = isClone
     output = factory.output.withLock { $0 }
     ends = factory.ends.load(ordering: .relaxed)
-    reset = factory.reset.withLock { $0 }
+    resetKind = factory.reset.withLock { $0 }
     self.destroyed = destroyed
     self.configuration = configuration
     hangs = Atomic(factory.hangs.load(ordering: .relaxed))
@@ -184,10 +184,10 @@ final class FakeMachine: ManagedMachine {
     guard state == .paused else { throw .control(.invalidState(operation: "freeze", state)) }
     return FakeTemplate(configuration, factory)
   }
-  func reset(untilNS: UInt64) throws(MachineTemplateError) -> Int {
+  func reset() throws(MachineTemplateError) -> Int {
     guard case .stopped = state, isClone else { throw .control(.invalidState(operation: "reset", state)) }
     if unannounced.withLock({ $0 }) != nil { wasResetEarly.store(true, ordering: .relaxed) }
-    switch reset {
+    switch resetKind {
     case .works, .differs: break
     case .fails: throw .vcpuHasHalted
     case .waits(let semaphore): semaphore.wait()
@@ -200,7 +200,7 @@ final class FakeMachine: ManagedMachine {
   }
   func differences(untilNS: UInt64) throws(MachineTemplateError) -> [String] {
     comparisons.add(1, ordering: .relaxed)
-    return if case .differs(let found) = reset { found } else { [] }
+    return if case .differs(let found) = resetKind { found } else { [] }
   }
   func destroy() {
     hasBeenDestroyed.store(true, ordering: .relaxed)

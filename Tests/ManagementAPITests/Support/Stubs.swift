@@ -87,7 +87,7 @@ final class StubMachine: ManagedMachine {
   var counts: VCPUCounts { VCPUCounts() }
   func offerInput(_ bytes: [UInt8]) throws(MachineControlError) -> Int { console.offer(bytes) }
   func makeTemplate(untilNS: UInt64) throws(MachineTemplateError) -> any ManagedTemplate { throw .noTemplate }
-  func reset(untilNS: UInt64) throws(MachineTemplateError) -> Int { throw .noTemplate }
+  func reset() throws(MachineTemplateError) -> Int { throw .noTemplate }
   func differences(untilNS: UInt64) throws(MachineTemplateError) -> [String] { throw .noTemplate }
   func destroy() {}
 }
@@ -167,7 +167,7 @@ final class DeafMachine: ManagedMachine {
   func makeTemplate(untilNS end: UInt64) throws(MachineTemplateError) -> any ManagedTemplate {
     try real.makeTemplate(untilNS: end)
   }
-  func reset(untilNS end: UInt64) throws(MachineTemplateError) -> Int { try real.reset(untilNS: end) }
+  func reset() throws(MachineTemplateError) -> Int { try real.reset() }
   func differences(untilNS end: UInt64) throws(MachineTemplateError) -> [String] { try real.differences(untilNS: end) }
   func destroy() { real.destroy() }
 }
