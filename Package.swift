@@ -64,6 +64,7 @@ let package = Package(
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     module("Containers", []),
+    module("Access", []),
     .target(
       name: "APIModel", dependencies: ["JSONCodec"],
       // A link to VERSION: both programs carry the version that stands there.
@@ -71,7 +72,7 @@ let package = Package(
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
     module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
-    module("ServerConfiguration", ["APIModel", "CYAML", "LinuxSupport", systemPackage]),
+    module("ServerConfiguration", ["Access", "APIModel", "CYAML", "LinuxSupport", systemPackage]),
 
     // The machine, from the ioctls upwards.
     module("Processor", []),
@@ -88,20 +89,21 @@ let package = Package(
     module(
       "PoolManager",
       [
-        "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "Containers", "LinuxSupport", deques, heaps,
+        "Access", "MachineRuntime", "VCPURuntime", "GuestImages", "Metrics", "Containers", "LinuxSupport", deques,
+        heaps,
       ]),
     module(
       "Control",
       [
-        "PoolManager", "MachineRuntime", "GuestImages", "APIModel", "JSONCodec", "BlobStore", "Containers", "Digests",
-        "StateStore", "LinuxSupport",
+        "Access", "PoolManager", "MachineRuntime", "GuestImages", "APIModel", "JSONCodec", "BlobStore", "Containers",
+        "Digests", "StateStore", "LinuxSupport",
       ]),
     .target(
       name: "ManagementAPI",
       dependencies: [
-        "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM", "APIModel",
-        "JSONCodec",
-        "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", systemPackage,
+        "Access", "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages", "Devices", "KVM",
+        "APIModel", "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport",
+        systemPackage,
       ],
       // A link to openapi/vmpool.yaml: the program serves the very document it was built with.
       resources: [.embedInCode("vmpool.yaml")], swiftSettings: strict),
@@ -154,6 +156,7 @@ let package = Package(
       ]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("AccessTests", ["Access"]),
     tests("MetricsTests", ["Metrics"]),
     tests("ContainersTests", ["TestSupport", "Containers"]),
     tests(

@@ -1,5 +1,16 @@
 public import LinuxSupport
 
+/// What the connection itself proves of its client.
+public enum HTTPPeerProof: Sendable, Equatable {
+  /// Nothing.
+  case nothing
+  /// The process at the other end of a unix socket, as the kernel names it (unix(7), SO_PEERCRED and SO_PEERGROUPS): who it
+  /// was when it connected.
+  case process(uid: UInt32, gid: UInt32, groups: [UInt32])
+  /// The subject of a client certificate, which the server has verified: an RFC 4514 name.
+  case certificate(subject: String)
+}
+
 /// A request without its body, checked: what reaches the handler has passed every ingress rule.
 public struct HTTPRequestHead: Sendable {
   /// As sent; any token.
@@ -17,6 +28,8 @@ public struct HTTPRequestHead: Sendable {
   public var requestID: String
   /// The client's address without its port, or "unix".
   public var peer: String
+  /// What the connection proves of the client.
+  public var proof = HTTPPeerProof.nothing
   /// Bytes announced by `Content-Length`; nil without one (no body, or a chunked one).
   public var contentLength: Int?
   /// What the handler made of the head when it admitted the request.
