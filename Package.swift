@@ -56,12 +56,14 @@ let package = Package(
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
     // Leaves that know nothing of VMs.
     module("LinuxSupport", ["CLinux", systemPackage]),
     module("JSONCodec", ["CJansson"]),
     module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
+    module("Confinement", ["CSeccomp", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     module("Containers", []),
     module("Access", []),
@@ -122,7 +124,7 @@ let package = Package(
       name: "vmpoold",
       dependencies: [
         "ManagementAPI", "Control", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration",
-        "MachineRuntime", "VCPURuntime", "Metrics", "KVM", "HTTPServer", "LinuxSupport",
+        "MachineRuntime", "VCPURuntime", "Metrics", "KVM", "HTTPServer", "Confinement", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
     .executableTarget(
@@ -156,6 +158,7 @@ let package = Package(
       ]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
+    tests("ConfinementTests", ["Confinement", "LinuxSupport", systemPackage]),
     tests("AccessTests", ["Access"]),
     tests("MetricsTests", ["Metrics"]),
     tests("ContainersTests", ["TestSupport", "Containers"]),

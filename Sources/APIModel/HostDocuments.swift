@@ -16,11 +16,13 @@ public struct HostDocument: Codable, Sendable, Equatable {
   public var limits: LimitsDocument
   /// The limits that control groups set the server.
   public var controlGroup: ControlGroupDocument
+  /// What the server has given up.
+  public var sandbox: SandboxDocument
 
   /// A host.
   public init(
     version: String, kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, kickMechanism: String,
-    ring0Emulated: Bool, limits: LimitsDocument, controlGroup: ControlGroupDocument
+    ring0Emulated: Bool, limits: LimitsDocument, controlGroup: ControlGroupDocument, sandbox: SandboxDocument
   ) {
     self.version = version
     self.kvmAPIVersion = kvmAPIVersion
@@ -30,6 +32,7 @@ public struct HostDocument: Codable, Sendable, Equatable {
     self.ring0Emulated = ring0Emulated
     self.limits = limits
     self.controlGroup = controlGroup
+    self.sandbox = sandbox
   }
 
   enum CodingKeys: String, CodingKey {
@@ -40,6 +43,34 @@ public struct HostDocument: Codable, Sendable, Equatable {
     case ring0Emulated = "ring0_emulated"
     case limits
     case controlGroup = "control_group"
+    case sandbox
+  }
+}
+
+/// What the server has given up for good, so that a guest or a client that takes it over gains little.
+public struct SandboxDocument: Codable, Sendable, Equatable {
+  /// System calls are filtered, by what a thread is there for.
+  public var seccomp: Bool
+  /// The version of Landlock that bounds the files; nil where the kernel has none, or the sandbox is off.
+  public var landlockABI: Int?
+  /// Executing a file gives it no privileges.
+  public var noNewPrivs: Bool
+  /// Its effective capabilities as a hexadecimal set of bits, like CapEff of /proc/PID/status.
+  public var capabilities: String
+
+  /// A sandbox; by default none.
+  public init(seccomp: Bool = false, landlockABI: Int? = nil, noNewPrivs: Bool = false, capabilities: String = "0x0") {
+    self.seccomp = seccomp
+    self.landlockABI = landlockABI
+    self.noNewPrivs = noNewPrivs
+    self.capabilities = capabilities
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case seccomp
+    case landlockABI = "landlock_abi"
+    case noNewPrivs = "no_new_privs"
+    case capabilities
   }
 }
 

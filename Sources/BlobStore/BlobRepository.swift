@@ -25,7 +25,7 @@ public final class BlobRepository: Sendable {
   /// Guards the tables. Taken under `naming`; a leaf, under which nothing touches the disk.
   private let guarded: Mutex<BlobTables>
   /// Frees the space of files: for a large one that takes a while.
-  private let trash = WorkerPool(name: "blob-trash", threads: 1, queueLimit: 4096)
+  private let trash = WorkerPool(name: "blob-trash", role: .files, threads: 1, queueLimit: 4096)
 
   /// A blob, as it is listed.
   public struct Status: Sendable, Equatable {
@@ -321,6 +321,12 @@ public final class BlobRepository: Sendable {
       }
       trim(&tables, &trash)
     }
+  }
+
+  /// Where blobs are that do not outlive the process, in a directory of their own: `$TMPDIR`, or `/var/tmp`.
+  public static var temporaryParent: String {
+    // Safe: the text is copied; nothing changes the environment while the server runs.
+    unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
   }
 
   // MARK: Removing

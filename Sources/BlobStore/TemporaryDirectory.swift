@@ -14,9 +14,9 @@ final class TemporaryDirectory: Sendable {
 
   /// Makes one in `$TMPDIR`, or in `/var/tmp`: blobs are large, and `/tmp` may be memory.
   init() throws(BlobStoreError) {
-    // Safe: texts are copied, and paths live for their calls.
-    let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
+    let parent = BlobRepository.temporaryParent
     Self.sweep(parent)
+    // Safe, here and below: texts are copied, and paths live for their calls.
     var template = Array("\(parent)/\(Self.prefix)XXXXXX".utf8CString)
     let made = try translating(parent) { () throws(Errno) in
       guard let made = unsafe mkdtemp(&template) else { throw Errno(rawValue: errno) }

@@ -35,7 +35,7 @@ final class ClientWatch: Sendable {
   /// Starts the thread. Throws when descriptors or threads have run out.
   static func start() throws(Errno) -> ClientWatch {
     let watch = try ClientWatch()
-    let thread = try JoinableThread(stackBytes: 512 << 10, name: "http-watch") { watch.run() }
+    let thread = try JoinableThread(stackBytes: 512 << 10, name: "http-watch", role: .requests) { watch.run() }
     watch.keep(thread)
     return watch
   }

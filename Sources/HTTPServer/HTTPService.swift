@@ -34,7 +34,7 @@ public final class HTTPService: Sendable {
   public func start() throws(HTTPServerError) {
     try lifecycle.withLock { (state) throws(HTTPServerError) in
       guard case .new = state else { throw .alreadyStarted }
-      state = try Self.withSignalsBlocked { () throws(HTTPServerError) in try startListeners() }
+      state = try startListeners()
     }
   }
 
@@ -109,18 +109,5 @@ public final class HTTPService: Sendable {
     for thread in threads { thread.requestStop() }
     for thread in threads { thread.join() }
     for listener in listeners { listener.path?.remove() }
-  }
-
-  /// Threads inherit the mask: none of those made in `body` takes a signal meant for the process.
-  private static func withSignalsBlocked<Result>(
-    _ body: () throws(HTTPServerError) -> Result
-  ) throws(HTTPServerError) -> Result {
-    var all = sigset_t()
-    var previous = sigset_t()
-    // Safe: each call reads or fills one whole sigset_t.
-    unsafe sigfillset(&all)
-    unsafe pthread_sigmask(SIG_BLOCK, &all, &previous)
-    defer { unsafe pthread_sigmask(SIG_SETMASK, &previous, nil) }
-    return try body()
   }
 }

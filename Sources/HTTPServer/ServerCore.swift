@@ -8,7 +8,7 @@ final class ServerCore: Sendable {
   /// All threads of the server, from its start to its stop. Guards the list; a leaf.
   let threads = Mutex<[ServerThread]>([])
   /// Reads files and gives bodies to their sinks. A request has one piece of work there at most.
-  let disk = WorkerPool(name: "http-disk", threads: 4, queueLimit: .max)
+  let disk = WorkerPool(name: "http-disk", role: .files, threads: 4, queueLimit: .max)
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
   /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.

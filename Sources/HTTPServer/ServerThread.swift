@@ -1,6 +1,7 @@
 import Glibc
 import LinuxSupport
 import Synchronization
+import SystemPackage
 
 /// One thread of the server, with a daemon of libmicrohttpd and the connections that it accepted.
 ///
@@ -25,7 +26,7 @@ final class ServerThread: @unchecked Sendable {
   /// Set once. Nothing else is handed over with it: relaxed.
   private let stops = Atomic(false)
   /// The thread's handle, taken by the one call that joins it.
-  private let handle = Mutex<pthread_t?>(nil)
+  private let handle = Mutex<JoinableThread?>(nil)
 
   /// Nil when the process is out of threads or descriptors.
   static func start(_ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32) -> ServerThread? {
@@ -34,16 +35,17 @@ final class ServerThread: @unchecked Sendable {
     thread.log = log
     guard let daemon = MHDDaemon(socket, thread, log) else { return nil }
     thread.daemon = daemon
-    var handle = pthread_t()
-    // Safe: the thread takes over the reference given to it; the handle is written before the call returns.
-    let retained = unsafe Unmanaged.passRetained(thread)
-    guard unsafe pthread_create(&handle, nil, serverThreadMain, retained.toOpaque()) == 0 else {
-      unsafe retained.release()
+    do throws(Errno) {
+      // As large as the C library's own choice is on most systems: handlers run on it.
+      var started: JoinableThread? = try JoinableThread(stackBytes: 8 << 20, name: "http", role: .requests) {
+        thread.run()
+      }
+      thread.handle.withLock { swap(&$0, &started) }
+      return thread
+    } catch {
       daemon.stop()
       return nil
     }
-    thread.handle.withLock { $0 = handle }
-    return thread
   }
 
   private init(_ core: ServerCore, _ watch: ClientWatch) {
@@ -62,7 +64,7 @@ final class ServerThread: @unchecked Sendable {
 
   /// Waits for the end of the thread.
   func join() {
-    if let joined = handle.withLock({ $0.take() }) { pthread_join(joined, nil) }
+    if let joined = handle.withLock({ $0.take() }) { joined.join() }
   }
 
   /// On this thread, as all that follows.
@@ -151,7 +153,7 @@ final class ServerThread: @unchecked Sendable {
 
   // MARK: The loop
 
-  fileprivate func run() {
+  private func run() {
     guard let daemon else { return }
     // An eighth of the deadline, so that no client gets much more time than it has. A quarter of the inactivity timeout,
     // so that an answer that moves is seen to move in time.
@@ -185,11 +187,4 @@ final class ServerThread: @unchecked Sendable {
     // The diagnostics say why. It may pass; until then the loop must not spin.
     poll(nil, 0, 10)
   }
-}
-
-private func serverThreadMain(context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  // Safe: `start` retained the object for this thread.
-  guard let context = unsafe context else { return nil }
-  unsafe Unmanaged<ServerThread>.fromOpaque(context).takeRetainedValue().run()
-  return nil
 }

@@ -29,7 +29,7 @@ final class DeadlineClock: Sendable {
   static let shared: DeadlineClock = {
     do throws(Errno) {
       let clock = DeadlineClock(try OwnedDescriptor(result: clinux_timer()))
-      try JoinableThread(stackBytes: 256 << 10, name: "deadlines") { clock.run() }.detach()
+      try JoinableThread(stackBytes: 256 << 10, name: "deadlines", role: .requests) { clock.run() }.detach()
       return clock
     } catch {
       preconditionFailure("no descriptor or thread for deadlines: \(error)")

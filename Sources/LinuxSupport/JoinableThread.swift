@@ -1,4 +1,5 @@
 import CLinux
+import Synchronization
 public import SystemPackage
 
 /// A POSIX thread that must be joined or detached, once.
@@ -9,32 +10,21 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
   // pthread_t is an integer handle on Linux; using it from any thread is what it is for.
   private let handle: pthread_t
 
-  /// Starts a thread with a stack of `stackBytes` that runs `body`.
+  /// Starts a thread with a stack of `stackBytes` that runs `body`. Where its role has a `ThreadSpawner`, that one starts it;
+  /// without a role, the calling thread does.
   ///
   /// Throws EAGAIN when the process or the system has no room for another thread.
-  public init(stackBytes: Int, name: String, _ body: @escaping @Sendable () -> Void) throws(Errno) {
-    // Safe: retaining touches no memory of ours; who releases it stands below.
-    let box = unsafe Unmanaged.passRetained(ThreadBody(name: name, run: body))
-    var attributes = pthread_attr_t()
-    var all = sigset_t()
-    var previous = sigset_t()
-    var thread = pthread_t()
-    // Safe: every pointer is to a local that outlives the call; `box` is consumed by exactly one of threadMain and
-    // the error path.
-    let error = unsafe withUnsafeMutablePointer(to: &attributes) { attributes in
-      unsafe pthread_attr_init(attributes)
-      unsafe pthread_attr_setstacksize(attributes, stackBytes)
-      unsafe sigfillset(&all)
-      unsafe pthread_sigmask(SIG_SETMASK, &all, &previous)
-      let error = unsafe pthread_create(&thread, attributes, threadMain, box.toOpaque())
-      unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
-      unsafe pthread_attr_destroy(attributes)
-      return error
+  public init(
+    stackBytes: Int, name: String, role: ThreadRole? = .operations, _ body: @escaping @Sendable () -> Void
+  ) throws(Errno) {
+    let birth = ThreadBirth(name: name, stackBytes: stackBytes, run: body)
+    if let spawner = role.flatMap(ThreadSpawner.of) {
+      spawner.perform { birth.start() }
+    } else {
+      birth.start()
     }
-    guard error == 0 else {
-      unsafe box.release()  // Safe: the thread was not created, so nobody else releases it.
-      throw Errno(rawValue: error)
-    }
+    let (thread, error) = birth.outcome.withLock { $0 }
+    guard error == 0 else { throw Errno(rawValue: error) }
     handle = thread
   }
 
@@ -57,22 +47,51 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
   }
 }
 
-private final class ThreadBody: Sendable {
+private final class ThreadBirth: Sendable {
   let name: String
+  let stackBytes: Int
   let run: @Sendable () -> Void
-  init(name: String, run: @escaping @Sendable () -> Void) {
+  /// The handle, and the error of pthread_create(3). A leaf lock: the creator reads it after `start`.
+  let outcome = Mutex<(pthread_t, Int32)>((pthread_t(), 0))
+
+  init(name: String, stackBytes: Int, run: @escaping @Sendable () -> Void) {
     self.name = name
+    self.stackBytes = stackBytes
     self.run = run
+  }
+
+  func start() {
+    // Safe: retaining touches no memory of ours; who releases it stands below.
+    let birth = unsafe Unmanaged.passRetained(self)
+    var attributes = pthread_attr_t()
+    var all = sigset_t()
+    var previous = sigset_t()
+    var thread = pthread_t()
+    // Safe: every pointer is to a local that outlives the call; `birth` is consumed by exactly one of threadMain and
+    // the error path.
+    let error = unsafe withUnsafeMutablePointer(to: &attributes) { attributes in
+      unsafe pthread_attr_init(attributes)
+      unsafe pthread_attr_setstacksize(attributes, stackBytes)
+      unsafe sigfillset(&all)
+      unsafe pthread_sigmask(SIG_SETMASK, &all, &previous)
+      let error = unsafe pthread_create(&thread, attributes, threadMain, birth.toOpaque())
+      unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
+      unsafe pthread_attr_destroy(attributes)
+      return error
+    }
+    // Safe: the thread was not created, so nobody else releases it.
+    if error != 0 { unsafe birth.release() }
+    outcome.withLock { [thread] in $0 = (thread, error) }
   }
 }
 
 // At file scope: a closure given to C could be inferred to be bound to an actor.
 private func threadMain(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  // Safe: `argument` is the retained box made by the initialiser, taken over here.
+  // Safe: `argument` is the retained box made by `start`, taken over here.
   guard let argument = unsafe argument else { return nil }
-  let body = unsafe Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue()
-  _ = unsafe body.name.prefix(15).withCString { unsafe pthread_setname_np(pthread_self(), $0) }
-  body.run()
+  let birth = unsafe Unmanaged<ThreadBirth>.fromOpaque(argument).takeRetainedValue()
+  _ = unsafe birth.name.prefix(15).withCString { unsafe pthread_setname_np(pthread_self(), $0) }
+  birth.run()
   return nil
 }
 

@@ -21,9 +21,11 @@ public final class WorkerPool: Sendable {
 
   /// A pool of at most `threads` threads, each with a stack of `stackBytes`, before which at most `queueLimit` pieces of
   /// work wait. `name` has at most 12 characters, so that a thread's name fits into the kernel's 15.
-  public init(name: String, threads: Int, queueLimit: Int, stackBytes: Int = 512 << 10) {
+  public init(
+    name: String, role: ThreadRole = .operations, threads: Int, queueLimit: Int, stackBytes: Int = 512 << 10
+  ) {
     precondition(threads > 0 && queueLimit >= 0, "a pool has at least one thread")
-    shared = Shared(name, threads, queueLimit, stackBytes)
+    shared = Shared(name: name, role: role, threadLimit: threads, queueLimit: queueLimit, stackBytes: stackBytes)
   }
 
   /// Has `work` run on one of the threads. Never waits.
@@ -59,6 +61,7 @@ private final class Shared: Sendable {
   }
 
   let name: String
+  let role: ThreadRole
   let threadLimit: Int
   let queueLimit: Int
   let stackBytes: Int
@@ -70,8 +73,9 @@ private final class Shared: Sendable {
   /// Signalled when the pool is stopping and the last thread has left.
   let ended = CountingSemaphore()
 
-  init(_ name: String, _ threadLimit: Int, _ queueLimit: Int, _ stackBytes: Int) {
+  init(name: String, role: ThreadRole, threadLimit: Int, queueLimit: Int, stackBytes: Int) {
     self.name = name
+    self.role = role
     self.threadLimit = threadLimit
     self.queueLimit = queueLimit
     self.stackBytes = stackBytes
@@ -93,7 +97,8 @@ private final class Shared: Sendable {
   /// Starts one more thread. Where the system gives none, those that are there have to do.
   private func start(_ state: inout State) {
     do throws(Errno) {
-      try JoinableThread(stackBytes: stackBytes, name: "\(name)-\(state.threads)") { [self] in run() }.detach()
+      let name = "\(name)-\(state.threads)"
+      try JoinableThread(stackBytes: stackBytes, name: name, role: role) { [self] in run() }.detach()
       state.threads += 1
       state.idle += 1
     } catch {

@@ -14,6 +14,10 @@ extension Machine {
   public func freeze(untilNS deadlineNS: UInt64) throws(MachineTemplateError) -> MachineTemplate {
     let hasIRQChip = hasIRQChip
     let standing = try core.standingStill(for: "freeze")
+    do throws(KVMError) {
+      // Here, since it makes a VM: a vCPU's thread may not.
+      try system.planCheckpoints(hasIRQChip: hasIRQChip)
+    } catch { throw .kvm(error) }
     let vcpus = try results(deadlineNS, "freeze") { (vcpu) throws(KickError) in
       try vcpu.requestState(hasIRQChip: hasIRQChip)
     }

@@ -21,14 +21,14 @@ public final class Fleet: Sendable {
   // Each has threads of its own, so that no work waits for another kind's. Their queues are bounded by what is in the
   // tables: VMs, leases and waiting clients.
   private let refill: WorkerPool
-  private let retirement = WorkerPool(name: "retirement", threads: 1, queueLimit: .max)
-  private let resets = WorkerPool(name: "resets", threads: 2, queueLimit: .max)
+  private let retirement = WorkerPool(name: "retirement", role: .machines, threads: 1, queueLimit: .max)
+  private let resets = WorkerPool(name: "resets", role: .machines, threads: 2, queueLimit: .max)
   /// Hands VMs to clients that have waited, records ends of leases, and calls what watches VMs and pools.
-  private let messages = WorkerPool(name: "messages", threads: 2, queueLimit: .max)
+  private let messages = WorkerPool(name: "messages", role: .requests, threads: 2, queueLimit: .max)
   /// Kicks probed VMs, and waits for their answers.
-  let probing = WorkerPool(name: "probes", threads: 1, queueLimit: 128)
+  let probing = WorkerPool(name: "probes", role: .machines, threads: 1, queueLimit: 128)
   /// Begins templates, and freezes them: a boot that waits for its ready point occupies no thread.
-  private let templates = WorkerPool(name: "templates", threads: 2, queueLimit: .max)
+  private let templates = WorkerPool(name: "templates", role: .machines, threads: 2, queueLimit: .max)
   private let clock = Alarm()
   /// Guards the tables below. Under it no thread waits, and none makes, controls or deletes a VM. A look takes the locks of a
   /// machine and of a VM's lease under it. The observer is called under it. vCPU threads take it when their VM changes state.
@@ -126,7 +126,7 @@ public final class Fleet: Sendable {
     self.limits = limits
     self.journal = journal
     self.observer = observer
-    refill = WorkerPool(name: "refill", threads: max(limits.creations, 1), queueLimit: .max)
+    refill = WorkerPool(name: "refill", role: .machines, threads: max(limits.creations, 1), queueLimit: .max)
     guarded = Mutex(Tables(ledger: Ledger(limits: limits, firstFence: firstFence)))
     // Starts the thread for deadlines while there is room for one: a process that cannot have it ends.
     clock.set(atNS: .max) {}

@@ -140,7 +140,7 @@ public final class StateDatabase: Sendable {
 
   /// Starts the worker's thread, so that nothing that is due later lacks it.
   private static func startedWorker() throws(StateStoreError) -> WorkerPool {
-    let worker = WorkerPool(name: "state", threads: 1, queueLimit: 8)
+    let worker = WorkerPool(name: "state", role: .files, threads: 1, queueLimit: 8)
     do throws(WorkerPool.Refusal) {
       try worker.submit {}
     } catch {

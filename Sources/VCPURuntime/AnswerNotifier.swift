@@ -27,7 +27,7 @@ final class AnswerNotifier: Sendable {
     try waits.withLock { (waits) throws(Errno) in
       guard !waits.hasThread else { return }
       // It lives as long as the process, so it is never joined.
-      _ = try JoinableThread(stackBytes: 256 << 10, name: "answers") { [self] in run() }
+      _ = try JoinableThread(stackBytes: 256 << 10, name: "answers", role: .requests) { [self] in run() }
       waits.hasThread = true
     }
   }

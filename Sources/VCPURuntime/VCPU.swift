@@ -109,7 +109,7 @@ public enum VCPUState: UInt8, Sendable {
     do throws(Errno) {
       try AnswerNotifier.shared.start()
       let threadName = "\(name.prefix(13))/\(index)"
-      var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: threadName) { [self] in
+      var started: JoinableThread? = try JoinableThread(stackBytes: 64 << 10, name: threadName, role: .vcpu) { [self] in
         threadMain()
       }
       thread.withLock { swap(&$0, &started) }

@@ -61,7 +61,7 @@ final class ConfiguredPools: Sendable {
   /// Starts the thread that reads the file again at each SIGHUP, which must be blocked in all threads.
   func readAgainAtSIGHUP() throws(Errno) {
     // Never joined: it ends with the process.
-    _ = try JoinableThread(stackBytes: 512 << 10, name: "configuration") {
+    _ = try JoinableThread(stackBytes: 512 << 10, name: "configuration", role: .service) {
       while true {
         _ = waitForSignal([SIGHUP])
         self.readAgain()

@@ -1,3 +1,4 @@
+import APIModel
 import BlobStore
 import Control
 import Glibc
@@ -24,6 +25,7 @@ struct Daemon {
     ProcessSetup.prepareSignals()
     ProcessMemory.keep()
     let systemd = Systemd.takeOver()
+    var sandbox = try ServerSandbox(options.sandbox)
     let (log, signals) = try startThreads()
     LoggingSystem.bootstrap { [level = options.logLevel] _ in LineLogHandler(writer: log, level: level) }
     // A log that is not read keeps the process no longer than this.
@@ -39,8 +41,11 @@ struct Daemon {
     }
     let hostLimits = HostLimits.current
     let limits = limits(hostLimits)
-    let host = HostFacts(system, controlGroup: hostLimits.group)
     let file = try readConfiguration()
+    if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
+    try sandbox.bind(options, addresses)
+    let confinement = sandbox.status
+    let host = HostFacts(system, controlGroup: hostLimits.group, sandbox: SandboxDocument(confinement))
     let state = try openState(logger)
 
     let journal = StateJournal(state)
@@ -71,8 +76,10 @@ struct Daemon {
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
     let upkeep = try startBackground(configured, state, blobs, logger)
+    try sandbox.seal()
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
+    report.confinement(confinement)
     report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
     report.listening(server.boundAddresses, hasDemonstration: hasDemonstration)
     systemd.notify("READY=1\nSTATUS=serving")
@@ -143,7 +150,6 @@ struct Daemon {
   }
 
   private func openState(_ logger: Logger) throws(StartupError) -> StateDatabase {
-    if let path = options.stateDir { try ProcessSetup.prepareStateDirectory(path) }
     do throws(StateStoreError) {
       return try StateDatabase.open(directory: options.stateDir, sync: options.stateSync) { report in
         switch report {

@@ -22,7 +22,7 @@ final class EndSignals: Sendable {
   /// Starts the thread. The signals must be blocked in all threads. Throws EAGAIN where there is no room for a thread.
   init() throws(Errno) {
     // Never joined: it ends with the process.
-    _ = try JoinableThread(stackBytes: 256 << 10, name: "end signals") { self.watch() }
+    _ = try JoinableThread(stackBytes: 256 << 10, name: "end signals", role: .plain) { self.watch() }
   }
 
   /// Waits for the first signal and returns it. One caller.

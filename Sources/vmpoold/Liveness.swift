@@ -29,7 +29,7 @@ struct Liveness: Sendable {
       address: addresses.first { answers($0, withinNS: intervalNS) })
     do throws(Errno) {
       // Never joined: it ends with the process.
-      _ = try JoinableThread(stackBytes: 256 << 10, name: "liveness") { liveness.signalForEver() }
+      _ = try JoinableThread(stackBytes: 256 << 10, name: "liveness", role: .service) { liveness.signalForEver() }
     } catch {
       logger.error("no thread for the service manager's watchdog", metadata: ["error": "\(error)"])
     }

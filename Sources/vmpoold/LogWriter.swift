@@ -47,7 +47,7 @@ final class LogWriter: Sendable {
     self.level = level
     self.descriptor = descriptor
     // Never joined: it ends with the process.
-    _ = try JoinableThread(stackBytes: 256 << 10, name: "log") { self.writeForEver() }
+    _ = try JoinableThread(stackBytes: 256 << 10, name: "log", role: .plain) { self.writeForEver() }
   }
 
   func isEnabled(_ level: Logger.Level) -> Bool { level >= self.level }

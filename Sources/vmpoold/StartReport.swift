@@ -1,4 +1,5 @@
 import APIModel
+import Confinement
 import HTTPServer
 import Logging
 import ManagementAPI
@@ -26,6 +27,14 @@ struct StartReport {
       metadata: ["pools": "\(recovered.pools.count)", "images": "\(recovered.images.count)"])
     let lost = recovered.lostLeases.count
     if lost > 0 { logger.notice("leases were lost with the server that held them", metadata: ["leases": "\(lost)"]) }
+  }
+
+  func confinement(_ status: Sandbox.Status) {
+    guard status.filtersCalls else {
+      return logger.warning("the server is not confined, as --sandbox=off says: only for debugging")
+    }
+    let files = status.landlockVersion.map { "Landlock \($0) bounds its files" } ?? "its kernel has no Landlock"
+    logger.info("confined: system calls are filtered by thread, \(files)")
   }
 
   func limits(_ limits: FleetLimits, _ host: HostLimits, memoryIsGiven: Bool) {

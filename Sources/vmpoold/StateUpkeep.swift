@@ -21,7 +21,7 @@ final class StateUpkeep: Sendable {
     self.blobs = blobs
     self.logger = logger
     // Never joined: it ends with the process.
-    _ = try JoinableThread(stackBytes: 512 << 10, name: "upkeep") {
+    _ = try JoinableThread(stackBytes: 512 << 10, name: "upkeep", role: .files) {
       while true {
         MonotonicClock.sleep(untilNS: MonotonicClock.now() + Self.periodNS)
         if self.isEnding.load(ordering: .relaxed) { return }

@@ -98,6 +98,13 @@ struct Vmpoold: ParsableCommand {
   @Option(help: "How vCPUs are kicked: auto, immediate_exit or signal_mask.")
   var kickMechanism = MechanismChoice.auto
 
+  @Option(
+    help: """
+      Whether the server gives up what it does not need: on, or off for debugging. On, its threads make few system calls, \
+      open few files, have no capabilities, and leave no core dump.
+      """)
+  var sandbox = SandboxChoice.on
+
   @Option(help: ArgumentHelp("Seconds between comments on quiet event streams.", valueName: "seconds"))
   var eventHeartbeat = 15
 
@@ -172,6 +179,11 @@ enum MechanismChoice: String, ExpressibleByArgument, CaseIterable {
   case auto
   case immediateExit = "immediate_exit"
   case signalMask = "signal_mask"
+}
+
+/// What `--sandbox` takes.
+enum SandboxChoice: String, ExpressibleByArgument, CaseIterable {
+  case on, off
 }
 
 extension LogFormat: ExpressibleByArgument {}

@@ -7,10 +7,10 @@ struct ModuleTests {
   static let levels: [[String]] = [
     [
       "CLinux", "CKVM", "CGuests", "CBareKVM", "CComparedKicks", "CMicroHTTP", "CJansson", "CCurl", "CNettle",
-      "CSQLite", "CYAML",
+      "CSQLite", "CYAML", "CSeccomp",
     ],
     ["Processor", "LinuxSupport", "Digests", "JSONCodec", "Metrics", "Containers"],
-    ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel"],
+    ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel", "Confinement"],
     ["Devices", "GuestImages", "VCPURuntime", "ServerConfiguration"],
     ["MachineRuntime", "ComparedKicks"],
     ["PoolManager"],
@@ -24,7 +24,7 @@ struct ModuleTests {
     "CLinux": ["LinuxSupport"], "CKVM": ["KVM", "VCPURuntime"], "CGuests": ["GuestImages"],
     "CBareKVM": ["Benchmarks"], "CComparedKicks": ["ComparedKicks"], "CMicroHTTP": ["HTTPServer"],
     "CJansson": ["JSONCodec"], "CCurl": ["APIClient"],
-    "CNettle": ["Digests"], "CSQLite": ["StateStore"], "CYAML": ["ServerConfiguration"],
+    "CNettle": ["Digests"], "CSQLite": ["StateStore"], "CYAML": ["ServerConfiguration"], "CSeccomp": ["Confinement"],
   ]
 
   private static func level(_ module: String) -> Int? { levels.firstIndex { $0.contains(module) } }

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -77,3 +79,38 @@ static inline uint64_t clinux_monotonic_coarse_ns(void) {
   clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+// ---- what a thread gives up, for good (sandbox.c) ------------------------------------------------------------------
+
+/// The calling thread, and those that it starts, gain no privileges any more by executing a file, prctl(2)
+/// PR_SET_NO_NEW_PRIVS. Returns 0 or -errno.
+int clinux_no_new_privileges(void);
+
+/// Whether that is so: 1 or 0.
+int clinux_has_no_new_privileges(void);
+
+/// The process leaves no core dump, and only root may look into its memory, prctl(2) PR_SET_DUMPABLE. Returns 0 or -errno.
+int clinux_forbid_dumps(void);
+
+/// The calling thread, and those that it starts, keep no other capabilities than those of the bits in `kept`, and pass none
+/// on, capabilities(7). Returns 0 or -errno.
+int clinux_keep_capabilities(uint64_t kept);
+
+/// The calling thread's effective capabilities as a set of bits, or -errno.
+int64_t clinux_capabilities(void);
+
+/// Has the kernel run `program`, instructions of classic BPF, before each system call of the calling thread and those that
+/// it starts, seccomp(2). `logs`: what the program refuses is told to the kernel's audit log. Returns 0 or -errno.
+int clinux_filter_calls(const void *_Nonnull program, size_t bytes, bool logs);
+
+/// The version of the kernel's Landlock, from 1 on, or -errno (ENOSYS, EOPNOTSUPP: there is none).
+int clinux_landlock_version(void);
+
+/// Makes a set of rules about the accesses of `handled` (LANDLOCK_ACCESS_FS_…). Returns its descriptor or -errno.
+int clinux_landlock_ruleset(uint64_t handled);
+
+/// Allows `access` to what is at or below `path`; where that is no directory, as far as `of_files` goes. Returns 0 or -errno.
+int clinux_landlock_allow(int ruleset, const char *_Nonnull path, uint64_t access, uint64_t of_files);
+
+/// The calling thread, and those that it starts, may do what the rules allow, and no more. Returns 0 or -errno.
+int clinux_landlock_restrict(int ruleset);

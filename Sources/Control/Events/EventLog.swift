@@ -43,7 +43,7 @@ public final class EventLog: Sendable {
   private let state: Mutex<State>
   private let seats: EventSeats
   /// Sends events, in order. The log has at most one flush and one heartbeat in its queue.
-  let sender = WorkerPool(name: "events", threads: 1, queueLimit: 8)
+  let sender = WorkerPool(name: "events", role: .requests, threads: 1, queueLimit: 8)
 
   /// A log without events.
   public init(_ configuration: Configuration = Configuration()) {

@@ -181,6 +181,10 @@ struct CheckpointPlan: Sendable {
 }
 
 extension KVMSystem {
+  /// Finds out what checkpoints of VMs of this kind have, unless it is known: makes a VM and takes some milliseconds. A
+  /// checkpoint does it otherwise.
+  public func planCheckpoints(hasIRQChip: Bool) throws(KVMError) { _ = try checkpointPlan(hasIRQChip: hasIRQChip) }
+
   /// What checkpoints of VMs of this kind have.
   func checkpointPlan(hasIRQChip: Bool) throws(KVMError) -> CheckpointPlan {
     if let plan = plans.withLock({ $0[hasIRQChip] }) { return plan }

@@ -17,25 +17,29 @@ public struct HostFacts: Sendable {
   public var ring0Emulated: Bool
   /// The limits of the server's control groups.
   public var controlGroup: ControlGroupLimits
+  /// What the server has given up.
+  public var sandbox: SandboxDocument
 
   /// Facts made by hand, as tests do.
   public init(
     kvmAPIVersion: Int, capabilities: [String: Int], cpu: String, ring0Emulated: Bool,
-    controlGroup: ControlGroupLimits = ControlGroupLimits()
+    controlGroup: ControlGroupLimits = ControlGroupLimits(), sandbox: SandboxDocument = SandboxDocument()
   ) {
     self.kvmAPIVersion = kvmAPIVersion
     self.capabilities = capabilities
     self.cpu = cpu
     self.ring0Emulated = ring0Emulated
     self.controlGroup = controlGroup
+    self.sandbox = sandbox
   }
 
-  /// What `system` and /proc/cpuinfo say, and the limits of the server's control groups.
-  public init(_ system: KVMSystem, controlGroup: ControlGroupLimits) {
+  /// What `system` and /proc/cpuinfo say, the limits of the server's control groups, and what it has given up.
+  public init(_ system: KVMSystem, controlGroup: ControlGroupLimits, sandbox: SandboxDocument) {
     self.init(
       kvmAPIVersion: system.apiVersion,
       capabilities: Dictionary(uniqueKeysWithValues: system.capabilities.map { ($0.key.rawValue, $0.value) }),
-      cpu: Self.processorName, ring0Emulated: KVMSystem.emulatesRing0, controlGroup: controlGroup)
+      cpu: Self.processorName, ring0Emulated: KVMSystem.emulatesRing0, controlGroup: controlGroup,
+      sandbox: sandbox)
   }
 
   private static var processorName: String {
@@ -68,7 +72,7 @@ enum HostRoutes {
       kickMechanism: api.fleet.mechanism.rawValue, ring0Emulated: host.ring0Emulated, limits: limits,
       controlGroup: ControlGroupDocument(
         memoryBytes: host.controlGroup.memoryBytes, tasks: host.controlGroup.tasks,
-        processors: host.controlGroup.processors))
+        processors: host.controlGroup.processors), sandbox: host.sandbox)
     return try .json(document)
   }
 }

@@ -57,7 +57,7 @@ public final class APIHandler: HTTPHandler {
   /// For operations that block or keep a processor busy. Past its queue, requests get 503.
   let workers = WorkerPool(name: "api", threads: 16, queueLimit: 256)
   /// For scrapes, which look at every VM: they must not wait behind operations that block.
-  let scrapers = WorkerPool(name: "scrape", threads: 2, queueLimit: 32)
+  let scrapers = WorkerPool(name: "scrape", role: .files, threads: 2, queueLimit: 32)
 
   /// An API over `fleet`, whose pools are declared in `pools` and whose VMs are made of `images`. `/v1/events` serves `events`,
   /// and `state` keeps what has to outlive a request.

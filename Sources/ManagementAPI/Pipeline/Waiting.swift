@@ -7,7 +7,7 @@ import VCPURuntime
 
 /// Where operations go on whose clients have left: what they undo is recorded, which must not hold up a deadline. There are
 /// fewer connections than places in the queue.
-private let departures = WorkerPool(name: "departures", threads: 1, queueLimit: 65_536)
+private let departures = WorkerPool(name: "departures", role: .requests, threads: 1, queueLimit: 65_536)
 
 /// Something that an operation waits for: it happens, or its deadline passes, or the client leaves, whichever is first.
 ///

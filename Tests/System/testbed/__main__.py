@@ -54,6 +54,7 @@ GROUPS = [
     "foreign",
     "configuration",
     "limits",
+    "sandbox",
     "documents",
 ]
 
