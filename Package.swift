@@ -73,7 +73,7 @@ let package = Package(
       resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
-    module("StateStore", ["CSQLite", "LinuxSupport", systemPackage]),
+    module("StateStore", ["CSQLite", "Digests", "LinuxSupport", systemPackage]),
     module("ServerConfiguration", ["Access", "APIModel", "CYAML", "LinuxSupport", systemPackage]),
 
     // The machine, from the ioctls upwards.

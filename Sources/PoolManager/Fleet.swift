@@ -1,3 +1,4 @@
+import Access
 import DequeModule
 import LinuxSupport
 import MachineRuntime
@@ -33,6 +34,8 @@ public final class Fleet: Sendable {
   /// Guards the tables below. Under it no thread waits, and none makes, controls or deletes a VM. A look takes the locks of a
   /// machine and of a VM's lease under it. The observer is called under it. vCPU threads take it when their VM changes state.
   private let guarded: Mutex<Tables>
+  /// Relaxed: it orders nothing, and gives each lease a number of its own.
+  let lastLeaseNumber = Atomic<UInt64>(0)
 
   struct Tables {
     var ledger: Ledger
@@ -61,7 +64,6 @@ public final class Fleet: Sendable {
     var deletions: [Ledger.PoolKey: [UInt64: Deletion]] = [:]
     var past = PastVMs()
     var nextVMNumber: UInt64 = 1
-    var lastLeaseID: UInt64 = 0
     var nextToken: UInt64 = 1
     /// When the clock rings; nil when it is not set.
     var clockNS: UInt64?
@@ -103,14 +105,17 @@ public final class Fleet: Sendable {
   struct PastVMs {
     private static let limit = 4096
     private var order: Deque<String> = []
-    private var ids: Set<String> = []
+    private var leases: [String: (tenant: Tenant, pool: String)] = [:]
 
-    func contains(_ id: String) -> Bool { ids.contains(id) }
+    /// Whether a lease of the VM was there for `viewer`.
+    func contains(_ id: String, for viewer: Viewer) -> Bool {
+      leases[id].map { viewer.sees($0.tenant, pool: $0.pool) } ?? false
+    }
 
-    mutating func insert(_ id: String) {
-      guard ids.insert(id).inserted else { return }
-      order.append(id)
-      if order.count > Self.limit, let oldest = order.popFirst() { ids.remove(oldest) }
+    mutating func insert(_ lease: Lease) {
+      guard leases.updateValue((lease.tenant, lease.pool), forKey: lease.vm.id) == nil else { return }
+      order.append(lease.vm.id)
+      if order.count > Self.limit, let oldest = order.popFirst() { leases[oldest] = nil }
     }
   }
 
@@ -281,7 +286,7 @@ public final class Fleet: Sendable {
   /// Takes a VM out of the tables: it cannot be found any more, and is taken apart once.
   func remove(_ id: String, _ tables: inout Tables) -> VM? {
     guard let (vm, number, pool, state) = tables.vms.remove(id) else { return tables.leaving[id] }
-    tables.leaving.insert(vm, id: id, number: number, pool: pool, state: state)
+    tables.leaving.insert(vm, id: id, number: number, pool: pool, tenant: vm.owner, state: state)
     observe(.vm(vm, state: nil))
     for (_, notify) in tables.watches.removeValue(forKey: id) ?? [:] { tables.outbox.append { _ = notify(nil) } }
     return vm

@@ -1,6 +1,8 @@
+import Access
 import Foundation
 import LinuxSupport
 import MachineRuntime
+import Synchronization
 
 // Leases: asked for, extended and ended.
 
@@ -12,11 +14,13 @@ extension Fleet {
   public func lease(
     from pool: String, _ request: LeaseRequest, later: @escaping @Sendable (Result<Lease, LeaseRefusal>) -> Void
   ) throws(LeaseRefusal) -> LeaseAnswer {
+    let leaseID = newLeaseID()
     let (result, work) = updateDeferring { tables, now -> Result<(Lease?, UInt64), LeaseRefusal> in
       let id = tables.token()
       let (end, overflows) = now.addingReportingOverflow(request.waitNS)
       let waiter = Waiter(
-        id: id, leaseID: nextLeaseID(&tables), ttlNS: request.ttlNS, untilNS: overflows ? .max : end)
+        id: id, tenant: request.origin.tenant, leaseID: leaseID, ttlNS: request.ttlNS,
+        untilNS: overflows ? .max : end)
       do throws(LeaseRefusal) {
         guard let grant = try tables.ledger.lease(from: pool, waiter, now: now) else {
           let measurements = tables.ledger.keys[pool].flatMap { tables.measurements[$0] } ?? standalone
@@ -36,10 +40,18 @@ extension Fleet {
     return .granted(try handOver(lease, request).get())
   }
 
-  /// An id that no other lease has or had: the time. So a new lease's record goes to the end of all records.
-  private func nextLeaseID(_ tables: inout Tables) -> String {
-    tables.lastLeaseID = max(tables.lastLeaseID + 1, WallClock.now())
-    return "lease-" + hex(tables.lastLeaseID, digits: 16)
+  /// An id that no other lease has or had. Its number is the time, so that a new lease's record goes to the end of all records.
+  /// The journal makes an id of it from which no client learns the time, or the next id.
+  private func newLeaseID() -> String {
+    let now = WallClock.now()
+    var last = lastLeaseNumber.load(ordering: .relaxed)
+    while true {
+      let number = max(last + 1, now)
+      let (isExchanged, found) = lastLeaseNumber.weakCompareExchange(
+        expected: last, desired: number, ordering: .relaxed)
+      if isExchanged { return journal?.id(ofLease: number) ?? "lease-" + hex(number, digits: 16) }
+      last = found
+    }
   }
 
   // MARK: Handing over
@@ -51,9 +63,11 @@ extension Fleet {
     guard let vm = tables.vms[grant.vm], let pool = vm.pool else { return nil }
     let wall = Date()
     let lease = Lease(
-      id: grant.id, pool: pool, vm: vm, fence: grant.fence, labels: request.labels, grantedAt: wall,
+      id: grant.id, tenant: grant.tenant, pool: pool, vm: vm, fence: grant.fence, labels: request.labels,
+      grantedAt: wall,
       expiresAt: wall.adding(ns: grant.expiresNS - now), lastsUntil: wall.adding(ns: grant.lastNS - now))
-    vm.setLease((lease.id, lease.fence))
+    vm.setLease((lease.id, lease.fence, lease.tenant))
+    tables.vms.setTenant(vm.id, vm.tenant)
     tables.pending[lease.id] = PendingGrant(lease: lease, pool: grant.pool, waitNS: now - since)
     return lease
   }
@@ -102,6 +116,7 @@ extension Fleet {
       guard let pending = tables.pending.removeValue(forKey: lease.id), pending.ended == nil else { return }
       if keepsVM {
         lease.vm.setLease(nil)
+        tables.vms.setTenant(lease.vm.id, lease.vm.tenant)
         _ = tables.ledger.undoGrant(lease.id, now: now)
       } else {
         _ = tables.ledger.end(lease.id, now: now)
@@ -110,7 +125,7 @@ extension Fleet {
   }
 
   private func endRecorded(_ lease: Lease) {
-    let ended = EndedLease(id: lease.id, end: .abandoned, at: Date(), origin: .server)
+    let ended = EndedLease(id: lease.id, tenant: lease.tenant, end: .abandoned, at: Date(), origin: .server)
     update { tables, _ in tables.ending[lease.id] = Ending(lease: ended) }
     recordEnds(of: [lease.id])
   }
@@ -124,7 +139,8 @@ extension Fleet {
       observe(.lease(lease, isNew: true))
       guard let (end, origin) = pending.ended else {
         tables.ledger.confirm(lease.id, now: now)
-        tables.leases.insert(lease, id: lease.id, number: lease.fence, pool: pending.pool, state: "")
+        tables.leases.insert(
+          lease, id: lease.id, number: lease.fence, pool: pending.pool, tenant: lease.tenant, state: "")
         return false
       }
       noteEnd(of: lease, end, by: origin, &tables)
@@ -144,23 +160,24 @@ extension Fleet {
 
   // MARK: Those there are
 
-  /// The lease of that id, unless it has ended.
-  public func lease(_ id: String) -> Lease? { read { $0.leases[id] } }
+  /// The lease of that id, unless it has ended, or is not there for `viewer`.
+  public func lease(_ id: String, for viewer: Viewer = .everything) -> Lease? {
+    read { $0.leases[id] }.flatMap { viewer.sees($0) ? $0 : nil }
+  }
 
   /// All leases of a pool, or all there are, in the order in which they were granted.
   public func leases(of pool: String? = nil) -> [Lease] { leases(of: pool, after: nil, limit: .max).leases }
 
-  /// A page of the leases of a pool, or of all there are (nil), in the order of their fences, beginning after `fence`.
+  /// A page of the leases that `viewer` sees of a pool, or of all pools (nil). They are in the order of their fences, after `fence`.
   /// Returns `next` where more follow.
-  public func leases(of pool: String?, after fence: UInt64?, limit: Int) -> (leases: [Lease], next: UInt64?) {
-    // One more, to know whether another follows.
-    let size = limit == .max ? limit : limit + 1
-    let found = read { tables -> [(number: UInt64, value: Lease)] in
-      guard let pool else { return tables.leases.page(after: fence, limit: size) }
-      return tables.ledger.keys[pool].map { tables.leases.page(of: $0, after: fence, limit: size) } ?? []
+  public func leases(
+    of pool: String?, for viewer: Viewer = .everything, after fence: UInt64?, limit: Int
+  ) -> (leases: [Lease], next: UInt64?) {
+    let found = page(after: fence, limit: limit, where: { viewer.sees($0) }) { tables, last, size in
+      guard let pool else { return tables.leases.page(ofTenant: viewer.tenant, after: last, limit: size) }
+      return tables.ledger.keys[pool].map { tables.leases.page(of: $0, after: last, limit: size) } ?? []
     }
-    let page = found.prefix(limit)
-    return (page.map(\.value), found.count > limit ? page.last?.number : nil)
+    return (found.items, found.next)
   }
 
   /// Lets a lease last for `ttlNS` from now, or as long as it may. It never ends earlier than it would have, unless
@@ -248,9 +265,10 @@ extension Fleet {
   }
 
   private func noteEnd(of lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
-    tables.ending[lease.id] = Ending(lease: EndedLease(id: lease.id, end: end, at: Date(), origin: origin))
+    tables.ending[lease.id] = Ending(
+      lease: EndedLease(id: lease.id, tenant: lease.tenant, end: end, at: Date(), origin: origin))
     lease.vm.measurements.leases.count(end)
-    tables.past.insert(lease.vm.id)
+    tables.past.insert(lease)
     observe(.ended(lease, end))
   }
 
@@ -283,7 +301,7 @@ extension Lease {
   fileprivate func extended(to grant: Ledger.LeaseGrant, _ now: UInt64) -> Lease {
     let isLast = grant.expiresNS == grant.lastNS
     return Lease(
-      id: id, pool: pool, vm: vm, fence: fence, labels: labels, grantedAt: grantedAt,
+      id: id, tenant: tenant, pool: pool, vm: vm, fence: fence, labels: labels, grantedAt: grantedAt,
       expiresAt: isLast ? lastsUntil : Date().adding(ns: grant.expiresNS - now), lastsUntil: lastsUntil)
   }
 }

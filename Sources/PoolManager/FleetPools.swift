@@ -1,9 +1,15 @@
+import Access
 import LinuxSupport
 import MachineRuntime
 
-// Pools: declared, looked at and deleted.
+// Pools: declared, looked at and deleted; and the tenants whose they are.
 
 extension Fleet {
+  /// Says what tenants may have. It holds for what comes, and ends nothing that is there. A tenant that is left out has no quotas.
+  public func declareTenants(_ tenants: [Tenant: TenantDeclaration]) {
+    update { tables, now in tables.ledger.declareTenants(tenants, now: now) }
+  }
+
   /// Declares a pool, or declares it anew. Returns how it stands, and whether it is new; the VMs are made later.
   @discardableResult
   public func declare(_ name: String, _ specification: PoolSpecification) throws(FleetError) -> (

@@ -1,3 +1,4 @@
+import Access
 import MachineRuntime
 
 /// The limits that the fleet keeps.
@@ -44,8 +45,10 @@ public struct FleetLimits: Sendable, Equatable {
 
 /// How a pool stands.
 public struct PoolStatus: Sendable {
-  /// Its name.
+  /// How the server calls it: `Tenant.qualified`.
   public let name: String
+  /// Whose it is.
+  public let tenant: Tenant
   /// What was declared.
   public let specification: PoolSpecification
   /// Its VMs that can be found, by `MachineState.name`.
@@ -75,6 +78,7 @@ public struct PoolStatus: Sendable {
 
   init(_ pool: PoolState, states: [String: Int], template: PoolTemplate?, now: UInt64) {
     name = pool.name
+    tenant = pool.tenant
     specification = pool.specification
     self.states = states
     ready = pool.ready.count + pool.outdated.count
@@ -186,6 +190,8 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
   case limitReached(what: String, limit: Int, option: String?)
   /// A limit of the host is reached.
   case noRoom(BudgetRefusal)
+  /// The tenant may not have one more.
+  case quota(QuotaRefusal)
   /// The VM could not be made; nothing of it is left.
   case creation(MachineCreationError)
   /// The VM cannot take the request's guest arguments; nothing of it is left.
@@ -206,6 +212,7 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
     case .limitReached(let what, let limit, let option):
       "the server keeps at most \(limit) \(what): delete some" + (option.map { ", or start it with \($0)" } ?? "")
     case .noRoom(let refusal): "\(refusal)"
+    case .quota(let refusal): "\(refusal)"
     case .creation(let error): "\(error)"
     case .argumentsRefused(_, let error): "\(error)"
     case .staleFence(let vm, let fence):
@@ -213,6 +220,15 @@ public enum FleetError: Error, Sendable, CustomStringConvertible {
     case .stuck(let vm):
       "the VM \(vm) could not be taken apart in time; it is quarantined, and the server goes on trying"
     case .draining: "the server is draining and makes no new VMs"
+    }
+  }
+}
+
+extension FleetError {
+  init(_ refusal: RoomRefusal) {
+    switch refusal {
+    case .host(let refusal): self = .noRoom(refusal)
+    case .quota(let refusal): self = .quota(refusal)
     }
   }
 }

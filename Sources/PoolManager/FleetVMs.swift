@@ -1,3 +1,4 @@
+import Access
 import GuestImages
 import LinuxSupport
 import MachineRuntime
@@ -6,33 +7,34 @@ import Synchronization
 // VMs: made by hand, found, watched and deleted.
 
 extension Fleet {
-  /// Makes a VM by hand and writes `arguments` into its guest's memory; `start`s it too, waiting until `deadlineNS` (CLOCK_MONOTONIC).
+  /// Makes a VM by hand, for a tenant, and writes `arguments` into its guest's memory; `start`s it too, waiting until `deadlineNS`
+  /// (CLOCK_MONOTONIC).
   public func create(
-    _ specification: VMSpecification, arguments: GuestArguments = GuestArguments(), start: Bool,
-    untilNS deadlineNS: UInt64
+    _ specification: VMSpecification, for tenant: Tenant = .standard, arguments: GuestArguments = GuestArguments(),
+    start: Bool, untilNS deadlineNS: UInt64
   ) throws(FleetError) -> VM {
     let footprint = specification.footprint
     let refusal = update { tables, _ -> FleetError? in
       if tables.ledger.isClosed { return .draining }
-      return tables.ledger.reserve(footprint).map { .noRoom($0) }
+      return tables.ledger.reserve(footprint, for: tenant).map { FleetError($0) }
     }
     if let refusal { throw refusal }
     let vm: VM
     do throws(MachineCreationError) {
-      vm = try make(specification, pool: nil, measurements: standalone)
+      vm = try make(specification, owner: tenant, pool: nil, measurements: standalone)
     } catch {
-      update { tables, now in tables.ledger.unreserve(footprint, now: now) }
+      update { tables, now in tables.ledger.unreserve(footprint, of: tenant, now: now) }
       throw .creation(error)
     }
     do throws(MachineControlError) {
       try vm.machine.setArguments(arguments)
     } catch {
       vm.machine.whole.destroy()
-      update { tables, now in tables.ledger.unreserve(footprint, now: now) }
+      update { tables, now in tables.ledger.unreserve(footprint, of: tenant, now: now) }
       throw .argumentsRefused(vm: vm.id, error)
     }
     update { tables, _ in
-      tables.ledger.madeByHand(vm.id, footprint)
+      tables.ledger.madeByHand(vm.id, footprint, for: tenant)
       insert(vm, pool: nil, &tables)
       observe(.vm(vm, state: vm.machine.state))
     }
@@ -44,7 +46,8 @@ extension Fleet {
   /// Makes a VM that a pool wants: a clone of `template`, if there is one.
   func make(_ creation: Ledger.Creation, of template: (any ManagedTemplate)?, _ measurements: PoolMeasurements) {
     do throws(MachineCreationError) {
-      let vm = try make(creation.specification, of: template, pool: creation.name, measurements: measurements)
+      let vm = try make(
+        creation.specification, of: template, owner: creation.tenant, pool: creation.name, measurements: measurements)
       update { tables, now in
         insert(vm, pool: creation.pool, &tables)
         observe(.vm(vm, state: vm.machine.state))
@@ -58,7 +61,7 @@ extension Fleet {
   }
 
   private func make(
-    _ specification: VMSpecification, of template: (any ManagedTemplate)? = nil, pool: String?,
+    _ specification: VMSpecification, of template: (any ManagedTemplate)? = nil, owner: Tenant, pool: String?,
     measurements: PoolMeasurements
   ) throws(MachineCreationError) -> VM {
     let id = Self.newVMID()
@@ -75,10 +78,10 @@ extension Fleet {
           configuration(of: specification, name: id, deadlineNS: specification.deadlineNS), changed: changed)
       }
     measurements.createTime.record(ns: MonotonicClock.now() - began)
-    return VM(id: id, pool: pool, machine: machine, measurements: measurements, occupant: occupant)
+    return VM(id: id, owner: owner, pool: pool, machine: machine, measurements: measurements, occupant: occupant)
   }
 
-  static func newVMID() -> String { "vm-" + randomHex(digits: 12) }
+  static func newVMID() -> String { "vm-" + hex(UInt64.random(in: 0...UInt64.max), digits: 16) }
 
   func configuration(of specification: VMSpecification, name: String, deadlineNS: UInt64?) -> MachineConfiguration {
     MachineConfiguration(
@@ -87,7 +90,8 @@ extension Fleet {
   }
 
   func insert(_ vm: VM, pool: Ledger.PoolKey?, _ tables: inout Tables) {
-    tables.vms.insert(vm, id: vm.id, number: tables.nextVMNumber, pool: pool, state: vm.machine.state.name)
+    tables.vms.insert(
+      vm, id: vm.id, number: tables.nextVMNumber, pool: pool, tenant: vm.tenant, state: vm.machine.state.name)
     tables.nextVMNumber += 1
   }
 
@@ -112,18 +116,20 @@ extension Fleet {
     for (token, notify) in watches where !notify(state) { unwatch(VMWatch(vm: id, token: token)) }
   }
 
-  /// The VM of that id, for looking at it.
-  public func vm(_ id: String) throws(FleetError) -> VM {
-    guard let vm = read({ $0.vms[id] }) else { throw .noSuchVM(id) }
+  /// The VM of that id, for looking at it. What `viewer` does not see is not there.
+  public func vm(_ id: String, for viewer: Viewer = .everything) throws(FleetError) -> VM {
+    guard let vm = read({ $0.vms[id] }), viewer.sees(vm) else { throw .noSuchVM(id) }
     return vm
   }
 
   /// The VM of that id, for a client that acts upon it and presents the fence of its lease, or none. `isTaken` where the
   /// act makes the VM unfit for being leased: it leaves its pool's stock then.
-  public func vm(_ id: String, fence: UInt64?, isTaken: Bool) throws(FleetError) -> VM {
+  public func vm(
+    _ id: String, for viewer: Viewer = .everything, fence: UInt64?, isTaken: Bool
+  ) throws(FleetError) -> VM {
     let result = update { tables, now -> Result<VM, FleetError> in
-      guard let vm = tables.vms[id] else {
-        let wasLeased = fence != nil && tables.past.contains(id)
+      guard let vm = tables.vms[id], viewer.sees(vm) else {
+        let wasLeased = fence != nil && tables.past.contains(id, for: viewer)
         return .failure(wasLeased ? .staleFence(vm: id, fence: fence ?? 0) : .noSuchVM(id))
       }
       // No VM is leased twice, so what holds now holds for as long as the caller has the VM.
@@ -134,20 +140,30 @@ extension Fleet {
     return try result.get()
   }
 
-  /// A page of the VMs that `isIncluded` accepts, oldest first, beginning after the one `token` names: of a pool, or of
-  /// all (nil). `isIncluded` is called with no lock held.
+  /// A page of the VMs that `viewer` sees and `isIncluded` accepts, oldest first, beginning after the one `token` names: of a
+  /// pool, or of all (nil). `isIncluded` is called with no lock held.
   public func vms(
-    of pool: String? = nil, after token: UInt64?, limit: Int, where isIncluded: (VM) -> Bool = { _ in true }
+    of pool: String? = nil, for viewer: Viewer = .everything, after token: UInt64?, limit: Int,
+    where isIncluded: (VM) -> Bool = { _ in true }
   ) -> (vms: [VM], next: UInt64?) {
-    var found: [(number: UInt64, value: VM)] = []
+    let found = page(after: token, limit: limit, where: { viewer.sees($0) && isIncluded($0) }) { tables, last, size in
+      guard let pool else { return tables.vms.page(ofTenant: viewer.tenant, after: last, limit: size) }
+      return tables.ledger.keys[pool].map { tables.vms.page(of: $0, after: last, limit: size) } ?? []
+    }
+    return (found.items, found.next)
+  }
+
+  /// A page of the items that `isIncluded` accepts of a list that `piece` reads under the lock, beginning after `token`.
+  func page<Item>(
+    after token: UInt64?, limit: Int, where isIncluded: (Item) -> Bool,
+    _ piece: (borrowing Tables, _ last: UInt64?, _ size: Int) -> [(number: UInt64, value: Item)]
+  ) -> (items: [Item], next: UInt64?) {
+    var found: [(number: UInt64, value: Item)] = []
     var last = token
     // In pieces, so that the lock is never held for long. One more than the page, to know whether another follows.
     while found.count <= limit {
       let size = min(max(limit, 64), 1024)
-      let piece = read { tables -> [(number: UInt64, value: VM)] in
-        guard let pool else { return tables.vms.page(after: last, limit: size) }
-        return tables.ledger.keys[pool].map { tables.vms.page(of: $0, after: last, limit: size) } ?? []
-      }
+      let piece = read { tables in piece(tables, last, size) }
       found += piece.lazy.filter { isIncluded($0.value) }
       last = piece.last?.number
       if piece.count < size { break }
@@ -160,11 +176,12 @@ extension Fleet {
   /// joined, its descriptors closed and its memory freed, or with `stuck` when that was not done in time. The VM cannot be
   /// found any more when this returns, and occupies no thread while it stops.
   public func delete(
-    _ id: String, fence: UInt64?, whenOver: @escaping @Sendable (FleetError?) -> Void
+    _ id: String, for viewer: Viewer = .everything, fence: UInt64?, whenOver: @escaping @Sendable (FleetError?) -> Void
   ) throws(FleetError) {
-    _ = try vm(id, fence: fence, isTaken: false)
+    _ = try vm(id, for: viewer, fence: fence, isTaken: false)
     let found = update { tables, now -> VM? in
-      guard tables.ledger.delete(id, now: now) else { return nil }
+      // It may have become another's meanwhile.
+      guard tables.vms[id].map(viewer.sees) == true, tables.ledger.delete(id, now: now) else { return nil }
       tables.ends[id, default: []].append { isDone in whenOver(isDone ? nil : .stuck(vm: id)) }
       return remove(id, &tables)
     }
@@ -200,10 +217,6 @@ extension Fleet {
 public struct VMWatch: Sendable {
   let vm: String
   let token: UInt64
-}
-
-func randomHex(digits: Int) -> String {
-  hex(UInt64.random(in: 0...(UInt64.max >> UInt64(64 - 4 * digits))), digits: digits)
 }
 
 /// The lowest `digits` hex digits of a number.

@@ -1,3 +1,4 @@
+import Access
 import MachineRuntime
 
 /// Which limit stands in the way of one more VM.
@@ -29,6 +30,22 @@ public struct BudgetRefusal: Sendable, Equatable, CustomStringConvertible {
     case .threads:
       "the server's VMs may have \(limit) vCPUs in all, a thread each\(cure), or raise the limit on tasks "
         + "(pids.max of the control group, TasksMax= in its unit, --pids-limit of the container)"
+    }
+  }
+}
+
+/// Why there is no room for one more VM.
+public enum RoomRefusal: Sendable, Equatable, CustomStringConvertible {
+  /// A limit of the server or the host stands in the way.
+  case host(BudgetRefusal)
+  /// Its tenant may not have one more.
+  case quota(QuotaRefusal)
+
+  /// What happened, and what to do next.
+  public var description: String {
+    switch self {
+    case .host(let refusal): "\(refusal)"
+    case .quota(let refusal): "\(refusal)"
     }
   }
 }

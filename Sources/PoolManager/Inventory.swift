@@ -1,9 +1,12 @@
-/// Things of pools (VMs, leases), found by id and listed page by page in the order of their numbers. Each change of a state
+import Access
+
+/// Things of pools and tenants (VMs, leases), found by id and listed page by page in the order of their numbers. Each change of a state
 /// changes the counts by state, so that no request counts or sorts them.
 struct Inventory<Item: Sendable>: Sendable {
   private struct Entry: Sendable {
     let number: UInt64
     let pool: Ledger.PoolKey?
+    var tenant: Tenant
     var item: Item
     var state: String
   }
@@ -16,6 +19,7 @@ struct Inventory<Item: Sendable>: Sendable {
   private var entries: [String: Entry] = [:]
   private var all = SequenceMap<Item>()
   private var groups: [Ledger.PoolKey?: Group] = [:]
+  private var owned: [Tenant: SequenceMap<Item>] = [:]
 
   var count: Int { entries.count }
 
@@ -30,8 +34,10 @@ struct Inventory<Item: Sendable>: Sendable {
   /// All, the oldest first.
   var items: [Item] { all.values }
 
-  func page(after number: UInt64?, limit: Int) -> [(number: UInt64, value: Item)] {
-    all.page(after: number, limit: limit)
+  /// A page of those of a tenant (nil: of all).
+  func page(ofTenant tenant: Tenant?, after number: UInt64?, limit: Int) -> [(number: UInt64, value: Item)] {
+    guard let tenant else { return all.page(after: number, limit: limit) }
+    return owned[tenant]?.page(after: number, limit: limit) ?? []
   }
 
   func page(of pool: Ledger.PoolKey?, after number: UInt64?, limit: Int) -> [(number: UInt64, value: Item)] {
@@ -39,9 +45,12 @@ struct Inventory<Item: Sendable>: Sendable {
   }
 
   /// Adds an item; its number is above those of all before it, as a rule.
-  mutating func insert(_ item: Item, id: String, number: UInt64, pool: Ledger.PoolKey?, state: String) {
-    entries[id] = Entry(number: number, pool: pool, item: item, state: state)
+  mutating func insert(
+    _ item: Item, id: String, number: UInt64, pool: Ledger.PoolKey?, tenant: Tenant, state: String
+  ) {
+    entries[id] = Entry(number: number, pool: pool, tenant: tenant, item: item, state: state)
     all.insert(item, at: number)
+    owned[tenant, default: SequenceMap()].insert(item, at: number)
     groups[pool, default: Group()].items.insert(item, at: number)
     groups[pool]?.counts[state, default: 0] += 1
   }
@@ -52,7 +61,21 @@ struct Inventory<Item: Sendable>: Sendable {
     entries.values[index].item = item
     let entry = entries.values[index]
     all.insert(item, at: entry.number)
+    owned[entry.tenant]?.insert(item, at: entry.number)
     groups[entry.pool]?.items.insert(item, at: entry.number)
+  }
+
+  /// An item is another tenant's from now on.
+  mutating func setTenant(_ id: String, _ tenant: Tenant) {
+    guard let index = entries.index(forKey: id), entries.values[index].tenant != tenant else { return }
+    disown(entries.values[index])
+    entries.values[index].tenant = tenant
+    owned[tenant, default: SequenceMap()].insert(entries.values[index].item, at: entries.values[index].number)
+  }
+
+  private mutating func disown(_ entry: Entry) {
+    owned[entry.tenant]?.remove(entry.number)
+    if owned[entry.tenant]?.isEmpty == true { owned[entry.tenant] = nil }
   }
 
   mutating func setState(_ id: String, _ state: String) {
@@ -67,6 +90,7 @@ struct Inventory<Item: Sendable>: Sendable {
   mutating func remove(_ id: String) -> (item: Item, number: UInt64, pool: Ledger.PoolKey?, state: String)? {
     guard let entry = entries.removeValue(forKey: id) else { return nil }
     all.remove(entry.number)
+    disown(entry)
     groups[entry.pool]?.items.remove(entry.number)
     groups[entry.pool]?.counts[entry.state, default: 0] -= 1
     if groups[entry.pool]?.items.isEmpty == true { groups[entry.pool] = nil }

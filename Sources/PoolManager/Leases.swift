@@ -1,3 +1,4 @@
+import Access
 import Foundation
 import GuestImages
 import MachineRuntime
@@ -33,14 +34,17 @@ public struct LeaseRequest: Sendable {
 
 /// On whose behalf something is done.
 public struct Origin: Sendable, Equatable {
-  /// The client's address, or what in the server did it by itself.
+  /// Who asked for it, or what in the server did it by itself.
   public let who: String
+  /// Whose things it makes.
+  public let tenant: Tenant
   /// The request; nil where it was none.
   public let requestID: String?
 
   /// A client's request.
-  public init(who: String, requestID: String?) {
+  public init(who: String, tenant: Tenant = .standard, requestID: String?) {
     self.who = who
+    self.tenant = tenant
     self.requestID = requestID
   }
 
@@ -52,6 +56,8 @@ public struct Origin: Sendable, Equatable {
 public struct Lease: Sendable {
   /// Unique for good: `lease-` and sixteen hex digits.
   public let id: String
+  /// Whose it is.
+  public let tenant: Tenant
   /// The pool it came from.
   public let pool: String
   /// The VM.
@@ -105,6 +111,8 @@ public enum LeaseRefusal: Error, Sendable, Equatable {
   case exhausted(waiting: Int, reason: PoolShortage?)
   /// The server is about to stop.
   case draining
+  /// Its tenant may not have one more.
+  case quota(QuotaRefusal)
   /// It could not be recorded.
   case notRecorded(JournalFailure)
   /// The VM of that id cannot take the request's guest arguments: the pool's image has become another.
@@ -117,8 +125,8 @@ public enum PoolShortage: Sendable, Equatable, CustomStringConvertible {
   case paused
   /// As many VMs as it may have are there, leased or controlled by clients.
   case full(maxVMs: Int)
-  /// A limit of the server or the host stands in the way.
-  case noRoom(BudgetRefusal)
+  /// A limit of the server or the host stands in the way, or a quota of the pool's tenant.
+  case noRoom(RoomRefusal)
   /// The last attempt to make a VM failed.
   case failing(String)
   /// It keeps no VM ready, and makes one only for a client that waits.
@@ -153,6 +161,8 @@ public struct LeaseWait: Sendable {
 
 /// Where leases are recorded, so that they outlive the process. Called on any thread, and answers at once.
 public protocol LeaseJournal: Sendable {
+  /// The id of the lease of that number, which no client can guess from those of other leases.
+  func id(ofLease number: UInt64) -> String
   /// Whether the latest attempt to record something failed.
   var isFailing: Bool { get }
   /// Whether a lease that is granted now is sure to be recorded, as far as can be known: there is room for its record.
@@ -171,6 +181,8 @@ public protocol LeaseJournal: Sendable {
 public struct EndedLease: Sendable, Equatable {
   /// The lease.
   public let id: String
+  /// Whose it was.
+  public let tenant: Tenant
   /// How it ended.
   public let end: LeaseEnd
   /// When.
@@ -196,8 +208,8 @@ public enum PoolNote: Sendable, Equatable {
   case failing(String)
   /// Making a VM succeeded again.
   case recovered
-  /// The host has no room for a VM that is wanted.
-  case limited(BudgetRefusal)
+  /// There is no room for a VM that is wanted.
+  case limited(RoomRefusal)
   /// A VM could not be taken apart in time.
   case quarantined(vm: String)
   /// A VM could not be put back to its template, and is taken apart instead.

@@ -1,3 +1,4 @@
+import Access
 import Containers
 import HeapModule
 import MachineRuntime
@@ -17,6 +18,8 @@ struct Ledger: Sendable {
     /// Nil for one made by hand.
     let pool: PoolKey?
     let footprint: Footprint
+    /// Whose quotas it counts for: its pool's tenant, or its lease's while it is leased.
+    var tenant: Tenant
     /// Which declaration it was made from.
     var revision: UInt64 = 0
     /// Its place in its pool's stock, where it keeps it even while it is leased.
@@ -46,6 +49,7 @@ struct Ledger: Sendable {
     let id: String
     let vm: String
     let pool: PoolKey
+    let tenant: Tenant
     let fence: UInt64
     let grantedNS: UInt64
     var expiresNS: UInt64
@@ -65,6 +69,9 @@ struct Ledger: Sendable {
     let specification: VMSpecification
     /// How far a template's guest has to come; nil for a VM of the pool.
     var boot: Boot?
+
+    /// Whose pool it is for.
+    var tenant: Tenant { Tenant.split(name).tenant }
   }
 
   /// How far a template's guest has to come, and how long it may take to print what is looked for.
@@ -110,6 +117,7 @@ struct Ledger: Sendable {
   var vms: [String: VMRecord] = [:]
   var leases: [String: LeaseGrant] = [:]
   var budget: HostBudget
+  var tenants = TenantBook()
   var isClosed = false
   var creationsInFlight = 0
   /// Pools that lack VMs.
@@ -142,6 +150,37 @@ struct Ledger: Sendable {
 
   /// The pool of that name.
   func pool(_ name: String) -> PoolState? { keys[name].flatMap { pools[$0] } }
+
+  // MARK: Room
+
+  /// Why there is no room for one more VM of a tenant; nil if there is.
+  func refusal(of footprint: Footprint, for tenant: Tenant) -> RoomRefusal? {
+    budget.refusal(of: footprint).map { .host($0) } ?? tenants.refusal(of: footprint, for: tenant).map { .quota($0) }
+  }
+
+  mutating func takeRoom(_ footprint: Footprint, for tenant: Tenant) {
+    budget.add(footprint)
+    tenants.add(footprint, for: tenant)
+  }
+
+  mutating func freeRoom(_ footprint: Footprint, of tenant: Tenant) {
+    budget.remove(footprint)
+    tenants.remove(footprint, for: tenant)
+  }
+
+  /// A VM counts for another tenant from now on.
+  mutating func move(_ vm: String, to tenant: Tenant) {
+    guard let record = vms[vm], record.tenant != tenant else { return }
+    tenants.remove(record.footprint, for: record.tenant)
+    tenants.add(record.footprint, for: tenant)
+    vms[vm]?.tenant = tenant
+  }
+
+  /// What tenants may have changes. What is there stays.
+  mutating func declareTenants(_ declarations: [Tenant: TenantDeclaration], now: UInt64) {
+    tenants.declarations = declarations
+    useFreedRoom(now)
+  }
 
   /// Reads or changes a pool in place: changing a copy would copy its whole stock.
   mutating func withPool<Value>(_ key: PoolKey, _ body: (inout PoolState) -> Value) -> Value? {

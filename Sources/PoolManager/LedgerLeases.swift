@@ -1,3 +1,4 @@
+import Access
 import HeapModule
 
 // Leases: granted, queued for, extended and ended; and time, which ends them.
@@ -12,16 +13,19 @@ extension Ledger {
       throw .noSuchPool
     }
     if isDraining { throw .poolDeleted }
+    if let refusal = quotaRefusal(of: waiter, key) { throw .quota(refusal) }
     // Those who wait have come first.
     if waiting == 0, let granted = grant(waiter, key, now) {
       reconcile(key, now)
       return granted
     }
-    guard waiter.untilNS > now, waiting < limits.waiters else {
+    if waiter.untilNS > now, let refusal = tenants.refusalToWait(for: waiter.tenant) { throw .quota(refusal) }
+    guard waiter.untilNS > now, waiting < limits.waiters || makePlace(for: waiter, key) else {
       noteExhaustion(key)
       throw exhausted(key, waiting: waiting, hasWaited: false)
     }
-    withPool(key) { $0.queue.insert(waiter, at: waiter.id) }
+    withPool(key) { $0.queue.insert(waiter) }
+    tenants.addWaiting(1, for: waiter.tenant)
     addTimer(Timer(at: waiter.untilNS, kind: .waiter(key, waiter.id)))
     noteExhaustion(key)
     reconcile(key, now)
@@ -38,16 +42,59 @@ extension Ledger {
     .exhausted(waiting: waiting, reason: pools[key]?.shortage(hasWaited: hasWaited))
   }
 
+  /// Why the tenant may not have a lease of the pool's next VM. A VM of another tenant's pool will count for it, too.
+  private mutating func quotaRefusal(of waiter: Waiter, _ key: PoolKey) -> QuotaRefusal? {
+    if let refusal = tenants.refusalOfLease(for: waiter.tenant) { return refusal }
+    guard let (owner, next, footprint) = withPool(key, { ($0.tenant, $0.nextInStock, $0.specification.vm.footprint) }),
+      owner != waiter.tenant
+    else { return nil }
+    return tenants.refusal(of: next.flatMap { vms[$0]?.footprint } ?? footprint, for: waiter.tenant)
+  }
+
+  /// Where the queue is full, a tenant with a long line in it gives a place to one with a shorter line.
+  private mutating func makePlace(for waiter: Waiter, _ key: PoolKey) -> Bool {
+    guard let last = withPool(key, { $0.queue.displaceable(by: waiter.tenant) }) ?? nil else { return false }
+    let others = limits.waiters - 1
+    refuse(last, key, exhausted(key, waiting: others, hasWaited: true))
+    return true
+  }
+
+  /// Hands the VMs in stock to those that wait for them. A tenant that may not have one more keeps no other from its turn.
+  mutating func serveQueue(_ key: PoolKey, _ now: UInt64) {
+    while let (first, next) = withPool(key, { ($0.queue.first, $0.nextInStock) }), let waiter = first, next != nil {
+      if let refusal = quotaRefusal(of: waiter, key) {
+        refuse(waiter, key, .quota(refusal))
+        continue
+      }
+      guard let granted = grant(waiter, key, now) else { return }
+      let weight = tenants.weight(of: waiter.tenant)
+      withPool(key) { _ = $0.queue.serveFirst(weight: weight) }
+      tenants.addWaiting(-1, for: waiter.tenant)
+      deadTimers += 1
+      actions.append(.grant(waiter: waiter.id, granted))
+    }
+  }
+
+  /// Takes a client out of the queue that gets no VM.
+  mutating func refuse(_ waiter: Waiter, _ key: PoolKey, _ refusal: LeaseRefusal) {
+    guard removeWaiter(waiter.id, key) else { return }
+    deadTimers += 1
+    actions.append(.refuse(waiter: waiter.id, refusal))
+  }
+
   mutating func grant(_ waiter: Waiter, _ key: PoolKey, _ now: UInt64) -> LeaseGrant? {
     guard let vm = withPool(key, { $0.leaseFirst() }) ?? nil else { return nil }
     let last = now + limits.leaseNS
     let expires = min(now + waiter.ttlNS, last)
     let granted = LeaseGrant(
-      id: waiter.leaseID, vm: vm, pool: key, fence: nextFence, grantedNS: now, expiresNS: expires, lastNS: last,
-      timerNS: expires)
+      id: waiter.leaseID, vm: vm, pool: key, tenant: waiter.tenant, fence: nextFence, grantedNS: now,
+      expiresNS: expires,
+      lastNS: last, timerNS: expires)
     nextFence += 1
     vms[vm]?.phase = .leased(granted.id)
+    move(vm, to: waiter.tenant)
     leases[granted.id] = granted
+    tenants.addLeases(1, for: waiter.tenant)
     addTimer(Timer(at: expires, kind: .lease(granted.id)))
     return granted
   }
@@ -70,6 +117,7 @@ extension Ledger {
       return true
     }
     removeLease(id)
+    if let owner = withPool(granted.pool, { $0.tenant }) { move(granted.vm, to: owner) }
     vms[granted.vm]?.phase = pools[granted.pool]?.revision == record.revision ? .ready : .outdated
     withPool(granted.pool) { $0.returnToStock(granted.vm, record) }
     reconcile(granted.pool, now)
@@ -85,7 +133,9 @@ extension Ledger {
   }
 
   private mutating func removeWaiter(_ waiter: UInt64, _ key: PoolKey) -> Bool {
-    (withPool(key) { $0.queue.remove(waiter) } ?? nil) != nil
+    guard let removed = withPool(key, { $0.queue.remove(waiter) }) ?? nil else { return false }
+    tenants.addWaiting(-1, for: removed.tenant)
+    return true
   }
 
   /// When a lease would end that is extended to last `ttlNS` from now. That is never earlier than it ends already, unless
@@ -121,6 +171,7 @@ extension Ledger {
   @discardableResult
   mutating func removeLease(_ id: String) -> LeaseGrant? {
     guard let granted = leases.removeValue(forKey: id) else { return nil }
+    tenants.addLeases(-1, for: granted.tenant)
     deadTimers += 1
     return granted
   }

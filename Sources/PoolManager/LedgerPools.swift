@@ -69,19 +69,12 @@ extension Ledger {
   }
 
   private mutating func refuseAll(_ key: PoolKey, _ refusal: LeaseRefusal) {
-    while let waiter = withPool(key, { $0.queue.popFirst() }) ?? nil {
-      actions.append(.refuse(waiter: waiter.value.id, refusal))
-      deadTimers += 1
-    }
+    while let waiter = withPool(key, { $0.queue.first }) ?? nil { refuse(waiter, key, refusal) }
   }
 
   /// Brings a pool as near to its declaration as can be done without making VMs.
   mutating func reconcile(_ key: PoolKey, _ now: UInt64) {
-    while let waiter = withPool(key, { $0.queue.first }) ?? nil, let granted = grant(waiter, key, now) {
-      withPool(key) { _ = $0.queue.popFirst() }
-      deadTimers += 1
-      actions.append(.grant(waiter: waiter.id, granted))
-    }
+    serveQueue(key, now)
     guard let (isDraining, isPaused) = withPool(key, { ($0.isDraining, $0.specification.isPaused) }) else { return }
     if isDraining { return reconcileDraining(key) }
     if !isPaused {

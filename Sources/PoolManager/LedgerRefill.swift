@@ -11,7 +11,7 @@ extension Ledger {
     var best: (key: PoolKey, urgency: Double)?
     for key in underfilled {
       guard let pool = pools[key], pool.mayCreate(now: now) else { continue }
-      if let refusal = budget.refusal(of: pool.specification.vm.footprint) {
+      if let refusal = refusal(of: pool.specification.vm.footprint, for: pool.tenant) {
         limited(key, by: refusal)
         continue
       }
@@ -23,14 +23,14 @@ extension Ledger {
     guard let key = best?.key, let pool = pools[key] else { return nil }
     creationsBegun += 1
     creationsInFlight += 1
-    budget.add(pool.specification.vm.footprint)
+    takeRoom(pool.specification.vm.footprint, for: pool.tenant)
     pools[key]?.creating += 1
     pools[key]?.servedAt = creationsBegun
     reconcile(key, now)
     return Creation(pool: key, name: pool.name, revision: pool.revision, specification: pool.specification.vm)
   }
 
-  mutating func limited(_ key: PoolKey, by refusal: BudgetRefusal) {
+  mutating func limited(_ key: PoolKey, by refusal: RoomRefusal) {
     guard let pool = pools[key], pool.limitedBy != refusal else { return }
     pools[key]?.limitedBy = refusal
     actions.append(.note(pool: pool.name, .limited(refusal)))
@@ -42,7 +42,8 @@ extension Ledger {
     let footprint = creation.specification.footprint
     guard !isClosed, let pool, !pool.isDraining, pool.revision == creation.revision else {
       vms[vm] = VMRecord(
-        pool: pool == nil ? nil : creation.pool, footprint: footprint, revision: creation.revision, phase: .retiring)
+        pool: pool == nil ? nil : creation.pool, footprint: footprint, tenant: creation.tenant,
+        revision: creation.revision, phase: .retiring)
       if pool != nil { pools[creation.pool]?.retiring += 1 }
       actions.append(.retire(vm: vm))
       if pool != nil { reconcile(creation.pool, now) }
@@ -54,8 +55,8 @@ extension Ledger {
       return (number: pool.addToStock(vm), hasFailed: pool.backoff.failures > 0)
     }
     vms[vm] = VMRecord(
-      pool: creation.pool, footprint: footprint, revision: creation.revision, stockNumber: added?.number ?? 0,
-      phase: .ready)
+      pool: creation.pool, footprint: footprint, tenant: pool.tenant, revision: creation.revision,
+      stockNumber: added?.number ?? 0, phase: .ready)
     if added?.hasFailed == true { actions.append(.note(pool: creation.name, .recovered)) }
     reconcile(creation.pool, now)
   }
@@ -63,7 +64,7 @@ extension Ledger {
   /// A VM that was asked for could not be made; nothing of it is left. `jitter` is a random number of 0...1.
   mutating func failed(_ creation: Creation, _ detail: String, now: UInt64, jitter: Double) {
     let (pool, holds) = creation.boot == nil ? (endCreation(creation), true) : endBoot(creation)
-    budget.remove(creation.specification.footprint)
+    freeRoom(creation.specification.footprint, of: creation.tenant)
     if let pool, holds, !isClosed, pool.revision == creation.revision {
       if let next = pools[creation.pool]?.backoff.failed(detail, now: now, jitter: jitter) {
         timers.insert(Timer(at: next, kind: .retry))
@@ -96,7 +97,7 @@ extension Ledger {
     guard let oldest = withPool(key, { $0.replaceable }) ?? nil, let record = vms[oldest], let pool = pools[key] else {
       return
     }
-    let lacksRoom = budget.refusal(of: pool.specification.vm.footprint) != nil
+    let lacksRoom = refusal(of: pool.specification.vm.footprint, for: pool.tenant) != nil
     // They are served until a new template is there; it may need the room of one, once.
     let isDue =
       pool.hasSource ? pool.isFull || lacksRoom : pool.lacksTemplate && pool.backoff.failures == 0 && lacksRoom

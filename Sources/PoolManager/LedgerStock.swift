@@ -1,3 +1,4 @@
+import Access
 import MachineRuntime
 
 // What happens to single VMs: made by hand, taken out of a stock, and taken apart.
@@ -6,21 +7,21 @@ extension Ledger {
   // MARK: By hand
 
   /// Takes a VM's place in the host, before it is made.
-  mutating func reserve(_ footprint: Footprint) -> BudgetRefusal? {
-    if let refusal = budget.refusal(of: footprint) { return refusal }
-    budget.add(footprint)
+  mutating func reserve(_ footprint: Footprint, for tenant: Tenant) -> RoomRefusal? {
+    if let refusal = refusal(of: footprint, for: tenant) { return refusal }
+    takeRoom(footprint, for: tenant)
     return nil
   }
 
   /// Gives the place back: the VM could not be made.
-  mutating func unreserve(_ footprint: Footprint, now: UInt64) {
-    budget.remove(footprint)
+  mutating func unreserve(_ footprint: Footprint, of tenant: Tenant, now: UInt64) {
+    freeRoom(footprint, of: tenant)
     useFreedRoom(now)
   }
 
   /// The VM for which a place was reserved has been made.
-  mutating func madeByHand(_ vm: String, _ footprint: Footprint) {
-    vms[vm] = VMRecord(pool: nil, footprint: footprint, phase: .taken)
+  mutating func madeByHand(_ vm: String, _ footprint: Footprint, for tenant: Tenant) {
+    vms[vm] = VMRecord(pool: nil, footprint: footprint, tenant: tenant, phase: .taken)
   }
 
   /// A client controls a pool's VM without a lease: it leaves the pool's stock. Returns false where it is being taken
@@ -60,7 +61,7 @@ extension Ledger {
   /// Every trace of a VM is gone.
   mutating func retired(_ vm: String, now: UInt64) {
     guard let record = vms.removeValue(forKey: vm) else { return }
-    budget.remove(record.footprint)
+    freeRoom(record.footprint, of: record.tenant)
     if let key = record.pool {
       if record.phase == .quarantined { pools[key]?.quarantined -= 1 } else { pools[key]?.retiring -= 1 }
       reconcile(key, now)
@@ -106,5 +107,6 @@ extension Ledger {
       }
       pool.retiring += 1
     }
+    if let owner = withPool(key, { $0.tenant }) { move(vm, to: owner) }
   }
 }

@@ -9,11 +9,11 @@ extension Ledger {
     for key in underfilled.sorted() {
       guard let pool = pools[key], pool.mayBoot(now: now) else { continue }
       let (vm, footprint) = (pool.specification.vm, pool.specification.vm.footprint)
-      if let refusal = budget.refusal(of: footprint) {
+      if let refusal = refusal(of: footprint, for: pool.tenant) {
         limited(key, by: refusal)
         continue
       }
-      budget.add(footprint)
+      takeRoom(footprint, for: pool.tenant)
       pools[key]?.template = .booting
       pools[key]?.booting += 1
       pools[key]?.limitedBy = nil
@@ -28,7 +28,7 @@ extension Ledger {
   mutating func booted(_ creation: Creation, now: UInt64) -> Bool {
     let (pool, holds) = endBoot(creation)
     guard let pool, holds else {
-      budget.remove(creation.specification.footprint)
+      freeRoom(creation.specification.footprint, of: creation.tenant)
       if pool != nil { reconcile(creation.pool, now) }
       useFreedRoom(now)
       return false
@@ -53,7 +53,7 @@ extension Ledger {
   /// No more VMs are made of a pool's template. Its place in the host is free, or will be when it is given up.
   mutating func dropTemplate(_ key: PoolKey) {
     guard let pool = pools[key], pool.template != .absent else { return }
-    if pool.template == .ready { budget.remove(pool.specification.vm.footprint) }
+    if pool.template == .ready { freeRoom(pool.specification.vm.footprint, of: pool.tenant) }
     pools[key]?.template = .absent
     actions.append(.dropTemplate(revision: pool.revision))
   }

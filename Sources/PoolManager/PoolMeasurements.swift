@@ -105,7 +105,7 @@ public final class LeaseCounts: Sendable {
   func count(_ refusal: LeaseRefusal) {
     switch refusal {
     case .exhausted: count(.exhausted)
-    case .noSuchPool, .poolDeleted, .draining, .notRecorded, .argumentsRefused: count(Result.refused)
+    case .noSuchPool, .poolDeleted, .draining, .quota, .notRecorded, .argumentsRefused: count(Result.refused)
     }
   }
 

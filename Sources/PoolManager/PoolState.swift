@@ -1,7 +1,11 @@
+import Access
+
 /// One pool's stock, queue and failures: what `Ledger` knows of it.
 struct PoolState: Sendable {
   let key: Ledger.PoolKey
   let name: String
+  /// Whose pool it is.
+  let tenant: Tenant
   var specification: PoolSpecification
   /// Which declaration of what the VMs are made of holds.
   private(set) var revision: UInt64
@@ -23,11 +27,11 @@ struct PoolState: Sendable {
   var resetting = 0
   var retiring = 0
   var quarantined = 0
-  /// Clients that wait, first come first served.
-  var queue = SequenceMap<Waiter>()
+  /// Clients that wait.
+  var queue = FairQueue()
   var backoff = RefillBackoff()
-  /// Why no VM is made although one is wanted: the host has no room.
-  var limitedBy: BudgetRefusal?
+  /// Why no VM is made although one is wanted: the host has no room, or its tenant may not have one more.
+  var limitedBy: RoomRefusal?
   /// It is deleted once the last lease has ended.
   var isDraining = false
   /// A client was refused or had to wait since there was last a VM in stock.
@@ -43,6 +47,7 @@ struct PoolState: Sendable {
   init(key: Ledger.PoolKey, name: String, specification: PoolSpecification, revision: UInt64) {
     self.key = key
     self.name = name
+    tenant = Tenant.split(name).tenant
     self.specification = specification
     self.revision = revision
   }
@@ -139,6 +144,9 @@ struct PoolState: Sendable {
     return nextStockNumber
   }
 
+  /// The next VM to be leased.
+  var nextInStock: String? { ready.first ?? outdated.first }
+
   /// Takes the next VM from the stock, to be leased.
   mutating func leaseFirst() -> String? {
     guard let vm = ready.popFirst()?.value ?? outdated.popFirst()?.value else { return nil }
@@ -170,16 +178,6 @@ struct PoolState: Sendable {
     else { return nil }
     return outdated.first
   }
-}
-
-/// A client that wants a VM.
-struct Waiter: Sendable, Equatable {
-  let id: UInt64
-  /// The name that the lease will have.
-  let leaseID: String
-  let ttlNS: UInt64
-  /// When it gives up.
-  let untilNS: UInt64
 }
 
 /// How long a pool waits after making a VM has failed: twice as long each time, up to half a minute, with jitter. Until

@@ -17,6 +17,7 @@ struct SequenceMap<Value: Sendable>: Sendable {
 
   var isEmpty: Bool { count == 0 }
   var first: Value? { entries.first?.value }
+  var last: Value? { entries.last?.value }
 
   subscript(_ number: UInt64) -> Value? { place(of: number).flatMap { entries[$0].value } }
 

@@ -1,3 +1,4 @@
+import Access
 import Foundation
 import MachineRuntime
 import Synchronization
@@ -7,8 +8,10 @@ import VCPURuntime
 ///
 /// A machine that is reset goes on as another VM: no id, no lease and no object of a VM leads from one tenant to the next.
 public final class VM: Sendable {
-  /// Unique for the life of the server: `vm-` and twelve hex digits.
+  /// Random, and unique for the life of the server: `vm-` and sixteen hex digits.
   public let id: String
+  /// Who made it: a client's tenant, or that of its pool.
+  let owner: Tenant
   /// The pool it was made for; nil for one created by hand.
   public let pool: String?
   /// When it was created.
@@ -20,7 +23,7 @@ public final class VM: Sendable {
   /// Whose the machine is now.
   let occupant: Occupant
   /// The lease it is under; a leaf lock, written under the fleet's.
-  private let holder = Mutex<(lease: String, fence: UInt64)?>(nil)
+  private let holder = Mutex<(lease: String, fence: UInt64, tenant: Tenant)?>(nil)
   /// Where kicks are counted; a leaf lock.
   private let account = Mutex(Account.open)
 
@@ -42,10 +45,11 @@ public final class VM: Sendable {
   }
 
   init(
-    id: String, pool: String?, machine: any ManagedMachine,
+    id: String, owner: Tenant, pool: String?, machine: any ManagedMachine,
     since before: TenantMachine.Baseline = TenantMachine.Baseline(), measurements: PoolMeasurements, occupant: Occupant
   ) {
     self.id = id
+    self.owner = owner
     self.pool = pool
     self.machine = TenantMachine(machine, since: before)
     self.measurements = measurements
@@ -55,6 +59,9 @@ public final class VM: Sendable {
 
   /// The lease it is under, and its fence.
   public var lease: (id: String, fence: UInt64)? { holder.withLock { $0 }.map { ($0.lease, $0.fence) } }
+
+  /// Whose it is: its lease's tenant's, and without a lease its owner's.
+  public var tenant: Tenant { holder.withLock { $0 }?.tenant ?? owner }
 
   /// Returns true once: to the caller that has to destroy or reset it.
   func beginDisposal() -> Bool { !disposal.exchange(true, ordering: .relaxed) }
@@ -71,7 +78,8 @@ public final class VM: Sendable {
   func successor(id: String) -> VM {
     closeAccount()
     return VM(
-      id: id, pool: pool, machine: machine.whole, since: machine.end(), measurements: measurements, occupant: occupant)
+      id: id, owner: owner, pool: pool, machine: machine.whole, since: machine.end(), measurements: measurements,
+      occupant: occupant)
   }
 
   private func closeAccount() {
@@ -100,7 +108,7 @@ public final class VM: Sendable {
   /// Whether it was announced that it has stopped: the machine announces nothing more before it is reset.
   var hasStopped: Bool { stop.load(ordering: .relaxed) }
 
-  func setLease(_ lease: (String, UInt64)?) { holder.withLock { $0 = lease } }
+  func setLease(_ lease: (String, UInt64, Tenant)?) { holder.withLock { $0 = lease } }
 
   /// Counts kicks that were acknowledged: once each.
   public func record(_ outcomes: [KickOutcome], of kicks: PendingKicks) {

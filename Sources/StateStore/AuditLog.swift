@@ -9,13 +9,14 @@ extension StateDatabase {
     try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.rows(
         """
-        SELECT sequence, who, action, subject, request_id, at_ms, detail FROM audit
+        SELECT sequence, who, action, subject, request_id, at_ms, detail, tenant, lease FROM audit
         WHERE sequence > ? ORDER BY sequence LIMIT ?
         """, .int(after), .int(max(limit, 0))
       ) { row throws(StateStoreError) in
         let entry = AuditEntry(
-          who: row.text(1), action: row.text(2), subject: row.text(3), requestID: row.optionalText(4), atMS: row.int(5),
-          detail: row.optionalText(6))
+          who: row.text(1), tenant: row.text(7), action: row.text(2),
+          subject: row.isNull(8) ? row.text(3) : leaseNames.id(of: row.int(8)), requestID: row.optionalText(4),
+          atMS: row.int(5), detail: row.optionalText(6))
         return AuditRecord(sequence: row.int(0), entry: entry)
       }
     }
@@ -33,8 +34,9 @@ extension SQLiteConnection {
   mutating func insert(_ record: AuditRecord) throws(StateStoreError) {
     let entry = record.entry
     try run(
-      "INSERT INTO audit_entry VALUES(?, ?, ?, ?, ?, ?, ?)", .int(record.sequence), .text(entry.who),
-      .text(entry.action), .text(entry.subject), .text(entry.requestID), .int(entry.atMS), .text(entry.detail))
+      "INSERT INTO audit_entry VALUES(?, ?, ?, ?, ?, ?, ?, ?)", .int(record.sequence), .text(entry.who),
+      .text(entry.action), .text(entry.subject), .text(entry.requestID), .int(entry.atMS), .text(entry.detail),
+      .text(entry.tenant))
     contents.auditBytes += RowBytes.audit(entry)
   }
 }

@@ -16,8 +16,8 @@ struct Contents: Sendable, Equatable {
 enum RowBytes {
   private static let overhead = 96
 
-  static let auditSQL = sql("who", "action", "subject", "request_id", "detail")
-  static let leaseSQL = sql("pool", "vm", "labels", "end_detail", "who", "request_id")
+  static let auditSQL = sql("who", "action", "subject", "request_id", "detail", "tenant")
+  static let leaseSQL = sql("pool", "vm", "labels", "end_detail", "who", "request_id", "tenant")
   static let answerSQL = sql("scope", "key", "fingerprint", "headers", "body")
 
   private static func sql(_ columns: String...) -> String {
@@ -27,7 +27,7 @@ enum RowBytes {
 
   static func audit(_ entry: AuditEntry) -> Int {
     overhead + entry.who.utf8.count + entry.action.utf8.count + entry.subject.utf8.count
-      + (entry.requestID?.utf8.count ?? 0) + (entry.detail?.utf8.count ?? 0)
+      + entry.tenant.utf8.count + (entry.requestID?.utf8.count ?? 0) + (entry.detail?.utf8.count ?? 0)
   }
 
   static func key(scope: String, key: String, fingerprint: [UInt8]) -> Int {

@@ -1,15 +1,19 @@
 extension StateDatabase {
+  /// The id of the lease of that number: a number is a lease's once, and later leases have higher ones.
+  public func leaseID(_ number: UInt64) -> String { leaseNames.id(of: Int(Int64(bitPattern: number))) }
+
   /// Records that `lease` was granted. `recovered.highestFence` of each later process is at least its fence. So a fence that
   /// is handed out after this call is never handed out again. The audit log says who asked for it (see `AuditEntry`).
   public func recordLease(_ lease: StoredLease, by who: String, requestID: String?) throws(StateStoreError) {
-    guard let number = StoredLease.number(of: lease.id) else { throw .conflict("\(lease.id) is no lease's id") }
+    guard let number = leaseNames.number(of: lease.id) else { throw .conflict("\(lease.id) is no lease's id") }
     // One statement is a transaction by itself: the client waits for it.
     try change { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
-        "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .int(number), .text(lease.pool),
+        "INSERT INTO lease VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", .int(number), .text(lease.pool),
         .text(lease.vm), .int(lease.fence), .text(lease.labels), .int(lease.grantedAtMS), .int(lease.expiresAtMS),
         .int(lease.maxExpiresAtMS), .int(lease.end?.atMS), .text(lease.end?.reason.rawValue), .text(lease.end?.detail),
-        .int(connection.contents.lastAudit + 1), .text(who), .text(requestID))
+        .int(connection.contents.lastAudit + 1), .text(who), .text(requestID),
+        .text(lease.tenant))
       connection.contents.lastAudit += 1
     }
   }
@@ -20,7 +24,7 @@ extension StateDatabase {
     try write(audit) { (connection: inout SQLiteConnection) throws(StateStoreError) in
       try connection.run(
         "UPDATE lease SET expires_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL", .int(expiresAtMS),
-        .int(StoredLease.number(of: id)))
+        .int(connection.leaseNames.number(of: id)))
       guard connection.changes == 1 else { throw .conflict("there is no open lease \(id) to extend") }
     }
   }
@@ -41,8 +45,8 @@ extension StateDatabase {
   /// The lease `id`, open or ended; nil if there was none, or it ended longer ago than leases are kept.
   public func lease(id: String) throws(StateStoreError) -> StoredLease? {
     let lease = try read { (connection: inout SQLiteConnection) throws(StateStoreError) in
-      try connection.rows("SELECT \(StoredLease.columns) FROM lease WHERE id = ?", .int(StoredLease.number(of: id))) {
-        row throws(StateStoreError) in try StoredLease(row)
+      try connection.rows("SELECT \(StoredLease.columns) FROM lease WHERE id = ?", .int(leaseNames.number(of: id))) {
+        row throws(StateStoreError) in try StoredLease(row, leaseNames)
       }.first
     }
     guard let lease, lease.end == nil else { return lease }
@@ -58,7 +62,7 @@ extension SQLiteConnection {
       """
       UPDATE lease SET ended_at_ms = ?, end_reason = ?, end_detail = ? WHERE id = ? AND ended_at_ms IS NULL
       RETURNING \(RowBytes.leaseSQL)
-      """, .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .int(StoredLease.number(of: id))
+      """, .int(end.atMS), .text(end.reason.rawValue), .text(end.detail), .int(leaseNames.number(of: id))
     ) { row throws(StateStoreError) in row.int(0) }
     guard let size = sizes.first else { return false }
     contents.endedLeaseBytes += size
@@ -69,36 +73,15 @@ extension SQLiteConnection {
 
 extension StoredLease {
   static let columns = """
-    id, pool, vm, fence, labels, granted_at_ms, expires_at_ms, max_expires_at_ms, ended_at_ms, end_reason, end_detail
+    id, pool, vm, fence, labels, granted_at_ms, expires_at_ms, max_expires_at_ms, ended_at_ms, end_reason, end_detail,
+    tenant
     """
 
-  /// What a lease's row is found by. Nil, which no row has, for what is no lease's id.
-  static func number(of id: String) -> Int? {
-    let digits = id.utf8.dropFirst(prefix.utf8.count)
-    guard id.hasPrefix(prefix), digits.count == 16 else { return nil }
-    var number: UInt64 = 0
-    for digit in digits {
-      switch digit {
-      case UInt8(ascii: "0")...UInt8(ascii: "9"): number = number << 4 | UInt64(digit - UInt8(ascii: "0"))
-      case UInt8(ascii: "a")...UInt8(ascii: "f"): number = number << 4 | UInt64(digit - UInt8(ascii: "a") + 10)
-      default: return nil
-      }
-    }
-    return Int(bitPattern: UInt(number))
-  }
-
-  /// The other way round.
-  static func id(of number: Int) -> String {
-    let digits = String(UInt(bitPattern: number), radix: 16)
-    return prefix + String(repeating: "0", count: 16 - digits.utf8.count) + digits
-  }
-
-  private static let prefix = "lease-"
-
   /// From a row of `columns`.
-  init(_ row: borrowing Row) throws(StateStoreError) {
+  init(_ row: borrowing Row, _ names: LeaseNames) throws(StateStoreError) {
     self.init(
-      id: Self.id(of: row.int(0)), pool: row.text(1), vm: row.text(2), fence: row.int(3), labels: row.text(4),
+      id: names.id(of: row.int(0)), tenant: row.text(11), pool: row.text(1), vm: row.text(2), fence: row.int(3),
+      labels: row.text(4),
       grantedAtMS: row.int(5), expiresAtMS: row.int(6), maxExpiresAtMS: row.int(7))
     guard !row.isNull(8) else { return }
     guard let reason = StoredLeaseEnd.Reason(rawValue: row.text(9)) else {

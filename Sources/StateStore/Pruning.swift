@@ -87,15 +87,16 @@ extension SQLiteConnection {
     endedBefore before: Int, keeping: Int, atMost most: Int
   ) throws(StateStoreError) -> Int {
     let ended = try number("SELECT count(*) FROM lease WHERE ended_at_ms IS NOT NULL")
+    let names = leaseNames
     let pruned = try rows(
       """
       DELETE FROM lease WHERE id IN (
         SELECT id FROM (SELECT id, ended_at_ms, row_number() OVER (ORDER BY ended_at_ms) AS place FROM lease
           WHERE ended_at_ms IS NOT NULL ORDER BY ended_at_ms LIMIT ?)
         WHERE ended_at_ms <= ? OR place <= ?)
-      RETURNING fence, sequence, who, id, request_id, granted_at_ms, \(RowBytes.leaseSQL)
+      RETURNING fence, sequence, who, id, request_id, granted_at_ms, \(RowBytes.leaseSQL), tenant
       """, .int(most), .int(before), .int(ended - keeping)
-    ) { row throws(StateStoreError) in PrunedLease(row) }
+    ) { row throws(StateStoreError) in PrunedLease(row, names) }
     contents.endedLeaseBytes -= pruned.reduce(0) { $0 + $1.bytes }
     // The highest fence must outlive its row, and so must the row's part of the audit log.
     try run("UPDATE meta SET value = max(value, ?) WHERE name = 'fence'", .int(pruned.map(\.fence).max() ?? 0))
@@ -110,7 +111,7 @@ private struct PrunedLease {
   let grant: AuditRecord?
   let bytes: Int
 
-  init(_ row: borrowing Row) {
+  init(_ row: borrowing Row, _ names: LeaseNames) {
     fence = row.int(0)
     bytes = row.int(6)
     guard !row.isNull(1) else {
@@ -118,7 +119,7 @@ private struct PrunedLease {
       return
     }
     let entry = AuditEntry(
-      who: row.text(2), action: "lease.grant", subject: StoredLease.id(of: row.int(3)),
+      who: row.text(2), tenant: row.text(7), action: "lease.grant", subject: names.id(of: row.int(3)),
       requestID: row.optionalText(4), atMS: row.int(5))
     grant = AuditRecord(sequence: row.int(1), entry: entry)
   }

@@ -37,9 +37,10 @@ public struct StoredImage: Sendable, Equatable {
 
 /// A lease, open or ended. Times are Unix milliseconds.
 public struct StoredLease: Sendable, Equatable {
-  /// `lease-` and sixteen lower-case hex digits, unique among all leases, ended ones included. The rows of those that grow
-  /// stand together.
+  /// `lease-` and sixteen lower-case hex digits, unique among all leases, ended ones included: see `leaseID`.
   public var id: String
+  /// Whose it is.
+  public var tenant: String
   /// The name of the pool that the VM is from.
   public var pool: String
   /// The id of the VM.
@@ -59,10 +60,12 @@ public struct StoredLease: Sendable, Equatable {
 
   /// All members as given.
   public init(
-    id: String, pool: String, vm: String, fence: Int, labels: String, grantedAtMS: Int, expiresAtMS: Int,
+    id: String, tenant: String = "default", pool: String, vm: String, fence: Int, labels: String, grantedAtMS: Int,
+    expiresAtMS: Int,
     maxExpiresAtMS: Int, end: StoredLeaseEnd? = nil
   ) {
     self.id = id
+    self.tenant = tenant
     self.pool = pool
     self.vm = vm
     self.fence = fence
@@ -111,6 +114,8 @@ public struct StoredLeaseEnd: Sendable, Equatable {
 public struct AuditEntry: Sendable, Equatable {
   /// Who asked for it: an address, a user, or the server itself.
   public var who: String
+  /// Whose the subject is.
+  public var tenant: String
   /// What was done, for instance `lease.grant`.
   public var action: String
   /// To what: the name or id.
@@ -124,9 +129,11 @@ public struct AuditEntry: Sendable, Equatable {
 
   /// All members as given.
   public init(
-    who: String, action: String, subject: String, requestID: String? = nil, atMS: Int, detail: String? = nil
+    who: String, tenant: String = "default", action: String, subject: String, requestID: String? = nil, atMS: Int,
+    detail: String? = nil
   ) {
     self.who = who
+    self.tenant = tenant
     self.action = action
     self.subject = subject
     self.requestID = requestID

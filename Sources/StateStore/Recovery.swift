@@ -1,6 +1,7 @@
 extension Recovered {
   /// Reads what the last process left, whose open leases are lost. `nowMS`: when, in Unix milliseconds. Writes nothing.
   init(_ connection: inout SQLiteConnection, _ nowMS: Int) throws(StateStoreError) {
+    let names = connection.leaseNames
     let end = StoredLeaseEnd(reason: .lost, atMS: nowMS, detail: "The server ended before the lease did.")
     self.init(
       pools: try connection.rows("SELECT name, document, revision FROM pool ORDER BY name") {
@@ -14,7 +15,7 @@ extension Recovered {
       lostLeases: try connection.rows(
         "SELECT \(StoredLease.columns) FROM lease WHERE ended_at_ms IS NULL ORDER BY fence"
       ) { row throws(StateStoreError) in
-        var lease = try StoredLease(row)
+        var lease = try StoredLease(row, names)
         lease.end = end
         return lease
       },
@@ -31,7 +32,8 @@ extension Recovered {
       try connection.run("UPDATE meta SET value = ? WHERE name = 'epoch'", .int(epoch))
       for lease in lostLeases {
         guard let end = lease.end else { continue }
-        let audit = AuditEntry(who: "vmpoold", action: "lease.lost", subject: lease.id, atMS: end.atMS)
+        let audit = AuditEntry(
+          who: "vmpoold", tenant: lease.tenant, action: "lease.lost", subject: lease.id, atMS: end.atMS)
         _ = try connection.end(lease.id, end, audit)
       }
     }

@@ -29,6 +29,8 @@ enum Value {
   private let frames: UnsafeMutablePointer<Int32>
   /// What the tables hold; a transaction that fails restores it.
   var contents = Contents()
+  /// How leases are called.
+  var leaseNames = LeaseNames(secret: [])
 
   /// Opens `path` without reading it. Closing leaves all files alone until `checkpointOnClose(true)` is called.
   init(_ path: String, _ mode: Mode) throws(StateStoreError) {

@@ -71,7 +71,26 @@ enum Schema {
       SELECT sequence, who, 'lease.grant', printf('lease-%016x', id), request_id, granted_at_ms, NULL FROM lease
       WHERE sequence IS NOT NULL;
     """,
+    tenants,
   ]
+
+  /// Whose a lease and an audit entry is, and whose tenants a blob is. What was there before is the default tenant's. Leases
+  /// have ids that their numbers do not show (see `LeaseNames`).
+  private static let tenants = """
+    DROP VIEW audit;
+    ALTER TABLE lease ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+    CREATE INDEX granted_lease ON lease(sequence);
+    ALTER TABLE audit_entry ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+    CREATE INDEX tenant_audit ON audit_entry(tenant, sequence);
+    CREATE VIEW audit(sequence, who, action, subject, request_id, at_ms, detail, tenant, lease) AS
+      SELECT sequence, who, action, subject, request_id, at_ms, detail, tenant, NULL FROM audit_entry
+      UNION ALL
+      SELECT sequence, who, 'lease.grant', NULL, request_id, granted_at_ms, NULL, tenant, id FROM lease
+      WHERE sequence IS NOT NULL;
+
+    CREATE TABLE blob_owner(
+      tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(tenant, digest)) STRICT, WITHOUT ROWID;
+    """
 
   static var version: Int { steps.count }
 
@@ -79,7 +98,10 @@ enum Schema {
   static func migrate(_ connection: inout SQLiteConnection, from version: Int) throws(StateStoreError) {
     guard version < steps.count else { return }
     try connection.transaction { (connection: inout SQLiteConnection) throws(StateStoreError) in
-      for step in steps[version...] { try connection.script(step) }
+      for step in steps[version...] {
+        try connection.script(step)
+        if step == tenants { try connection.nameLeases() }
+      }
       try connection.script("PRAGMA application_id = \(applicationID); PRAGMA user_version = \(steps.count);")
     }
   }

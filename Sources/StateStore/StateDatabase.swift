@@ -33,6 +33,7 @@ public final class StateDatabase: Sendable {
 
   let limits: StateLimits
   let path: String
+  let leaseNames: LeaseNames
 
   // nil: in memory, or closed. A leaf.
   let directory: Mutex<StateDirectory?>
@@ -94,6 +95,7 @@ public final class StateDatabase: Sendable {
     guard let directory else {
       var connection = try SQLiteConnection(":memory:", .memory)
       try Schema.migrate(&connection, from: 0)
+      try connection.readLeaseNames()
       let recovered = try Recovered(&connection, nowMS)
       try recovered.record(&connection)
       return StateDatabase(recovered, nil, connection, flushing: nil, try startedWorker(), limits, report)
@@ -108,6 +110,7 @@ public final class StateDatabase: Sendable {
       PRAGMA synchronous = \(sync.rawValue);
       """)
     try Schema.migrate(&connection, from: version)
+    try connection.readLeaseNames()
     let recovered = try Recovered(&connection, nowMS)
     try connection.countContents()
     var failure: StateStoreError?
@@ -180,6 +183,7 @@ public final class StateDatabase: Sendable {
     writeRecord = WriteRecord(report)
     hasRoom = Atomic(directory == nil)
     path = connection.path
+    leaseNames = connection.leaseNames
     guarded = Mutex(Guarded(connection: connection, room: directory == nil ? nil : LogRoom()))
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)

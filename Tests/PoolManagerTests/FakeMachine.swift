@@ -217,6 +217,8 @@ final class FakeJournal: LeaseJournal {
   var isFailing: Bool { fails.load(ordering: .relaxed) }
   var canRecord: Bool { hasRoom.load(ordering: .relaxed) }
 
+  func id(ofLease number: UInt64) -> String { "lease-\(number)" }
+
   private func record(_ what: String) throws(JournalFailure) {
     if fails.load(ordering: .relaxed) { throw JournalFailure("the disk is full") }
     records.withLock { $0.append(what) }

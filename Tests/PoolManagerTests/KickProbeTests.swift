@@ -39,7 +39,9 @@ import Testing
     let machine = try Machine(configuration, on: KVMSystem(), additional: [attachment])
     try machine.start(untilNS: Self.soon)
     let id = "vm-000000000001"
-    let vm = VM(id: id, pool: "probed", machine: machine, measurements: PoolMeasurements(), occupant: Occupant(id))
+    let vm = VM(
+      id: id, owner: .standard, pool: "probed", machine: machine, measurements: PoolMeasurements(),
+      occupant: Occupant(id))
     return (vm, machine)
   }
 

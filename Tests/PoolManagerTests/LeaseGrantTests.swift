@@ -185,10 +185,10 @@ import Testing
     #expect(refusal(full) == .full(maxVMs: 1))
     let small = LedgerHost(FleetLimits(vms: 0))
     try small.declare("p", LedgerHost.specification(1...1))
-    #expect(refusal(small) == .noRoom(BudgetRefusal(resource: .vms, limit: 0)))
+    #expect(refusal(small) == .noRoom(.host(BudgetRefusal(resource: .vms, limit: 0))))
     #expect(try small.lease("p", wait: 1) == nil)
     small.pass(1)
-    let reason = PoolShortage.noRoom(BudgetRefusal(resource: .vms, limit: 0))
+    let reason = PoolShortage.noRoom(.host(BudgetRefusal(resource: .vms, limit: 0)))
     #expect(small.news().contains(.refuse(waiter: small.lastWaiter, .exhausted(waiting: 0, reason: reason))))
     let failing = LedgerHost()
     try failing.declare("p", LedgerHost.specification(1...1))
@@ -239,7 +239,8 @@ import Testing
     let host = LedgerHost(FleetLimits(vms: 0, waiters: 2))
     try host.declare("p", LedgerHost.specification(1...1))
     for _ in 0..<2 { #expect(try host.lease("p", wait: Self.second) == nil) }
-    #expect(throws: LeaseRefusal.exhausted(waiting: 2, reason: .noRoom(BudgetRefusal(resource: .vms, limit: 0)))) {
+    #expect(throws: LeaseRefusal.exhausted(waiting: 2, reason: .noRoom(.host(BudgetRefusal(resource: .vms, limit: 0)))))
+    {
       try host.lease("p", wait: Self.second)
     }
   }

@@ -1,3 +1,4 @@
+import Access
 import GuestImages
 import MachineRuntime
 
@@ -107,10 +108,11 @@ final class LedgerHost {
 
   /// Asks for a lease, which is on record at once unless it is not `confirmed`.
   func lease(
-    _ pool: String, ttl: UInt64 = 60_000_000_000, wait: UInt64 = 0, confirmed: Bool = true
+    _ pool: String, for tenant: Tenant = .standard, ttl: UInt64 = 60_000_000_000, wait: UInt64 = 0,
+    confirmed: Bool = true
   ) throws(LeaseRefusal) -> Ledger.LeaseGrant? {
     waiters += 1
-    let waiter = Waiter(id: waiters, leaseID: "lease-\(waiters)", ttlNS: ttl, untilNS: now + wait)
+    let waiter = Waiter(id: waiters, tenant: tenant, leaseID: "lease-\(waiters)", ttlNS: ttl, untilNS: now + wait)
     let holding = try ledger.lease(from: pool, waiter, now: now)
     if let holding, confirmed { ledger.confirm(holding.id, now: now) }
     act()
@@ -144,7 +146,9 @@ final class LedgerHost {
 
   func extend(_ lease: String, ttlNS: UInt64) -> Ledger.LeaseGrant? { ledger.extend(lease, ttlNS: ttlNS, now: now) }
 
-  func reserve(_ footprint: Footprint) -> BudgetRefusal? { ledger.reserve(footprint) }
+  func reserve(_ footprint: Footprint, for tenant: Tenant = .standard) -> RoomRefusal? {
+    ledger.reserve(footprint, for: tenant)
+  }
 
   func pool(_ name: String) throws -> PoolState {
     guard let book = ledger.pool(name) else { throw FleetError.noSuchPool(name) }

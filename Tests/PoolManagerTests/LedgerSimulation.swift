@@ -1,3 +1,4 @@
+import Access
 import GuestImages
 import MachineRuntime
 import TestSupport
@@ -8,33 +9,34 @@ import Testing
 /// A host, its clients and its clock, simulated: random things happen to a ledger, and an account kept apart from it
 /// says whether what it does is right.
 struct LedgerSimulation {
-  private var random: SeededGenerator
-  private(set) var ledger: Ledger
-  private var now: UInt64 = 1_000_000_000
+  var random: SeededGenerator
+  var ledger: Ledger
+  var now: UInt64 = 1_000_000_000
   private var specifications: [String: PoolSpecification] = [:]
-  private var creations: [Ledger.Creation] = []
-  private var retiring: [String] = []
-  private var resetting: [String] = []
+  var creations: [Ledger.Creation] = []
+  var retiring: [String] = []
+  var resetting: [String] = []
   /// Templates that are there, by the revision of the declaration.
-  private var templates: Set<UInt64> = []
+  var templates: Set<UInt64> = []
   private var byHand: [String: Footprint] = [:]
 
   // The account.
-  private var alive: Set<String> = []
+  var alive: Set<String> = []
   private var everLeased: Set<String> = []
-  private var holders: [String: String] = [:]
-  private var unconfirmed: Set<String> = []
+  var holders: [String: String] = [:]
+  var unconfirmed: Set<String> = []
   private var lastFence: UInt64 = 0
-  private var queues: [String: [UInt64]] = [:]
-  private var poolOfWaiter: [UInt64: String] = [:]
-  private var nextNumber: UInt64 = 1
+  var queues = FairnessAccount(weights: Self.weights)
+  var nextNumber: UInt64 = 1
   private(set) var violations: [String] = []
   private(set) var grants = 0
   private(set) var refusals = 0
   private(set) var ends = 0
   private(set) var resets = 0
 
-  private static let names = ["a", "b", "c", "d"]
+  private static let names = ["a", "b", "c", "acme/d"]
+  private static let weights = [Tenant.standard: 1, Tenant("acme")!: 2, Tenant("beta")!: 1, Tenant("gamma")!: 5]
+  private static let tenants = weights.keys.sorted { $0.name < $1.name }
   private static let images: [GuestImage] = ["spin", "hello"].compactMap { BuiltinGuest.named($0).map { .builtin($0) } }
 
   init(seed: UInt64) {
@@ -43,6 +45,7 @@ struct LedgerSimulation {
       vms: 40, pools: 4, memoryMiB: 120, creations: Int.random(in: 1...4, using: &random), waiters: 12,
       leaseNS: 60_000_000_000)
     ledger = Ledger(limits: limits)
+    declareTenants()
   }
 
   // MARK: What happens
@@ -51,7 +54,8 @@ struct LedgerSimulation {
     switch Int.random(in: 0..<100, using: &random) {
     case 0..<4: declare()
     case 4: deletePool()
-    case 5..<30: lease()
+    case 5: declareTenants()
+    case 6..<30: lease()
     case 30..<42: end()
     case 42..<46: extend()
     case 46..<48: leave()
@@ -86,6 +90,19 @@ struct LedgerSimulation {
     } catch {}
   }
 
+  /// The weights stay, because the account has them; the quotas change.
+  private mutating func declareTenants() {
+    var declarations = Self.weights.mapValues { TenantDeclaration(weight: $0) }
+    let tenant = Self.tenants.randomElement(using: &random)!
+    let most = Int.random(in: 0...12, using: &random)
+    declarations[tenant]?.quotas = [
+      TenantQuotas(vms: most), TenantQuotas(leases: most / 3), TenantQuotas(waiting: most / 3),
+      TenantQuotas(vcpus: most),
+      TenantQuotas(memoryMiB: 4 * most),
+    ].randomElement(using: &random)!
+    ledger.declareTenants(declarations, now: now)
+  }
+
   private mutating func deletePool() {
     let name = Self.names.randomElement(using: &random)!
     _ = try? ledger.delete(pool: name, force: Bool.random(using: &random), now: now)
@@ -96,17 +113,18 @@ struct LedgerSimulation {
     let id = nextNumber
     nextNumber += 1
     let patience = UInt64.random(in: 0...2, using: &random) * 500_000_000
+    // One of them floods.
+    let tenant = Bool.random(using: &random) ? Tenant.standard : Self.tenants.randomElement(using: &random)!
     let waiter = Waiter(
-      id: id, leaseID: "lease-\(id)", ttlNS: UInt64.random(in: 1...5_000_000_000, using: &random),
+      id: id, tenant: tenant, leaseID: "lease-\(id)", ttlNS: UInt64.random(in: 1...5_000_000_000, using: &random),
       untilNS: now + patience)
-    let mustWait = queues[name]?.isEmpty == false
+    let mustWait = queues.isWaiting(name)
     do throws(LeaseRefusal) {
       if let holding = try ledger.lease(from: name, waiter, now: now) {
         if mustWait { fail("\(id) was served before those who wait for \(name)") }
         granted(holding)
       } else {
-        queues[name, default: []].append(id)
-        poolOfWaiter[id] = name
+        queues.came(id, tenant, to: name)
         if patience == 0 { fail("\(id) waits, which it did not want") }
       }
     } catch {
@@ -142,7 +160,7 @@ struct LedgerSimulation {
   }
 
   private mutating func leave() {
-    guard let id = poolOfWaiter.keys.sorted().randomElement(using: &random), let pool = poolOfWaiter[id] else { return }
+    guard let id = queues.pools.keys.sorted().randomElement(using: &random), let pool = queues.pools[id] else { return }
     guard ledger.leave(id, pool: pool, now: now) else { return fail("\(id) waits and cannot leave") }
     answered(id)
   }
@@ -160,7 +178,7 @@ struct LedgerSimulation {
     }
   }
 
-  private mutating func finish(_ creation: Ledger.Creation, _ vm: String) {
+  mutating func finish(_ creation: Ledger.Creation, _ vm: String) {
     if creation.boot != nil {
       alive.remove(vm)
       if ledger.booted(creation, now: now) { templates.insert(creation.revision) }
@@ -187,7 +205,7 @@ struct LedgerSimulation {
   }
 
   /// A reset of every eight fails, and in another one the VM does not stand still for it.
-  private mutating func finishReset(at place: Int, _ number: Int) {
+  mutating func finishReset(at place: Int, _ number: Int) {
     let vm = resetting[place]
     if number == 0 {
       if !ledger.quarantined(vm, now: now) { fail("\(vm) is not quarantined in its reset") }
@@ -221,13 +239,14 @@ struct LedgerSimulation {
 
   private mutating func makeByHand() {
     let footprint = Footprint(image: LedgerHost.image, vcpus: 1, memoryMiB: Int.random(in: 1...4, using: &random))
-    guard ledger.reserve(footprint) == nil else { return }
-    if Bool.random(using: &random) { return ledger.unreserve(footprint, now: now) }
+    let tenant = Self.tenants.randomElement(using: &random)!
+    guard ledger.reserve(footprint, for: tenant) == nil else { return }
+    if Bool.random(using: &random) { return ledger.unreserve(footprint, of: tenant, now: now) }
     let vm = "vm-\(nextNumber)"
     nextNumber += 1
     alive.insert(vm)
     byHand[vm] = footprint
-    ledger.madeByHand(vm, footprint)
+    ledger.madeByHand(vm, footprint, for: tenant)
   }
 
   private mutating func wait() {
@@ -237,7 +256,7 @@ struct LedgerSimulation {
 
   // MARK: What it does
 
-  private mutating func act() {
+  mutating func act() {
     while true {
       for action in ledger.takeActions() { perform(action) }
       guard let creation = ledger.nextCreation(now: now) else { break }
@@ -264,12 +283,9 @@ struct LedgerSimulation {
   private mutating func perform(_ action: Ledger.Action) {
     switch action {
     case .grant(let id, let holding):
-      let pool = poolOfWaiter[id] ?? "?"
-      if queues[pool]?.first != id { fail("\(id) was served before its turn in \(pool)") }
-      answered(id)
+      if let violation = queues.served(id, holding.tenant) { fail(violation) }
       granted(holding)
     case .refuse(let id, _):
-      if poolOfWaiter[id] == nil { fail("\(id) was answered twice") }
       answered(id)
       refusals += 1
     case .retire(let vm):
@@ -315,13 +331,12 @@ struct LedgerSimulation {
   }
 
   private mutating func answered(_ id: UInt64) {
-    guard let pool = poolOfWaiter.removeValue(forKey: id) else { return fail("\(id) was answered twice") }
-    queues[pool]?.removeAll { $0 == id }
+    if !queues.left(id) { fail("\(id) was answered twice") }
   }
 
   // MARK: What must hold
 
-  private mutating func check() {
+  mutating func check() {
     if Set(ledger.vms.keys) != alive { fail("the ledger and the host disagree about the VMs there are") }
     if Set(ledger.leases.keys) != Set(holders.keys) { fail("the ledger and the holders disagree about the leases") }
     let budget = ledger.budget
@@ -346,54 +361,16 @@ struct LedgerSimulation {
       if !book.queue.isEmpty, book.ready.count + book.outdated.count > 0 {
         fail("\(book.name) has both VMs and waiters")
       }
-      if book.queue.count != (queues[book.name]?.count ?? 0), ledger.keys[book.name] == book.key {
+      if book.queue.count != queues.count(book.name), ledger.keys[book.name] == book.key {
         fail("\(book.name)'s queue is miscounted")
       }
     }
-    if ledger.timers.count > 2 * (ledger.leases.count + queues.values.reduce(0) { $0 + $1.count }) + 200 {
+    if ledger.timers.count > 2 * (ledger.leases.count + queues.pools.count) + 200 {
       fail("\(ledger.timers.count) timers are kept")
     }
     for (id, holding) in ledger.leases where holding.expiresNS > holding.lastNS { fail("\(id) lasts too long") }
+    checkTenants()
   }
 
-  private mutating func fail(_ text: String) { violations.append(text) }
-
-  // MARK: Peace
-
-  /// Lets everything come to its end: nobody asks for anything, nothing fails. Every pool is then as declared, unless
-  /// the host has no room for that.
-  mutating func comeToRest() {
-    for lease in unconfirmed { ledger.confirm(lease, now: now) }
-    unconfirmed = []
-    for round in 0..<100 {
-      now += 1_000_000_000
-      ledger.tick(now: now)
-      act()
-      while let creation = creations.popLast() {
-        let vm = "vm-rest-\(round)-\(nextNumber)"
-        nextNumber += 1
-        alive.insert(vm)
-        finish(creation, vm)
-        act()
-      }
-      while !resetting.isEmpty {
-        finishReset(at: 0, 2)
-        act()
-      }
-      while let vm = retiring.popLast() {
-        alive.remove(vm)
-        ledger.retired(vm, now: now)
-        act()
-      }
-      check()
-    }
-    for book in ledger.pools.values where !book.isDraining && !book.specification.isPaused {
-      let isFilled = book.ready.count == book.specification.ready.upperBound
-      let hasNoRoom = book.isFull || ledger.budget.refusal(of: book.specification.vm.footprint) != nil
-      if !isFilled, !hasNoRoom { fail("\(book.name) is not filled: \(book)") }
-      if book.outdated.count > 0, !hasNoRoom { fail("\(book.name) still has old VMs") }
-    }
-    if !holders.isEmpty { fail("leases have not expired") }
-    if !poolOfWaiter.isEmpty { fail("somebody still waits") }
-  }
+  mutating func fail(_ text: String) { violations.append(text) }
 }

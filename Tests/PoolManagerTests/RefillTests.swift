@@ -180,9 +180,9 @@ import Testing
     try host.declare("p", LedgerHost.specification(3...3))
     host.finishAllWork()
     let book = try host.pool("p")
-    #expect(book.ready.count == 2 && book.limitedBy?.resource == resource)
+    #expect(book.ready.count == 2 && book.limitedBy?.hostResource == resource)
     #expect(RefillStatus(book, now: host.now).state == .limited)
-    #expect(host.reserve(Footprint(image: LedgerHost.image, vcpus: 1, memoryMiB: 2))?.resource == resource)
+    #expect(host.reserve(Footprint(image: LedgerHost.image, vcpus: 1, memoryMiB: 2))?.hostResource == resource)
     // Room is used at once.
     #expect(host.delete("vm-1"))
     host.ledger.retired("vm-1", now: host.now)
@@ -201,5 +201,11 @@ import Testing
     #expect(refusal?.resource == resource && refusal?.neverFits == true)
     #expect(refusal?.description.contains("needs more by itself") == true)
     #expect(refusal?.description.contains("delete some") == false)
+  }
+}
+
+extension RoomRefusal {
+  fileprivate var hostResource: BudgetRefusal.Resource? {
+    if case .host(let refusal) = self { refusal.resource } else { nil }
   }
 }

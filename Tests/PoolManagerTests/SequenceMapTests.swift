@@ -60,7 +60,7 @@ struct InventoryTests {
       switch Int.random(in: 0..<4, using: &random) {
       case 0:
         let pool = [nil, 1, 2].randomElement(using: &random)!
-        inventory.insert(step, id: "\(step)", number: UInt64(step), pool: pool, state: "ready")
+        inventory.insert(step, id: "\(step)", number: UInt64(step), pool: pool, tenant: .standard, state: "ready")
         model["\(step)"] = (UInt64(step), pool, step, "ready")
       case 1:
         guard let id else { continue }

@@ -261,7 +261,8 @@ struct StateDatabaseTests {
       state.flush(logLimit: 0)
       if round > 1 { sizes.insert(try scratch.bytes("vmpool.db-wal").count) }
     }
-    #expect(sizes.count == 1, "\(sizes)")
+    // A page of an index that is split may make one of them a few pages longer.
+    #expect((sizes.max() ?? 0) - (sizes.min() ?? 0) < 8 * 1024, "\(sizes)")
   }
 
   // MARK: Images

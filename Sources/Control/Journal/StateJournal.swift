@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import Foundation
 import JSONCodec
 import PoolManager
@@ -18,10 +19,13 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   /// Whether a lease that is granted now can be recorded.
   public var canRecord: Bool { state.canRecord }
 
+  /// The id of the lease of that number.
+  public func id(ofLease number: UInt64) -> String { state.leaseID(number) }
+
   /// A lease is about to be handed out.
   public func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure) {
     let stored = StoredLease(
-      id: lease.id, pool: lease.pool, vm: lease.vm.id, fence: Int(clamping: lease.fence),
+      id: lease.id, tenant: lease.tenant.name, pool: lease.pool, vm: lease.vm.id, fence: Int(clamping: lease.fence),
       labels: try Self.json(lease.labels), grantedAtMS: lease.grantedAt.milliseconds,
       expiresAtMS: lease.expiresAt.milliseconds, maxExpiresAtMS: lease.lastsUntil.milliseconds)
     try writing { () throws(StateStoreError) in
@@ -44,7 +48,7 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
       let atMS = lease.at.milliseconds
       return (
         lease.id, StoredLeaseEnd(reason: reason, atMS: atMS),
-        Self.entry("lease.\(reason.rawValue)", lease.id, lease.origin, atMS: atMS)
+        Self.entry("lease.\(reason.rawValue)", lease.id, lease.origin, of: lease.tenant, atMS: atMS)
       )
     }
     return try writing { () throws(StateStoreError) in try state.endLeases(ends) }
@@ -127,11 +131,12 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   // MARK: Pieces
 
   private static func entry(
-    _ action: String, _ subject: String, _ origin: Origin, atMS: Int = StateDatabase.wallClockMS(),
-    detail: String? = nil
+    _ action: String, _ subject: String, _ origin: Origin, of tenant: Tenant? = nil,
+    atMS: Int = StateDatabase.wallClockMS(), detail: String? = nil
   ) -> AuditEntry {
     AuditEntry(
-      who: origin.who, action: action, subject: subject, requestID: origin.requestID, atMS: atMS, detail: detail)
+      who: origin.who, tenant: (tenant ?? origin.tenant).name, action: action, subject: subject,
+      requestID: origin.requestID, atMS: atMS, detail: detail)
   }
 
   private static func json(_ labels: [String: String]) throws(JournalFailure) -> String {

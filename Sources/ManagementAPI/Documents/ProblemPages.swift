@@ -65,6 +65,8 @@ extension ProblemKind {
       "The resource is not as If-Match or If-None-Match says: another client was faster. GET it and try again."
     case .poolExhausted:
       "No VM of the pool was ready in time. Try again, wait longer (wait_ms), or let the pool keep more ready."
+    case .quotaExceeded:
+      "Your tenant has as much as its quota allows. Give something back, or ask the operator for more."
     case .tooManyWaiting:
       "As many requests wait for something as the server allows (--max-waiting). Try again in a moment."
     case .payloadTooLarge:

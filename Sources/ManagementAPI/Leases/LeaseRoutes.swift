@@ -167,6 +167,7 @@ extension APIProblem {
     case .noSuchPool: self.init(FleetError.noSuchPool(pool))
     case .poolDeleted: self.init(FleetError.poolDraining(pool))
     case .draining: self = .draining
+    case .quota(let refusal): self.init(refusal)
     case .notRecorded(let failure): self.init(failure)
     case .argumentsRefused(let vm, let error): self.init(error, vm: vm)
     case .exhausted(let waiting, let reason):

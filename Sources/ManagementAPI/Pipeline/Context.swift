@@ -1,14 +1,9 @@
+import Access
 import Digests
 import HTTPServer
 import JSONCodec
 import LinuxSupport
 import PoolManager
-
-/// On whose behalf a request is made. "Keys, tenants and limits" puts tenant and scopes here.
-struct Principal: Sendable, Equatable {
-  /// The client's address, or "unix".
-  let peer: String
-}
 
 /// One request to one operation. The pipeline makes it when the head is there and carries it to the end.
 ///
@@ -47,7 +42,7 @@ final class Context: HTTPContext, @unchecked Sendable {
   var endsWithClient: Bool { route.endsWithClient }
 
   /// On whose behalf changes are recorded.
-  var origin: Origin { Origin(who: principal.peer, requestID: head.requestID) }
+  var origin: Origin { Origin(who: principal.id, tenant: principal.tenant, requestID: head.requestID) }
 
   /// The value of a header field that has one value, such as `Lease-Fence`; nil without it. Several lines of it are refused:
   /// whichever counted, the client may have meant the other.

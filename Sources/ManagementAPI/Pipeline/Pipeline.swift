@@ -1,3 +1,4 @@
+import Access
 import Control
 import HTTPServer
 import JSONCodec
@@ -35,7 +36,7 @@ extension APIHandler {
   ///
   /// Keys will be looked up here, the peer of a unix socket and the certificate of a TLS client mapped to a tenant and
   /// scopes. A request that presents what is no credential is refused with 401.
-  private func identify(_ head: HTTPRequestHead) throws(APIProblem) -> Principal { Principal(peer: head.peer) }
+  private func identify(_ head: HTTPRequestHead) throws(APIProblem) -> Principal { .anOperator(id: head.peer) }
 
   /// Step 3: whether the principal may use the operation. For now every principal may.
   ///

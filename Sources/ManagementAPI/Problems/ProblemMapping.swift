@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import GuestImages
@@ -70,6 +71,8 @@ extension APIProblem {
     self.init(kind, "\(refusal)".asSentence)
   }
 
+  init(_ refusal: QuotaRefusal) { self.init(.quotaExceeded, "\(refusal)".asSentence) }
+
   init(_ taken: EventSeatsTaken) { self.init(.resourcesExhausted, "\(taken)".asSentence) }
 
   init(_ failure: JournalFailure) { self.init(.storageFailed, "\(failure)".asSentence) }
@@ -119,6 +122,7 @@ extension APIProblem {
     case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
     case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
     case .noRoom(let refusal): self.init(refusal)
+    case .quota(let refusal): self.init(refusal)
     case .poolDraining: self.init(.poolDraining, "\(error)".asSentence)
     case .staleFence: self.init(.staleFence, "\(error)".asSentence)
     case .stuck: self.init(.vmQuarantined, "\(error)".asSentence)

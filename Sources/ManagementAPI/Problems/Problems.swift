@@ -34,6 +34,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case leaseLost = "lease-lost"
   case preconditionFailed = "precondition-failed"
   case poolExhausted = "pool-exhausted"
+  case quotaExceeded = "quota-exceeded"
   case tooManyWaiting = "too-many-waiting"
   case payloadTooLarge = "payload-too-large"
   case wrongOffset = "wrong-offset"
@@ -86,6 +87,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .leaseLost: "Lease lost"
     case .preconditionFailed: "Precondition failed"
     case .poolExhausted: "Pool exhausted"
+    case .quotaExceeded: "Quota exceeded"
     case .tooManyWaiting: "Too many requests wait"
     case .payloadTooLarge: "Payload too large"
     case .wrongOffset: "Wrong offset"
@@ -121,7 +123,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unsupportedMediaType: 415
     case .wrongOffset, .rangeNotSatisfiable: 416
     case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
-    case .poolExhausted, .tooManyWaiting: 429
+    case .poolExhausted, .quotaExceeded, .tooManyWaiting: 429
     case .internalError: 500
     case .draining, .serverBusy, .resourcesExhausted, .storageFailed: 503
     case .kickTimeout, .vmQuarantined: 504

@@ -54,7 +54,8 @@ import Testing
     ) { _ in }
     let measurements = PoolMeasurements()
     let id = "vm-000000000001"
-    let vm = VM(id: id, pool: nil, machine: machine, measurements: measurements, occupant: Occupant(id))
+    let vm = VM(
+      id: id, owner: .standard, pool: nil, machine: machine, measurements: measurements, occupant: Occupant(id))
     try machine.start(untilNS: .max)
     let kicks = try machine.requestKicks(vcpu: nil)
     let outcomes = try kicks.wait(untilNS: .max)

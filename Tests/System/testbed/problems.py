@@ -42,6 +42,7 @@ STATUS = {
     "digest-mismatch": 422,
     "invalid-image": 422,
     "pool-exhausted": 429,
+    "quota-exceeded": 429,
     "too-many-waiting": 429,
     "internal-error": 500,
     "draining": 503,
