@@ -71,6 +71,13 @@ enum Schema {
       SELECT sequence, who, 'lease.grant', printf('lease-%016x', id), request_id, granted_at_ms, NULL FROM lease
       WHERE sequence IS NOT NULL;
     """,
+    // Of a key's text there is the hash. Scopes and pools are names with commas between them.
+    """
+    CREATE TABLE key(
+      id TEXT PRIMARY KEY, hash BLOB NOT NULL, tenant TEXT NOT NULL, scopes TEXT NOT NULL, pools TEXT,
+      created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER, revoked_at_ms INTEGER, last_used_at_ms INTEGER,
+      note TEXT NOT NULL, rate INTEGER, burst INTEGER, concurrency INTEGER) STRICT, WITHOUT ROWID;
+    """,
     tenants,
   ]
 
