@@ -83,7 +83,7 @@ extension Ledger {
     }
     let lacks = withPool(key) { pool in
       if pool.isExhausted, !pool.ready.isEmpty { pool.isExhausted = false }
-      return pool.deficit > 0 || pool.lacksTemplate
+      return pool.shortfall > 0 || pool.lacksTemplate
     }
     if lacks == true, !isClosed {
       underfilled.insert(key)

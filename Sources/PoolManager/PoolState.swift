@@ -88,6 +88,15 @@ struct PoolState: Sendable {
     return max(specification.ready.upperBound, queue.count) - ready.count - creating - resetting - unconfirmed
   }
 
+  /// VMs that have to be made. A pool that resets its VMs counts on those that are leased to come back, so it makes others for
+  /// its floor and for clients that wait.
+  var shortfall: Int {
+    guard specification.resets, template == .ready, outdated.isEmpty else { return deficit }
+    let ready = specification.ready
+    let goal = max(ready.lowerBound, ready.upperBound - (leased - unconfirmed), queue.count)
+    return deficit - max(ready.upperBound, queue.count) + goal
+  }
+
   /// Whether a VM whose lease has ended is to be reset rather than taken apart: a clone of the template that holds, which the
   /// pool lacks.
   func wantsBack(_ record: Ledger.VMRecord) -> Bool {
@@ -114,7 +123,7 @@ struct PoolState: Sendable {
 
   /// Whether one more may be made now, as far as the pool is concerned.
   func mayCreate(now: UInt64) -> Bool {
-    hasSource && deficit > 0 && !isFull && backoff.allows(now: now, creating: creating)
+    hasSource && shortfall > 0 && !isFull && backoff.allows(now: now, creating: creating)
       && creating + creatingOutdated < specification.refillConcurrency ?? .max
   }
 
@@ -123,7 +132,7 @@ struct PoolState: Sendable {
   /// before all that are neither. Waiting makes up for everything in the end, so no pool starves.
   func urgency(at creationsBegun: UInt64) -> Double {
     let wanted = max(specification.ready.upperBound, queue.count)
-    let share = Double(deficit) / Double(wanted)
+    let share = Double(shortfall) / Double(wanted)
     let isPressing = !queue.isEmpty || ready.count + outdated.count < specification.ready.lowerBound
     return share + (isPressing ? 1 : 0) + Double(creationsBegun - servedAt) / 32
   }

@@ -34,6 +34,27 @@ import Testing
     #expect(next.vm == vm && next.fence > lease.fence)
   }
 
+  /// Of two to four ready VMs, two may be away before another is made. What comes back is reset.
+  @Test func aPoolCountsOnItsLeasedVMsToComeBack() throws {
+    let host = LedgerHost(FleetLimits(creations: 4))
+    try host.declare("p", LedgerHost.specification(2...4, readyPoint: .started, resets: true))
+    host.finishAllWork()
+    #expect(try host.pool("p").ready.count == 4)
+    let leases = try (0..<2).map { _ in try #require(try host.lease("p")) }
+    #expect(host.creations.isEmpty)
+    let third = try #require(try host.lease("p"))
+    #expect(host.creations.count == 1)
+    host.finishAllWork()
+    #expect(try host.pool("p").ready.count == 2)
+    for lease in leases { host.end(lease.id) }
+    #expect(host.resetting.count == 2)
+    host.finishAllWork()
+    #expect(try host.pool("p").ready.count == 4)
+    // By now the pool has its fill.
+    host.end(third.id)
+    #expect(host.resetting.isEmpty && host.retiring == [third.vm])
+  }
+
   @Test func whoWaitsGetsTheVMThatWasReset() throws {
     let (host, lease) = try leased()
     #expect(try host.lease("p", wait: 1_000_000_000) == nil)
