@@ -176,6 +176,8 @@ void ckvm_bind_thread(struct ckvm_vcpu *vcpu, int signal) {
   atomic_store_explicit(&bound, vcpu, memory_order_relaxed);
 }
 
+bool ckvm_is_bound(void) { return atomic_load_explicit(&bound, memory_order_relaxed) != NULL; }
+
 void ckvm_unblock(int signal) { set_blocked(SIG_UNBLOCK, signal); }
 
 bool ckvm_drain(int signal) {

@@ -10,7 +10,7 @@ import SystemPackage
 /// restricts itself and then starts the others of its role (`ThreadSpawner`). The main thread comes last, since it binds
 /// addresses and opens devices.
 public struct Sandbox: ~Copyable {
-  /// What the sandbox does, as `GET /v1/host` tells it.
+  /// What the sandbox does, for `GET /v1/host`.
   public struct Status: Sendable, Equatable {
     /// System calls are filtered.
     public var filtersCalls: Bool

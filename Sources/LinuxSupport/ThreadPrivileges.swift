@@ -18,8 +18,8 @@ public enum ThreadPrivileges {
     try valueOrErrno(clinux_keep_capabilities(kept))
   }
 
-  /// Has the kernel run `program`, instructions of classic BPF, before each of the thread's system calls. `isLogged`: what it
-  /// refuses is told to the kernel's audit log. The kernel reads the C function seccomp(2)'s filter from it.
+  /// Has the kernel run `program`, instructions of classic BPF, before each of the thread's system calls. `isLogged`: the
+  /// kernel's audit log has a line of what it refuses. The C function is seccomp(2).
   public static func filterCalls(_ program: [UInt8], isLogged: Bool) throws(Errno) {
     // Safe: the array outlives the call, and the kernel copies it.
     try valueOrErrno(unsafe clinux_filter_calls(program, program.count, isLogged))

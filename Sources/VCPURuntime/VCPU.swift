@@ -121,6 +121,9 @@ public enum VCPUState: UInt8, Sendable {
   private static let installed: Int32 = ckvm_install_handler(signal)
   private static func installHandlerOnce() { precondition(installed == 0, "sigaction refuses SIGUSR1") }
 
+  /// Whether the calling thread is a vCPU's, which may call little of the kernel.
+  public static var isCallingThread: Bool { ckvm_is_bound() }
+
   /// Where it is.
   public var state: VCPUState { VCPUState(rawValue: stateCode.load(ordering: .relaxed)) ?? .stopped }
 

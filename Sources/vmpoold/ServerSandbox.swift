@@ -89,7 +89,7 @@ struct ServerSandbox: ~Copyable {
 }
 
 extension SandboxDocument {
-  /// As `GET /v1/host` tells it.
+  /// For `GET /v1/host`.
   init(_ status: Sandbox.Status) {
     self.init(
       seccomp: status.filtersCalls, landlockABI: status.landlockVersion, noNewPrivs: status.gainsNoMorePrivileges,

@@ -81,7 +81,7 @@ private func say(_ text: String) {
 private enum Probe: String, CaseIterable {
   case runGuest, makeVM, typeIntoTerminal, openToRead, openToWrite, unlink, makeDirectory, writeAt, askPeer, connect,
     bind
-  case listen, makeSocket, mapExecutable, changeMode, signalParent, becomeAnother, makeProcess, setLimit, loadMemoryFile
+  case listen, makeSocket, mapExecutable, changeMode, signalParent, makeProcess, setLimit, loadMemoryFile
 
   /// The roles that may make the call.
   private var roles: Set<ThreadRole> {
@@ -95,7 +95,7 @@ private enum Probe: String, CaseIterable {
     case .loadMemoryFile: [.requests, .machines, .operations, .service]
     case .askPeer: [.requests]
     case .connect, .makeSocket: [.service]
-    case .typeIntoTerminal, .bind, .listen, .mapExecutable, .changeMode, .signalParent, .becomeAnother, .makeProcess,
+    case .typeIntoTerminal, .bind, .listen, .mapExecutable, .changeMode, .signalParent, .makeProcess,
       .setLimit:
       []
     }
@@ -138,7 +138,6 @@ private enum Probe: String, CaseIterable {
       case .mapExecutable: Self.mapExecutable()
       case .changeMode: unsafe chmod("/nothing", 0o777)
       case .signalParent: kill(getppid(), 0)
-      case .becomeAnother: setgid(getgid())
       case .makeProcess: Self.makeProcess()
       case .setLimit: Self.setLimit()
       }

@@ -312,6 +312,8 @@ void ckvm_set_immediate_exit(struct ckvm_vcpu *vcpu, void *context);
 int ckvm_install_handler(int signal);
 /// Blocks the kick signal in the calling thread, and makes `vcpu` the one that the handler acts on when it runs there.
 void ckvm_bind_thread(struct ckvm_vcpu *_Nullable vcpu, int signal);
+/// Whether the calling thread is bound to a vCPU.
+bool ckvm_is_bound(void);
 /// Unblocks the kick signal in the calling thread.
 void ckvm_unblock(int signal);
 /// Consumes a pending kick signal that is blocked. Returns whether there was one.

@@ -100,7 +100,7 @@ int clinux_keep_capabilities(uint64_t kept);
 int64_t clinux_capabilities(void);
 
 /// Has the kernel run `program`, instructions of classic BPF, before each system call of the calling thread and those that
-/// it starts, seccomp(2). `logs`: what the program refuses is told to the kernel's audit log. Returns 0 or -errno.
+/// it starts, seccomp(2). `logs`: the kernel's audit log has a line of what the program refuses. Returns 0 or -errno.
 int clinux_filter_calls(const void *_Nonnull program, size_t bytes, bool logs);
 
 /// The version of the kernel's Landlock, from 1 on, or -errno (ENOSYS, EOPNOTSUPP: there is none).

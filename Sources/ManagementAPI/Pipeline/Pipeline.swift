@@ -3,6 +3,7 @@ import Control
 import HTTPServer
 import JSONCodec
 import PoolManager
+import VCPURuntime
 
 // The way of every request, from its head to its record. Each step is a function, in the order in which they run.
 //
@@ -102,7 +103,11 @@ extension APIHandler {
     case .replay(let stored): return HTTPResponse(replaying: stored)
     case .first(let request):
       do throws(APIProblem) {
-        return request.keeping(try await context.route.operation(self, context))
+        let answer = try await context.route.operation(self, context)
+        guard VCPU.isCallingThread else { return request.keeping(answer) }
+        // A guest's end brought the request here, and a vCPU's thread writes no files. Where no worker is free, a repetition
+        // hears that the first request is still in progress.
+        return (try? await working { request.keeping(answer) }) ?? answer
       } catch {
         request.forget()
         throw error

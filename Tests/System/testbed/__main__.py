@@ -76,6 +76,7 @@ def main(arguments):
     if not checks.passed + checks.failed + checks.skipped:
         print(f"run: no check has such a name", file=sys.stderr)
         return 64
+    checks.run_one("no thread of a server was refused a call that it made", processes.expect_no_refusals)
     checks.run_one("nothing is left running", processes.expect_none_left)
     # Once more, at the end, where a long log is read first, and which is left of one that is cut.
     for report in checks.failed:

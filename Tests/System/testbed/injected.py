@@ -3,7 +3,10 @@ import contextlib
 import ctypes
 import errno
 import os
+import pathlib
+import re
 
+from testbed import processes
 from testbed.checks import Skipped, expect
 from testbed.held import PTRACE_DETACH, PTRACE_INTERRUPT, PTRACE_SEIZE, WALL, libc
 
@@ -44,6 +47,8 @@ class Thread:
         self.number = number
 
     def __enter__(self):
+        status = pathlib.Path(f"/proc/{self.number}/status").read_text()
+        processes.injected.add(int(re.search(r"^Tgid:\s+(\d+)", status, re.M)[1]))
         _ptrace(PTRACE_SEIZE, self.number)
         _ptrace(PTRACE_INTERRUPT, self.number)
         os.waitpid(self.number, WALL)

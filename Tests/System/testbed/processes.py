@@ -3,13 +3,15 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 
-from testbed.checks import expect
+from testbed.checks import Skipped, expect
 
 # Where vmpoold and vmpool are; set once by the runner.
 BINARIES = pathlib.Path()
@@ -22,6 +24,9 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 inherited = set()
+# Servers whose threads were made to call what they may not.
+injected = set()
+BEGAN = time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _die_with_parent():
@@ -93,3 +98,15 @@ def expect_none_left():
             names.append(f"{pid} {pathlib.Path(f'/proc/{pid}/cmdline').read_text().replace(chr(0), ' ')}")
     kill_all()
     expect(not names, lambda: "left running: " + "; ".join(names))
+
+
+def expect_no_refusals():
+    """The kernel logs each system call that a server's filter refuses, unless there are very many."""
+    if os.geteuid() != 0:
+        raise Skipped("reading the kernel's log needs root")
+    found = set()
+    for line in run(["dmesg"]).stdout.splitlines():
+        match = re.match(r'\[ *([\d.]+)\] audit: type=1326 .* pid=(\d+) comm=("[^"]*"|\w+) exe="([^"]*)".* syscall=(\d+)', line)
+        if match and float(match[1]) > BEGAN and match[4] == str((BINARIES / "vmpoold").resolve()) and int(match[2]) not in injected:
+            found.add(f"call {match[5]} by {match[3]}")
+    expect(not found, lambda: "refused: " + "; ".join(sorted(found)))
