@@ -2,6 +2,8 @@
 public struct ImageDocument: Codable, Sendable, Equatable {
   /// What `image` calls it elsewhere.
   public var name: String
+  /// Whose it is; nil for one that is shipped with the server, which every tenant has.
+  public var tenant: String?
   /// What it is: `builtin`, or what it was recognised as.
   public var kind: String
   /// What it does, in a sentence.
@@ -36,7 +38,7 @@ public struct ImageDocument: Codable, Sendable, Equatable {
     name: String, kind: String, description: String, sizeBytes: Int, digest: String, maxVCPUs: Int,
     minMemoryMiB: Int, ring: Int,
     entry: String?, segments: [ImageSegmentDocument], notes: [String: String], manifest: ImageManifestDocument?,
-    createdAt: String?, reason: String?
+    createdAt: String?, reason: String?, tenant: String? = nil
   ) {
     self.name = name
     self.kind = kind
@@ -53,10 +55,11 @@ public struct ImageDocument: Codable, Sendable, Equatable {
     self.createdAt = createdAt
     state = reason == nil ? "usable" : "unusable"
     self.reason = reason
+    self.tenant = tenant
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, kind, description
+    case name, tenant, kind, description
     case sizeBytes = "size_bytes"
     case digest
     case maxVCPUs = "max_vcpus"

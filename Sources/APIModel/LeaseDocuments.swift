@@ -2,6 +2,8 @@
 public struct LeaseDocument: Codable, Sendable, Equatable {
   /// Unique for good, such as `lease-5f0c2a9b1e7d4a60`.
   public var lease: String
+  /// Whose it is; nil from a server that knows no tenants.
+  public var tenant: String?
   /// The pool that the VM came from.
   public var pool: String
   /// The VM.
@@ -20,7 +22,7 @@ public struct LeaseDocument: Codable, Sendable, Equatable {
   /// A lease.
   public init(
     lease: String, pool: String, vm: String, fence: UInt64, labels: [String: String], grantedAt: String,
-    expiresAt: String, maxExpiresAt: String
+    expiresAt: String, maxExpiresAt: String, tenant: String? = nil
   ) {
     self.lease = lease
     self.pool = pool
@@ -30,10 +32,11 @@ public struct LeaseDocument: Codable, Sendable, Equatable {
     self.grantedAt = grantedAt
     self.expiresAt = expiresAt
     self.maxExpiresAt = maxExpiresAt
+    self.tenant = tenant
   }
 
   enum CodingKeys: String, CodingKey {
-    case lease, pool, vm, fence, labels
+    case lease, tenant, pool, vm, fence, labels
     case grantedAt = "granted_at"
     case expiresAt = "expires_at"
     case maxExpiresAt = "max_expires_at"

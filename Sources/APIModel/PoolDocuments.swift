@@ -28,6 +28,10 @@ public struct PoolDocument: Codable, Sendable, Equatable {
   public var onRelease: OnRelease
   /// Which VMs that were reset are compared with the template.
   public var verifyReset: VerifyReset
+  /// Whether every tenant may lease its VMs.
+  public var shared: Bool
+  /// Whose it is; nil from a server that knows no tenants.
+  public var tenant: String?
   /// Who declared it: `api` or `file`.
   public var source: String
   /// Why its guests will not do here what they are made for, each in a sentence or two.
@@ -40,7 +44,8 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     name: String, image: String, vcpus: Int, memoryMiB: Int, ready: ReadyRange, maxVMs: Int?, deadlineMS: Int?,
     refill: RefillDocument, paused: Bool, probeIntervalMS: Int?, readyWhen: ReadyWhen = .loaded,
     readyTimeoutMS: Int = PoolRules.standardReadyTimeoutMS, onRelease: OnRelease = .replace,
-    verifyReset: VerifyReset = .sampled, source: String, warnings: [String] = [], status: PoolStatusDocument
+    verifyReset: VerifyReset = .sampled, shared: Bool = false, tenant: String? = nil, source: String,
+    warnings: [String] = [], status: PoolStatusDocument
   ) {
     self.name = name
     self.image = image
@@ -56,13 +61,15 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     self.readyTimeoutMS = readyTimeoutMS
     self.onRelease = onRelease
     self.verifyReset = verifyReset
+    self.shared = shared
+    self.tenant = tenant
     self.source = source
     self.warnings = warnings
     self.status = status
   }
 
   /// The members that only the server sets. A client that sends them back means nothing by them.
-  public static let readOnlyMembers: Set<String> = ["name", "source", "warnings", "status"]
+  public static let readOnlyMembers: Set<String> = ["name", "tenant", "source", "warnings", "status"]
 
   enum CodingKeys: String, CodingKey {
     case name, image, vcpus
@@ -76,7 +83,7 @@ public struct PoolDocument: Codable, Sendable, Equatable {
     case readyTimeoutMS = "ready_timeout_ms"
     case onRelease = "on_release"
     case verifyReset = "verify_reset"
-    case source, warnings, status
+    case shared, tenant, source, warnings, status
   }
 }
 
@@ -244,13 +251,15 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
   public var onRelease: OnRelease?
   /// `sampled` when absent.
   public var verifyReset: VerifyReset?
+  /// Whether every tenant may lease its VMs; false when absent. True for pools of the default tenant alone.
+  public var shared: Bool?
 
   /// A declaration; nil stands for the default.
   public init(
     image: String, vcpus: Int? = nil, memoryMiB: Int? = nil, ready: ReadyRange, maxVMs: Int? = nil,
     deadlineMS: Int? = nil, refill: RefillDocument? = nil, paused: Bool? = nil, probeIntervalMS: Int? = nil,
     readyWhen: ReadyWhen? = nil, readyTimeoutMS: Int? = nil, onRelease: OnRelease? = nil,
-    verifyReset: VerifyReset? = nil
+    verifyReset: VerifyReset? = nil, shared: Bool? = nil
   ) {
     self.image = image
     self.vcpus = vcpus
@@ -265,6 +274,7 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     self.readyTimeoutMS = readyTimeoutMS
     self.onRelease = onRelease
     self.verifyReset = verifyReset
+    self.shared = shared
   }
 
   /// The members' names; a change of a declaration has the same.
@@ -280,5 +290,6 @@ public struct DeclarePoolDocument: Codable, Sendable, Equatable {
     case readyTimeoutMS = "ready_timeout_ms"
     case onRelease = "on_release"
     case verifyReset = "verify_reset"
+    case shared
   }
 }

@@ -15,6 +15,7 @@ public struct PoolPatch: Decodable, Sendable {
   private let readyTimeoutMS: Change<Int>
   private let onRelease: Change<OnRelease>
   private let verifyReset: Change<VerifyReset>
+  private let shared: Change<Bool>
 
   /// What a patch says of one member.
   fileprivate enum Change<Value: Decodable & Sendable>: Sendable {
@@ -69,6 +70,7 @@ public struct PoolPatch: Decodable, Sendable {
     readyTimeoutMS = try members.change(.readyTimeoutMS)
     onRelease = try members.change(.onRelease)
     verifyReset = try members.change(.verifyReset)
+    shared = try members.change(.shared)
   }
 
   /// What comes of a declaration; where a member that it needs would be removed, the RFC 6901 pointer to that.
@@ -101,6 +103,7 @@ public struct PoolPatch: Decodable, Sendable {
     readyTimeoutMS.applied(to: &result.readyTimeoutMS)
     onRelease.applied(to: &result.onRelease)
     verifyReset.applied(to: &result.verifyReset)
+    shared.applied(to: &result.shared)
     switch refill {
     case .none: break
     case .remove: result.refill = nil

@@ -2,6 +2,8 @@
 public struct VMDocument: Codable, Sendable, Equatable {
   /// Unique for the life of the server, such as `vm-5f0c2a9b1e7d`.
   public var id: String
+  /// Whose it is; nil from a server that knows no tenants.
+  public var tenant: String?
   /// The pool it was made for; null for one created by hand.
   public var pool: String?
   /// The name of its image; `flat` for one created from inline bytes.
@@ -29,7 +31,7 @@ public struct VMDocument: Codable, Sendable, Equatable {
   public init(
     id: String, pool: String?, image: String, state: String, vcpus: Int, memoryMiB: Int, createdAt: String,
     consoleBytes: UInt64, stop: StopDocument?, lease: String? = nil, memoryResidentBytes: Int? = nil,
-    warnings: [String] = []
+    warnings: [String] = [], tenant: String? = nil
   ) {
     self.id = id
     self.pool = pool
@@ -43,10 +45,11 @@ public struct VMDocument: Codable, Sendable, Equatable {
     self.lease = lease
     self.warnings = warnings
     self.memoryResidentBytes = memoryResidentBytes
+    self.tenant = tenant
   }
 
   enum CodingKeys: String, CodingKey {
-    case id, pool, image, state, vcpus
+    case id, tenant, pool, image, state, vcpus
     case memoryMiB = "memory_mib"
     case createdAt = "created_at"
     case consoleBytes = "console_bytes"

@@ -125,7 +125,7 @@ extension Fleet {
   }
 
   private func endRecorded(_ lease: Lease) {
-    let ended = EndedLease(id: lease.id, tenant: lease.tenant, end: .abandoned, at: Date(), origin: .server)
+    let ended = EndedLease(id: lease.id, tenant: lease.tenant, pool: lease.pool, end: .abandoned, at: Date(), origin: .server)
     update { tables, _ in tables.ending[lease.id] = Ending(lease: ended) }
     recordEnds(of: [lease.id])
   }
@@ -246,11 +246,18 @@ extension Fleet {
     }
   }
 
-  /// How a past lease ended; nil where that is not known, or there never was such a lease.
-  public func endOfLease(_ id: String) throws(JournalFailure) -> LeaseEnd? {
+  /// How a past lease ended; nil where that is not known, or there never was such a lease for `viewer`.
+  public func endOfLease(_ id: String, for viewer: Viewer = .everything) throws(JournalFailure) -> LeaseEnd? {
     // In this order: it is recorded before it is taken out of the table.
-    if let ending = read({ $0.ending[id] }) { return ending.lease.end }
-    return try journal?.end(of: id)
+    let ending = read { $0.ending[id]?.lease }
+    let past: PastLease? =
+      if let ending {
+        PastLease(end: ending.end, tenant: ending.tenant, pool: ending.pool)
+      } else {
+        try journal?.end(of: id)
+      }
+    guard let past, viewer.sees(past.tenant, pool: past.pool) else { return nil }
+    return past.end
   }
 
   /// Takes a lease that has ended out of the tables. A lease that is not on record yet ends when it is.
@@ -266,7 +273,7 @@ extension Fleet {
 
   private func noteEnd(of lease: Lease, _ end: LeaseEnd, by origin: Origin, _ tables: inout Tables) {
     tables.ending[lease.id] = Ending(
-      lease: EndedLease(id: lease.id, tenant: lease.tenant, end: end, at: Date(), origin: origin))
+      lease: EndedLease(id: lease.id, tenant: lease.tenant, pool: lease.pool, end: end, at: Date(), origin: origin))
     lease.vm.measurements.leases.count(end)
     tables.past.insert(lease)
     observe(.ended(lease, end))

@@ -5,6 +5,11 @@ import MachineRuntime
 // Pools: declared, looked at and deleted; and the tenants whose they are.
 
 extension Fleet {
+  /// What a tenant may have at most.
+  public func quotas(of tenant: Tenant) -> TenantQuotas {
+    read { $0.ledger.tenants.declarations[tenant]?.quotas } ?? TenantQuotas()
+  }
+
   /// Says what tenants may have. It holds for what comes, and ends nothing that is there. A tenant that is left out has no quotas.
   public func declareTenants(_ tenants: [Tenant: TenantDeclaration]) {
     update { tables, now in tables.ledger.declareTenants(tenants, now: now) }
@@ -56,13 +61,18 @@ extension Fleet {
   /// All pools, by name.
   public var pools: [PoolStatus] { pools(after: nil, limit: .max).pools }
 
-  /// A page of the pools by name, beginning after the one `name` names; `next` is there where more follow.
-  public func pools(after name: String?, limit: Int) -> (pools: [PoolStatus], next: String?) {
+  /// A page of the pools that `viewer` sees, by the server's names, beginning after the one `name` names; `next` is there where
+  /// more follow.
+  public func pools(
+    for viewer: Viewer = .everything, after name: String?, limit: Int
+  ) -> (pools: [PoolStatus], next: String?) {
     let now = MonotonicClock.now()
     return read { tables in
-      let (page, goesOn) = tables.ledger.keys.page(after: name, limit: limit)
-      let pools = page.compactMap { item in tables.ledger.pools[item.value].map { Self.status($0, tables, now) } }
-      return (pools, goesOn ? page.last?.key : nil)
+      // There are a hundred at most, so a page costs no more than that.
+      let rest = tables.ledger.keys.page(after: name, limit: .max).items
+        .compactMap { tables.ledger.pools[$0.value] }.filter { viewer.sees($0) }
+      let pools = rest.prefix(limit).map { Self.status($0, tables, now) }
+      return (pools, rest.count > limit ? pools.last?.name : nil)
     }
   }
 

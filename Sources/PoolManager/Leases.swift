@@ -171,10 +171,27 @@ public protocol LeaseJournal: Sendable {
   func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure)
   /// An open lease will last until `expiresAt`.
   func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure)
-  /// How a lease ended, as far as is known; nil where it is not.
-  func end(of id: String) throws(JournalFailure) -> LeaseEnd?
+  /// What became of a lease, as far as is known; nil where it is not.
+  func end(of id: String) throws(JournalFailure) -> PastLease?
   /// Leases have ended: all of that is recorded, or none. Returns those that are not on record as granted (yet).
   func ended(_ leases: [EndedLease]) throws(JournalFailure) -> [String]
+}
+
+/// What is known of a lease that has ended.
+public struct PastLease: Sendable, Equatable {
+  /// How it ended.
+  public let end: LeaseEnd
+  /// Whose it was.
+  public let tenant: Tenant
+  /// The pool that it was of.
+  public let pool: String
+
+  /// A lease that has ended.
+  public init(end: LeaseEnd, tenant: Tenant, pool: String) {
+    self.end = end
+    self.tenant = tenant
+    self.pool = pool
+  }
 }
 
 /// A lease that has ended.
@@ -183,6 +200,8 @@ public struct EndedLease: Sendable, Equatable {
   public let id: String
   /// Whose it was.
   public let tenant: Tenant
+  /// The pool that it was of.
+  public let pool: String
   /// How it ended.
   public let end: LeaseEnd
   /// When.

@@ -80,6 +80,8 @@ public struct PoolSpecification: Sendable, Equatable {
   public var resetsVMs: Bool
   /// Which of these VMs are compared with the template before the next lease.
   public var verification: ResetVerification
+  /// Whether every tenant may lease its VMs. Says nothing where the pool is not the default tenant's.
+  public var isShared = false
 
   /// A pool that keeps `ready` VMs of `vm` ready.
   public init(

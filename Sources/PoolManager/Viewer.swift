@@ -4,7 +4,7 @@ import Access
 public struct Viewer: Sendable, Equatable {
   /// Whose things alone; nil for everybody's.
   public let tenant: Tenant?
-  /// The pools, by the server's names, beside whose VMs and leases there are none; nil for all.
+  /// The pools, by the names that its tenant has for them, beside which there are none; nil for all.
   public let pools: Set<String>?
 
   /// One that sees the things of a tenant (nil: of all), in these pools alone (nil: in all, and outside of pools).
@@ -19,8 +19,17 @@ public struct Viewer: Sendable, Equatable {
   /// Whether the thing of that tenant, of that pool (nil: of none), is there for it.
   public func sees(_ tenant: Tenant, pool: String?) -> Bool {
     if let own = self.tenant, own != tenant { return false }
-    guard let pools else { return true }
-    return pool.map { pools.contains($0) } ?? false
+    guard pools != nil else { return true }
+    return pool.map { admits(pool: Tenant.split($0).name) } ?? false
+  }
+
+  /// Whether it may use the pool that its tenant calls `name`.
+  public func admits(pool name: String) -> Bool { pools?.contains(name) ?? true }
+
+  /// Whether a pool is there for it. A shared one is there for every tenant.
+  func sees(_ pool: PoolState) -> Bool {
+    sees(pool.tenant, pool: pool.name)
+      || pool.specification.isShared && admits(pool: Tenant.split(pool.name).name)
   }
 
   /// Whether a VM is there for it.

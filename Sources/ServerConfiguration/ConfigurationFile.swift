@@ -91,6 +91,7 @@ extension PoolDeclaration {
   private static let members = [
     "image", "vcpus", "memory_mib", "ready", "max_vms", "deadline_ms", "refill", "paused",
     "probe_interval_ms", "ready_when", "ready_timeout_ms", "on_release", "verify_reset",
+    "shared",
   ]
 
   fileprivate init?(_ name: String, _ key: YAMLNode, _ value: YAMLNode, _ mistakes: inout Mistakes) {
@@ -108,7 +109,7 @@ extension PoolDeclaration {
       paused: pool.boolean("paused", &mistakes),
       probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes),
       readyTimeoutMS: pool.number("ready_timeout_ms", in: PoolRules.readyTimeoutMS, &mistakes),
-      onRelease: pool.word("on_release", &mistakes), verifyReset: pool.word("verify_reset", &mistakes))
+      onRelease: pool.word("on_release", &mistakes), verifyReset: pool.word("verify_reset", &mistakes), shared: pool.boolean("shared", &mistakes))
     if let point = pool.value("ready_when") { document.readyWhen = ReadyWhen(point, path + ".ready_when", &mistakes) }
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)

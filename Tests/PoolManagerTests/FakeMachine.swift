@@ -226,7 +226,7 @@ final class FakeJournal: LeaseJournal {
 
   func granted(_ lease: Lease, by origin: Origin) throws(JournalFailure) { try record("granted \(lease.id)") }
   func extended(_ lease: Lease, by origin: Origin) throws(JournalFailure) { try record("extended \(lease.id)") }
-  func end(of id: String) throws(JournalFailure) -> LeaseEnd? { nil }
+  func end(of id: String) throws(JournalFailure) -> PastLease? { nil }
   func ended(_ leases: [EndedLease]) throws(JournalFailure) -> [String] {
     for lease in leases { try record("\(lease.end.rawValue) \(lease.id)") }
     return []

@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import JSONCodec
 import PoolManager
@@ -51,7 +52,8 @@ public final class PoolDeclarations: Sendable {
   /// The pools whose VMs are made of an image, sorted by name.
   func users(ofImage name: String) -> [(pool: String, document: DeclarePoolDocument)] {
     entries.withLock { entries in
-      entries.filter { $0.value.document.image == name }.map { ($0.key, $0.value.document) }
+      entries.filter { Tenant.split($0.key).tenant.qualified($0.value.document.image) == name }
+        .map { ($0.key, $0.value.document) }
     }.sorted { $0.pool < $1.pool }
   }
 
@@ -88,7 +90,7 @@ public final class PoolDeclarations: Sendable {
       let old = entry(name)
       if old?.source == .file { throw .declaredInFile(name) }
       let document = try document(old?.document)
-      let specification = try specification(document)
+      let specification = try specification(document, of: Tenant.split(name).tenant)
       try checkSize(specification)
       // Last: what would be refused without a condition is refused for what it is (RFC 9110, 13.2.1).
       try Self.check(holds, old?.tag)
@@ -139,9 +141,14 @@ public final class PoolDeclarations: Sendable {
     do throws(JournalFailure) { try journal?.deleted(name, by: origin) } catch { throw .journal(error) }
   }
 
-  private func specification(_ document: DeclarePoolDocument) throws(DeclarationRefusal) -> PoolSpecification {
+  private func specification(
+    _ document: DeclarePoolDocument, of tenant: Tenant
+  ) throws(DeclarationRefusal) -> PoolSpecification {
+    if document.shared == true, tenant != .standard {
+      throw .specification(.mistake(.at("/shared", "Only pools of the default tenant can be shared; leave shared out.")))
+    }
     do throws(SpecificationError) {
-      return try PoolSpecification(document, images.image(document.image))
+      return try PoolSpecification(document, images.image(document.image, of: tenant))
     } catch {
       throw .specification(error)
     }
@@ -237,7 +244,7 @@ public final class PoolDeclarations: Sendable {
   ) throws(DeclarationError) {
     do throws(DeclarationRefusal) {
       try changes.withLock { nextRevision throws(DeclarationRefusal) in
-        let specification = try specification(document)
+        let specification = try specification(document, of: Tenant.split(name).tenant)
         if let old = entry(name) {
           guard old.source == source else { throw .declaredOverAPI(name) }
           if old.document == document { return }

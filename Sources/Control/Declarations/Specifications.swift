@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import Digests
 import GuestImages
@@ -7,17 +8,19 @@ import PoolManager
 
 extension VMSpecification {
   /// What a request to create a VM asks for. Whether the image fits the memory and the vCPUs is for the image to say.
-  public init(_ document: CreateVMDocument, _ images: ImageCatalogue) throws(SpecificationError) {
+  public init(
+    _ document: CreateVMDocument, _ images: ImageCatalogue, of tenant: Tenant = .standard
+  ) throws(SpecificationError) {
     try self.init(
-      try Self.image(of: document, images), vcpus: document.vcpus, memoryMiB: document.memoryMiB,
+      try Self.image(of: document, images, tenant), vcpus: document.vcpus, memoryMiB: document.memoryMiB,
       deadlineMS: document.deadlineMS)
   }
 
   private static func image(
-    of document: CreateVMDocument, _ images: ImageCatalogue
+    of document: CreateVMDocument, _ images: ImageCatalogue, _ tenant: Tenant
   ) throws(SpecificationError) -> GuestImage {
     switch (document.image, document.flat) {
-    case (let name?, nil): return try images.image(name)
+    case (let name?, nil): return try images.image(name, of: tenant)
     case (nil, let flat?):
       do throws(DocumentMistake) { return .flat(try FlatImage(flat)) } catch { throw .mistake(error) }
     case (nil, nil): throw .mistake(.at("/image", "Neither image nor flat is given; give one of the two."))
@@ -68,6 +71,7 @@ extension PoolSpecification {
       readyTimeoutNS: UInt64(document.readyTimeoutMS ?? PoolRules.standardReadyTimeoutMS) * 1_000_000,
       resetsVMs: document.effectiveOnRelease == .reset,
       verification: ResetVerification(document.verifyReset ?? .sampled))
+    isShared = document.shared ?? false
   }
 }
 

@@ -1,10 +1,16 @@
+import Access
 import APIModel
+import PoolManager
 
 /// The last events of this run of the server, in order.
 struct EventHistory {
   /// One event.
   struct Entry: Sendable {
     let sequence: UInt64
+    /// Whose it is: others do not see it.
+    let tenant: Tenant
+    /// How the server calls its pool.
+    let pool: String?
     let event: EventDocument
   }
 
@@ -31,10 +37,13 @@ struct EventHistory {
     epoch = String(repeating: "0", count: 12 - random.count) + random
   }
 
-  mutating func append(_ event: EventDocument) {
+  /// Appends an event whose pool has the server's name. Its document has the tenant's name of it.
+  mutating func append(_ event: EventDocument, of tenant: Tenant = .standard) {
+    var named = event
+    named.pool = event.pool.map { Tenant.split($0).name }
     let place = Int(last % UInt64(capacity))
     last += 1
-    let entry = Entry(sequence: last, event: event)
+    let entry = Entry(sequence: last, tenant: tenant, pool: event.pool, event: named)
     if place < ring.count { ring[place] = entry } else { ring.append(entry) }
   }
 
@@ -82,19 +91,23 @@ public struct EventOpening: Sendable {
 
 /// Which events a subscriber wants. Every subscriber gets a reset.
 public struct EventFilter: Sendable {
-  /// The pool whose events are wanted; nil: any.
+  /// Whose events are there.
+  public var viewer: Viewer
+  /// The pool, as the server calls it, whose events are wanted; nil: any.
   public var pool: String?
   /// The VM whose events are wanted; nil: any.
   public var vm: String?
 
-  /// A filter that admits what both members admit.
-  public init(pool: String? = nil, vm: String? = nil) {
+  /// A filter that admits what all members admit.
+  public init(_ viewer: Viewer = .everything, pool: String? = nil, vm: String? = nil) {
+    self.viewer = viewer
     self.pool = pool
     self.vm = vm
   }
 
   func admits(_ entry: EventHistory.Entry) -> Bool {
-    (pool == nil || pool == entry.event.pool) && (vm == nil || vm == entry.event.vm)
+    (pool == nil || pool == entry.pool) && (vm == nil || vm == entry.event.vm)
+      && viewer.sees(entry.tenant, pool: entry.pool)
   }
 }
 

@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import JSONCodec
 import LinuxSupport
@@ -54,12 +55,12 @@ public final class EventLog: Sendable {
 
   // MARK: Publishing
 
-  /// Appends an event. From any thread; never waits for a subscriber, and calls none.
-  public func publish(_ event: EventDocument) {
+  /// Appends an event of a tenant, whose pool has the server's name. From any thread; never waits for a subscriber, and calls none.
+  public func publish(_ event: EventDocument, of tenant: Tenant = .standard) {
     var event = event
     if let detail = event.detail { event.detail = detail.clipped(to: 500) }
     let flushIsNew = state.withLock { [event] state in
-      state.history.append(event)
+      state.history.append(event, of: tenant)
       guard !state.subscriptions.isEmpty else {
         state.flushed = state.history.last
         return false
@@ -93,11 +94,11 @@ public final class EventLog: Sendable {
   var subscribers: Int { seats.taken }
 
   /// A place for a subscriber that wants the events after `lastEventID`, if the history reaches back so far; `limit` of
-  /// them at most, if given. Throws where all places are taken.
+  /// them at most, if given. Throws where all places are taken, or all that `tenant` may have (`quota`).
   public func ticket(
-    for filter: EventFilter, after lastEventID: String?, limit: Int?
-  ) throws(EventSeatsTaken) -> EventTicket {
-    guard let seat = seats.take() else { throw EventSeatsTaken(limit: seats.limit) }
+    for filter: EventFilter, of tenant: Tenant = .standard, quota: Int? = nil, after lastEventID: String?, limit: Int?
+  ) throws(EventRefusal) -> EventTicket {
+    let seat = try seats.take(for: tenant, quota: quota)
     let opening = state.withLock { $0.history.opening(after: lastEventID, filter, limit: limit) }
     return EventTicket(opening: opening, filter: filter, seat: seat)
   }

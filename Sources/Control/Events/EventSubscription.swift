@@ -1,3 +1,4 @@
+import Access
 import Synchronization
 
 /// Takes the events of one subscriber. The log calls it on any thread, one call at a time and under locks of its own: it
@@ -19,13 +20,20 @@ public struct EventTicket: Sendable {
   let seat: EventSeats.Seat
 }
 
-/// All places of an event log are taken.
-public struct EventSeatsTaken: Error, Sendable, CustomStringConvertible {
-  /// How many there are.
-  public let limit: Int
+/// Why there is no place for one more subscriber.
+public enum EventRefusal: Error, Sendable, CustomStringConvertible {
+  /// All places of the event log are taken: so many.
+  case full(limit: Int)
+  /// The tenant has all streams that it may have.
+  case quota(QuotaRefusal)
 
   /// What happened, and what to do next.
-  public var description: String { "\(limit) clients listen already; come back later" }
+  public var description: String {
+    switch self {
+    case .full(let limit): "\(limit) clients listen already; come back later"
+    case .quota(let refusal): "\(refusal)"
+    }
+  }
 }
 
 /// A receiver of events, from its beginning on.
@@ -67,25 +75,37 @@ final class EventSubscription: Sendable {
 /// How many may listen at the same time.
 final class EventSeats: Sendable {
   let limit: Int
-  // A mere count: relaxed.
-  private let count = Atomic(0)
+  /// How many each tenant has; a leaf lock.
+  private let counts = Mutex<[Tenant: Int]>([:])
 
   init(_ limit: Int) { self.limit = limit }
 
-  var taken: Int { count.load(ordering: .relaxed) }
+  var taken: Int { counts.withLock { $0.values.reduce(0, +) } }
 
-  /// A seat, free again when it is let go of; nil when there is none.
-  func take() -> Seat? {
-    guard count.add(1, ordering: .relaxed).newValue <= limit else {
-      count.subtract(1, ordering: .relaxed)
-      return nil
+  /// A seat, free again when it is let go of. `quota`: how many the tenant may have.
+  func take(for tenant: Tenant, quota: Int?) throws(EventRefusal) -> Seat {
+    try counts.withLock { counts throws(EventRefusal) in
+      let own = counts[tenant] ?? 0
+      if let quota, own >= quota { throw .quota(QuotaRefusal(of: tenant, quota: .streams, limit: quota)) }
+      guard counts.values.reduce(0, +) < limit else { throw .full(limit: limit) }
+      counts[tenant] = own + 1
     }
-    return Seat(self)
+    return Seat(self, tenant)
+  }
+
+  private func free(_ tenant: Tenant) {
+    counts.withLock { counts in counts[tenant] = counts[tenant].flatMap { $0 > 1 ? $0 - 1 : nil } }
   }
 
   final class Seat: Sendable {
     private let seats: EventSeats
-    fileprivate init(_ seats: EventSeats) { self.seats = seats }
-    deinit { seats.count.subtract(1, ordering: .relaxed) }
+    private let tenant: Tenant
+
+    fileprivate init(_ seats: EventSeats, _ tenant: Tenant) {
+      self.seats = seats
+      self.tenant = tenant
+    }
+
+    deinit { seats.free(tenant) }
   }
 }

@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import MachineRuntime
 import PoolManager
@@ -11,22 +12,24 @@ extension EventLog {
       if let stop = state.flatMap(StopDocument.init) {
         (event.reason, event.exitCode, event.detail) = (stop.reason, stop.exitCode, stop.detail)
       }
-      publish(event)
-    case .lease(let lease, let isNew): publish(.now(isNew ? "lease.granted" : "lease.extended", lease))
+      publish(event, of: vm.tenant)
+    case .lease(let lease, let isNew): publish(.now(isNew ? "lease.granted" : "lease.extended", lease), of: lease.tenant)
     case .ended(let lease, let end):
-      publish(.now("lease." + (end.isLoss ? "lost" : end.rawValue), lease, detail: end.isLoss ? end.rawValue : nil))
+      publish(.now("lease." + (end.isLoss ? "lost" : end.rawValue), lease, detail: end.isLoss ? end.rawValue : nil), of: lease.tenant)
     case .pool(let name, let isNew):
       let word = isNew.map { $0 ? "declared" : "changed" } ?? "deleted"
-      publish(.now("pool." + word, pool: name))
+      publish(.now("pool." + word, pool: name), of: Tenant.split(name).tenant)
     case .note(let pool, let note):
+      // What is to say of a pool is said to its tenant. A VM that no pool has is the operator's to look after.
+      let tenant = pool.map { Tenant.split($0).tenant } ?? .standard
       switch note {
-      case .exhausted: publish(.now("pool.exhausted", pool: pool))
-      case .recovered: publish(.now("pool.recovered", pool: pool))
-      case .failing(let detail): publish(.now("pool.failing", pool: pool, detail: detail))
-      case .limited(let refusal): publish(.now("pool.limited", pool: pool, detail: "\(refusal)"))
-      case .quarantined(let vm): publish(.now("vm.quarantined", pool: pool, vm: vm))
+      case .exhausted: publish(.now("pool.exhausted", pool: pool), of: tenant)
+      case .recovered: publish(.now("pool.recovered", pool: pool), of: tenant)
+      case .failing(let detail): publish(.now("pool.failing", pool: pool, detail: detail), of: tenant)
+      case .limited(let refusal): publish(.now("pool.limited", pool: pool, detail: "\(refusal)"), of: tenant)
+      case .quarantined(let vm): publish(.now("vm.quarantined", pool: pool, vm: vm), of: tenant)
       case .resetFailed(let vm, let detail), .resetDiffers(let vm, let detail):
-        publish(.now("vm.rejected", pool: pool, vm: vm, detail: detail))
+        publish(.now("vm.rejected", pool: pool, vm: vm, detail: detail), of: tenant)
       }
     case .journal: break
     }

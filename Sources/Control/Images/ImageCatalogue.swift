@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import BlobStore
 import Containers
@@ -89,10 +90,10 @@ public final class ImageCatalogue: Sendable {
 
   // MARK: Looking
 
-  /// What `image` means wherever something is made of one.
-  public func image(_ name: String) throws(SpecificationError) -> GuestImage {
+  /// What `image` means wherever a tenant makes something of one.
+  public func image(_ name: String, of tenant: Tenant = .standard) throws(SpecificationError) -> GuestImage {
     if let guest = BuiltinGuest.named(name) { return .builtin(guest) }
-    guard let entry = entry(name) else { throw .noSuchImage(name) }
+    guard let entry = entry(tenant.qualified(name)) else { throw .noSuchImage(name) }
     return entry.image
   }
 
@@ -102,10 +103,15 @@ public final class ImageCatalogue: Sendable {
   /// Every stored image.
   public var entries: [StoredEntry] { guarded.withLock { Array($0.entries.values) } }
 
-  /// At most `limit` stored images behind the one called `name` (nil: from the first), by name, and whether more follow.
-  public func page(after name: String?, limit: Int) -> (entries: [StoredEntry], goesOn: Bool) {
-    let (items, goesOn) = guarded.withLock { $0.entries.page(after: name, limit: limit) }
-    return (items.map(\.value), goesOn)
+  /// At most `limit` stored images of a tenant (nil: of all) behind the one that the server calls `name` (nil: from the first), by
+  /// the server's names, and whether more follow.
+  public func page(of tenant: Tenant?, after name: String?, limit: Int) -> (entries: [StoredEntry], goesOn: Bool) {
+    guarded.withLock { images in
+      // There are a thousand at most, so a page costs no more than a look at those.
+      let rest = images.entries.page(after: name, limit: .max).items
+        .filter { item in tenant.map { $0 == Tenant.split(item.key).tenant } ?? true }
+      return (rest.prefix(limit).map(\.value), rest.count > limit)
+    }
   }
 
   /// The names of the images that name each of some blobs.
@@ -119,7 +125,7 @@ public final class ImageCatalogue: Sendable {
 
   /// Refuses names that stored images cannot have.
   public func check(_ name: String) throws(ImageRefusal) {
-    guard BuiltinGuest.named(name) == nil else { throw .builtin(name) }
+    guard BuiltinGuest.named(Tenant.split(name).name) == nil else { throw .builtin(Tenant.split(name).name) }
   }
 
   /// Finds out what a manifest makes; nothing is stored yet.

@@ -55,17 +55,19 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
   }
 
   /// How a lease ended, as far as is known; nil where it is not.
-  public func end(of id: String) throws(JournalFailure) -> LeaseEnd? {
-    let reason = try writing { () throws(StateStoreError) in try state.lease(id: id) }?.end?.reason
-    return switch reason {
-    case .released: .released
-    case .expired: .expired
-    case .lost: .serverEnded
-    case .abandoned: .abandoned
-    case .revoked: .poolDeleted
-    case .failed: .vmDeleted
-    case nil: nil
-    }
+  public func end(of id: String) throws(JournalFailure) -> PastLease? {
+    guard let lease = try writing({ () throws(StateStoreError) in try state.lease(id: id) }), let reason = lease.end?.reason
+    else { return nil }
+    let end: LeaseEnd =
+      switch reason {
+      case .released: .released
+      case .expired: .expired
+      case .lost: .serverEnded
+      case .abandoned: .abandoned
+      case .revoked: .poolDeleted
+      case .failed: .vmDeleted
+      }
+    return PastLease(end: end, tenant: Tenant(lease.tenant) ?? .standard, pool: lease.pool)
   }
 
   /// nil for what was never recorded.

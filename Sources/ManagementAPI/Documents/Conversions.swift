@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import Control
 import Digests
@@ -28,12 +29,12 @@ extension VMDocument {
     let state = vm.machine.state
     let configuration = vm.machine.configuration
     self.init(
-      id: vm.id, pool: vm.pool, image: configuration.image.name, state: state.name, vcpus: configuration.vcpus,
+      id: vm.id, pool: vm.pool.map { Tenant.split($0).name }, image: Tenant.split(configuration.image.name).name, state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
       consoleBytes: vm.machine.consoleBytes, stop: StopDocument(state), lease: vm.lease?.id,
       memoryResidentBytes: looksAtMemory ? vm.machine.residentBytes : nil,
-      warnings: configuration.image.warnings(on: host))
+      warnings: configuration.image.warnings(on: host), tenant: vm.tenant.name)
   }
 }
 
@@ -101,9 +102,10 @@ extension ImageDocument {
 
   init(_ entry: StoredEntry) {
     self.init(
-      name: entry.name, entry.image, description: "An uploaded image of the kind \(entry.kind.rawValue).",
+      name: Tenant.split(entry.name).name, entry.image, description: "An uploaded image of the kind \(entry.kind.rawValue).",
       digest: entry.manifest.kernel)
     manifest = entry.manifest.document
+    tenant = Tenant.split(entry.name).tenant.name
     createdAt = RFC3339.text(milliseconds: Int64(entry.createdAtMS))
   }
 
@@ -131,7 +133,7 @@ extension PoolDocument {
   init(_ pool: PoolStatus, source: PoolSource, on host: HostFacts) {
     let (vm, ready) = (pool.specification.vm, pool.specification.ready)
     self.init(
-      name: pool.name, image: vm.image.name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
+      name: Tenant.split(pool.name).name, image: Tenant.split(vm.image.name).name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
       ready: ReadyRange(min: ready.lowerBound, max: ready.upperBound), maxVMs: pool.specification.maxVMs,
       deadlineMS: vm.deadlineNS.map { Int($0 / 1_000_000) },
       refill: RefillDocument(concurrency: pool.specification.refillConcurrency),
@@ -140,7 +142,8 @@ extension PoolDocument {
       readyWhen: ReadyWhen(pool.specification.readyPoint),
       readyTimeoutMS: Int(pool.specification.readyTimeoutNS / 1_000_000),
       onRelease: pool.specification.resets ? .reset : .replace,
-      verifyReset: VerifyReset(pool.specification.verification), source: source.rawValue,
+      verifyReset: VerifyReset(pool.specification.verification), shared: pool.specification.isShared,
+      tenant: pool.tenant.name, source: source.rawValue,
       warnings: vm.image.warnings(on: host), status: PoolStatusDocument(pool))
   }
 }
@@ -189,9 +192,9 @@ extension PoolStatusDocument {
 extension LeaseDocument {
   init(_ lease: Lease) {
     self.init(
-      lease: lease.id, pool: lease.pool, vm: lease.vm.id, fence: lease.fence, labels: lease.labels,
+      lease: lease.id, pool: Tenant.split(lease.pool).name, vm: lease.vm.id, fence: lease.fence, labels: lease.labels,
       grantedAt: RFC3339.text(lease.grantedAt), expiresAt: RFC3339.text(lease.expiresAt),
-      maxExpiresAt: RFC3339.text(lease.lastsUntil))
+      maxExpiresAt: RFC3339.text(lease.lastsUntil), tenant: lease.tenant.name)
   }
 }
 

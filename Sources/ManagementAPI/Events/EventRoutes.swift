@@ -11,16 +11,18 @@ enum EventRoutes {
   ]
 
   private static func stream(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let filter = EventFilter(pool: try context.query.resourceName("pool"), vm: try context.query.vmID("vm"))
+    let filter = EventFilter(
+      context.viewer, pool: try api.queriedPool(context), vm: try context.query.vmID("vm"))
     let limit = try context.query.integer("limit", in: 1...1_000_000)
     let timeoutMS = try context.query.integer("timeout_ms", in: 1...86_400_000)
     // A browser that comes back says in the header where it was; the query is what it came with first.
     let lastEventID = try context.header("Last-Event-ID") ?? context.query.text("last_event_id")
     try api.admitWaiting()
     let ticket: EventTicket
-    do throws(EventSeatsTaken) {
+    do throws(EventRefusal) {
       ticket = try api.events.ticket(
-        for: filter, after: lastEventID == "" ? nil : lastEventID, limit: limit.map(Int.init))
+        for: filter, of: context.tenant, quota: api.fleet.quotas(of: context.tenant).streams,
+        after: lastEventID == "" ? nil : lastEventID, limit: limit.map(Int.init))
     } catch {
       throw APIProblem(error)
     }

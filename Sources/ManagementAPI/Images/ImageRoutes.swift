@@ -25,13 +25,15 @@ enum ImageRoutes {
   }
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let (token, limit) = (try context.query.resourceName("page_token"), try context.query.pageLimit())
-    let (stored, goesOn) = api.images.page(after: token, limit: limit)
+    let (token, limit) = (try context.query.qualifiedName("page_token"), try context.query.pageLimit())
+    let (stored, goesOn) = api.images.page(of: context.viewer.tenant, after: token, limit: limit)
     let shipped = builtin.map(\.document).filter { document in token.map { document.name > $0 } ?? true }
-    let documents = (shipped + stored.map(ImageDocument.init)).sorted { $0.name < $1.name }
+    // By the server's names, of which no two are the same.
+    let named = shipped.map { ($0.name, $0) } + stored.map { ($0.name, ImageDocument($0)) }
+    let documents = named.sorted { $0.0 < $1.0 }
     let page = documents.prefix(limit)
-    let next = goesOn || documents.count > limit ? page.last?.name : nil
-    return try .json(Page(items: Array(page), nextPageToken: next))
+    let next = goesOn || documents.count > limit ? page.last?.0 : nil
+    return try .json(Page(items: page.map(\.1), nextPageToken: next))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -39,7 +41,7 @@ enum ImageRoutes {
     if let (document, tag) = builtin.first(where: { $0.document.name == name }) {
       return try get(document, tag, context)
     }
-    guard let entry = api.images.entry(name) else { throw .noSuchImage(name) }
+    guard let entry = api.images.entry(context.qualifiedName) else { throw .noSuchImage(name) }
     return try get(ImageDocument(entry), entry.tag, context)
   }
 
@@ -57,7 +59,7 @@ enum ImageRoutes {
   private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
     let name = context.parameters.name
     try translating { () throws(ImageRefusal) in try api.images.check(name) }
-    try context.checkCondition(api.images.entry(name)?.tag, "The image \(name)")
+    try context.checkCondition(api.images.entry(context.qualifiedName)?.tag, "The image \(name)")
     if context.isDocument { return .collect }
     let manifest = try described(context)
     do throws(BlobStoreError) {
@@ -77,20 +79,20 @@ enum ImageRoutes {
 
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    let (condition, origin) = (try context.condition(), context.origin)
+    let (condition, origin, image) = (try context.condition(), context.origin, context.qualifiedName)
     if context.isDocument {
       let document = try context.document(ImageManifestDocument.self)
       let manifest: ImageManifest
       do throws(DocumentMistake) { manifest = try ImageManifest(document) } catch { throw APIProblem(error) }
-      return try await storing(name, api) { () throws(ImageRefusal) in
-        try api.pools.storeImage(manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+      return try await storing(context, api) { () throws(ImageRefusal) in
+        try api.pools.storeImage(manifest, as: image, if: condition.precondition(of: "The image \(name)"), by: origin)
       }
     }
     let (upload, manifest) = (try context.upload().upload, try described(context))
     do throws(APIProblem) {
-      return try await storing(name, api) { () throws(ImageRefusal) in
+      return try await storing(context, api) { () throws(ImageRefusal) in
         try api.pools.storeImage(
-          upload, describedBy: manifest, as: name, if: condition.precondition(of: "The image \(name)"), by: origin)
+          upload, describedBy: manifest, as: image, if: condition.precondition(of: "The image \(name)"), by: origin)
       }
     } catch {
       // There is no document to point into.
@@ -118,7 +120,7 @@ enum ImageRoutes {
 
   /// Answers with the image that `store` stores. That may take seconds.
   private static func storing(
-    _ name: String, _ api: APIHandler,
+    _ context: Context, _ api: APIHandler,
     _ store: @escaping @Sendable () throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool)
   ) async throws(APIProblem) -> HTTPResponse {
     try await api.working { () throws(APIProblem) in
@@ -126,17 +128,18 @@ enum ImageRoutes {
       var response = try response(stored.entry)
       if stored.isNew {
         response.status = 201
-        response.headers.append(("Location", "/v1/images/" + name))
+        response.headers.append(("Location", context.location("/v1/images/" + context.parameters.name)))
       }
       return response
     }
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let (name, condition, origin) = (context.parameters.name, try context.condition(), context.origin)
+    let (name, image) = (context.parameters.name, context.qualifiedName)
+    let (condition, origin) = (try context.condition(), context.origin)
     return try await api.working { () throws(APIProblem) in
       try translating { () throws(ImageRefusal) in
-        try api.pools.deleteImage(name, if: condition.precondition(of: "The image \(name)"), by: origin)
+        try api.pools.deleteImage(image, if: condition.precondition(of: "The image \(name)"), by: origin)
       }
       return .noContent
     }

@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import GuestImages
 import HTTPServer
@@ -28,8 +29,9 @@ enum LeaseRoutes {
     let document = try context.documentIfAny(LeaseRequestDocument.self)
     let request = try LeaseRequest(document, by: context.origin)
     let starts = document?.start ?? true
-    try api.check(request.arguments, forPool: context.parameters.name)
-    let lease = try await api.lease(from: context.parameters.name, request)
+    let pool = try api.pool(context)
+    try api.check(request.arguments, for: pool)
+    let lease = try await api.lease(from: pool.name, request)
     var response = try HTTPResponse.json(LeaseDocument(lease), status: 201)
     response.headers.append(("Location", "/v1/leases/" + lease.id))
     // A client that looks finds it running. Its threads would keep the processors from the answer, so they are woken when
@@ -46,46 +48,42 @@ enum LeaseRoutes {
   // MARK: Those there are
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    try page(api, context, of: try context.query.resourceName("pool"))
+    try page(api, context, of: try api.queriedPool(context))
   }
 
   private static func listOfPool(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let pool = context.parameters.name
-    _ = try translating { () throws(FleetError) in try api.fleet.pool(pool) }
-    return try page(api, context, of: pool)
+    try page(api, context, of: try api.pool(context).name)
   }
 
   private static func page(_ api: APIHandler, _ context: Context, of pool: String?) throws(APIProblem) -> HTTPResponse {
     let limit = try context.query.pageLimit()
     let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999).map(UInt64.init) ?? 0
-    let (leases, next) = api.fleet.leases(of: pool, after: token, limit: limit)
+    let (leases, next) = api.fleet.leases(of: pool, for: context.viewer, after: token, limit: limit)
     return try .json(Page(items: leases.map(LeaseDocument.init), nextPageToken: next.map { String($0) }))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let id = context.parameters.lease
-    guard let lease = api.fleet.lease(id) else { throw try api.ended(id) }
-    return try .json(LeaseDocument(lease))
+    try .json(LeaseDocument(try api.lease(context)))
   }
 
   private static func extend(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    let id = context.parameters.lease
     let document = try context.documentIfAny(ExtendLeaseDocument.self)
     let ttlNS = try LeaseRequest.ttlNS(document?.ttlMS)
+    let id = try api.lease(context).id
     let extended: Lease?
     do throws(JournalFailure) {
       extended = try api.fleet.extend(id, ttlNS: ttlNS, shortens: document?.shorten ?? false, by: context.origin)
     } catch {
       throw APIProblem(error)
     }
-    guard let extended else { throw try api.ended(id) }
+    guard let extended else { throw try api.ended(context) }
     return try .json(LeaseDocument(extended))
   }
 
   private static func release(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let id = context.parameters.lease
-    guard api.fleet.end(id, as: .released, by: context.origin) else {
-      let problem = try api.ended(id)
+    guard api.fleet.lease(id, for: context.viewer) != nil, api.fleet.end(id, as: .released, by: context.origin) else {
+      let problem = try api.ended(context)
       // Asking again for what is done already is no mistake.
       if problem.kind == .leaseReleased { return .noContent }
       throw problem
@@ -123,9 +121,9 @@ extension APIHandler {
   }
 
   /// Refuses arguments that the guests of that pool cannot take, before it takes one of them.
-  func check(_ arguments: GuestArguments, forPool name: String) throws(APIProblem) {
+  func check(_ arguments: GuestArguments, for pool: PoolStatus) throws(APIProblem) {
     if arguments.isEmpty { return }
-    let pool = try translating { () throws(FleetError) in try fleet.pool(name) }.specification
+    let pool = pool.specification
     if pool.needsTemplate, let refusal = arguments.refusalAfterStart { throw APIProblem(refusal) }
     let vm = pool.vm
     let places: ArgumentPlaces
@@ -163,6 +161,7 @@ extension LeaseRequest {
 
 extension APIProblem {
   init(_ refusal: LeaseRefusal, pool: String) {
+    let pool = Tenant.split(pool).name
     switch refusal {
     case .noSuchPool: self.init(FleetError.noSuchPool(pool))
     case .poolDeleted: self.init(FleetError.poolDraining(pool))

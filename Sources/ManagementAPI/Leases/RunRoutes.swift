@@ -24,20 +24,19 @@ enum RunRoutes {
     let input = try input(document)
     let deadlineMS = try checked(document?.deadlineMS, default: 10_000, in: 1...86_400_000, at: "/deadline_ms")
     let deadlineNS = UInt64(deadlineMS) * 1_000_000
-    let pool = context.parameters.name
     var request = LeaseRequest(
       ttlNS: deadlineNS + graceNS, waitNS: try LeaseRequest.waitNS(document?.waitMS), labels: ["for": "run"],
       arguments: GuestArguments(commandLine: document?.commandLine, environment: document?.environment),
       origin: context.origin)
     // Refused now, before a VM is taken for it.
-    _ = try translating { () throws(FleetError) in try api.fleet.pool(pool) }
-    try api.check(request.arguments, forPool: pool)
+    let pool = try api.pool(context)
+    try api.check(request.arguments, for: pool)
 
     // The guest starts before its lease is recorded, and runs meanwhile.
     let guest = RunningGuest(api.fleet)
     request.begin = { lease in guest.start(on: lease.vm, input: input, limitNS: deadlineNS) }
     defer { guest.unwatch() }
-    let lease = try await api.lease(from: pool, request)
+    let lease = try await api.lease(from: pool.name, request)
 
     // It goes on here on the vCPU's thread that saw the guest stop.
     guard case .happened(let end) = await guest.end.outcome() else {

@@ -88,18 +88,19 @@ public final class APIHandler: HTTPHandler {
   func vm(_ context: Context, isTaken: Bool = false) throws(APIProblem) -> VM {
     let fence = try context.fence()
     if fence == nil, !isTaken {
-      return try translating { () throws(FleetError) in try fleet.vm(context.parameters.vm) }
+      return try translating { () throws(FleetError) in try fleet.vm(context.parameters.vm, for: context.viewer) }
     }
     return try translating { () throws(FleetError) in
-      try fleet.vm(context.parameters.vm, fence: fence, isTaken: isTaken)
+      try fleet.vm(context.parameters.vm, for: context.viewer, fence: fence, isTaken: isTaken)
     }
   }
 
   /// Why there is no such lease: what became of it, as far as is known.
-  func ended(_ id: String) throws(APIProblem) -> APIProblem {
+  func ended(_ context: Context) throws(APIProblem) -> APIProblem {
+    let id = context.parameters.lease
     let end: LeaseEnd?
     do throws(JournalFailure) {
-      end = try fleet.endOfLease(id)
+      end = try fleet.endOfLease(id, for: context.viewer)
     } catch {
       throw APIProblem(error)
     }

@@ -42,7 +42,7 @@ final class Context: HTTPContext, @unchecked Sendable {
   var endsWithClient: Bool { route.endsWithClient }
 
   /// On whose behalf changes are recorded.
-  var origin: Origin { Origin(who: principal.id, tenant: principal.tenant, requestID: head.requestID) }
+  var origin: Origin { Origin(who: principal.id, tenant: tenant, requestID: head.requestID) }
 
   /// The value of a header field that has one value, such as `Lease-Fence`; nil without it. Several lines of it are refused:
   /// whichever counted, the client may have meant the other.

@@ -16,6 +16,12 @@ extension APIHandler {
 
   /// Steps 1 to 4: refuses what can be refused before the body is there, and makes the request's context.
   public func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
+    admit(&head) { head throws(APIProblem) in try identify(head) }
+  }
+
+  func admit(
+    _ head: inout HTTPRequestHead, as identify: (HTTPRequestHead) throws(APIProblem) -> Principal
+  ) -> HTTPAdmission {
     do throws(APIProblem) {
       try admission.check(head)
       if head.method == "OPTIONS" { return .answer(try options(head)) }
@@ -23,6 +29,7 @@ extension APIHandler {
       let context = Context(
         head, route: route, parameters: parameters, query: try Query(head.query, allowed: route.query),
         principal: try identify(head))
+      try context.checkTenant()
       try authorise(context)
       try limit(context)
       let destination = try admitBody(context)
@@ -94,7 +101,7 @@ extension APIHandler {
     let beginning: IdempotentRequest.Beginning
     do throws(IdempotencyRefusal) {
       beginning = try IdempotentRequest.begin(
-        key: key, scope: "\(context.head.method) \(context.head.rawPath)", body: context.body, in: state
+        key: key, scope: context.idempotencyScope, body: context.body, in: state
       ) { answer in context.route.stillHolds(answer, in: self) }
     } catch {
       throw APIProblem(error)

@@ -1,3 +1,4 @@
+import Access
 import APIModel
 import Digests
 import JSONCodec
@@ -36,6 +37,14 @@ struct Query: Sendable {
   /// The name of a pool or an image.
   func resourceName(_ name: String) throws(APIProblem) -> String? {
     try text(name, as: .pool) { PoolRules.isName($0) ? $0 : nil }
+  }
+
+  /// The server's name of a pool or an image, which a page gave as the beginning of the next.
+  func qualifiedName(_ name: String) throws(APIProblem) -> String? {
+    try text(name, as: .pool) { text in
+      let (tenant, own) = Tenant.split(text)
+      return Tenant(tenant.name) != nil && PoolRules.isName(own) ? text : nil
+    }
   }
 
   /// The digest of a blob.

@@ -63,7 +63,7 @@ final class Route: Sendable {
     self.method = method
     self.template = template
     self.operationID = operationID
-    self.query = query
+    self.query = query + (Self.tenantTemplates.contains(template) ? ["tenant"] : [])
     self.body = body
     self.isIdempotent = isIdempotent
     self.isThere = isThere
@@ -73,6 +73,13 @@ final class Route: Sendable {
     self.admission = admission
     self.operation = operation
   }
+
+  /// The paths of lists and of names, which mean another thing for each tenant: an operator says which (`tenant`). Ids are the
+  /// same for all.
+  private static let tenantTemplates: Set<String> = [
+    "/v1/images", "/v1/images/{image}", "/v1/blobs", "/v1/blobs/{digest}", "/v1/vms", "/v1/pools", "/v1/pools/{pool}",
+    "/v1/pools/{pool}/leases", "/v1/pools/{pool}/run", "/v1/leases", "/v1/events",
+  ]
 
   /// Every operation, in the order of the OpenAPI document.
   static let all: [Route] =

@@ -23,7 +23,7 @@ enum PoolRoutes {
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let (pools, token) = try api.fleet.pools(
-      after: context.query.resourceName("page_token"), limit: context.query.pageLimit())
+      for: context.viewer, after: context.query.qualifiedName("page_token"), limit: context.query.pageLimit())
     let documents = pools.map {
       PoolDocument($0, source: api.pools.entry($0.name)?.source ?? .api, on: api.configuration.host)
     }
@@ -32,9 +32,9 @@ enum PoolRoutes {
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
-    let pool = try translating { () throws(FleetError) in try api.fleet.pool(name) }
+    let pool = try api.pool(context)
     // A pool that is being deleted has no declaration, and so no tag.
-    guard let entry = api.pools.entry(name) else { return try response(pool, nil, api) }
+    guard let entry = api.pools.entry(pool.name) else { return try response(pool, nil, api) }
     return try context.unlessUnchanged(entry.tag, "The pool \(name)") { () throws(APIProblem) in
       try response(pool, entry, api)
     }
@@ -43,14 +43,15 @@ enum PoolRoutes {
   private static func put(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
     let document = try context.poolDocument(DeclarePoolDocument.self)
+    try context.checkPoolName()
     let holds = try context.condition().precondition(of: "The pool \(name)")
     let (pool, entry, isNew) = try translating { () throws(DeclarationRefusal) in
-      try api.pools.put(document, as: name, if: holds, by: context.origin)
+      try api.pools.put(document, as: context.qualifiedName, if: holds, by: context.origin)
     }
     var response = try response(pool, entry, api)
     if isNew {
       response.status = 201
-      response.headers.append(("Location", "/v1/pools/" + name))
+      response.headers.append(("Location", context.location("/v1/pools/" + name)))
     }
     return response
   }
@@ -58,25 +59,27 @@ enum PoolRoutes {
   private static func patch(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
     let patch = try context.poolDocument(PoolPatch.self)
+    let pool = try api.ownPool(context).name
     let holds = try context.condition().precondition(of: "The pool \(name)")
-    let (pool, entry) = try translating { () throws(DeclarationRefusal) in
-      try api.pools.patch(name, with: patch, if: holds, by: context.origin)
+    let (status, entry) = try translating { () throws(DeclarationRefusal) in
+      try api.pools.patch(pool, with: patch, if: holds, by: context.origin)
     }
-    return try response(pool, entry, api)
+    return try response(status, entry, api)
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let name = context.parameters.name
     let force = try context.query.word("force", of: ["true", "false"]) == "true"
     let holds = try context.condition().precondition(of: "The pool \(name)")
+    let pool = try api.ownPool(context).name
     let end = Waiting<PoolDeletion>()
     let waits = try translating { () throws(DeclarationRefusal) in
       try api.pools.delete(
-        name, if: holds, force: force, by: context.origin, untilNS: context.receivedNS + patienceNS
+        pool, if: holds, force: force, by: context.origin, untilNS: context.receivedNS + patienceNS
       ) { end.happened($0) }
     }
     // What takes longer goes on without the client: a lease may last a day, and a VM may not want to stop.
-    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(name) }, api) }
+    if waits { return try accepted(try translating { () throws(FleetError) in try api.fleet.pool(pool) }, api) }
     guard case .happened(.goesOn(let pool)) = await end.outcome() else { return .noContent }
     return try accepted(pool, api)
   }
@@ -100,6 +103,11 @@ enum PoolRoutes {
 }
 
 extension Context {
+  /// Refuses the name of a pool that the principal is not bound to, as if nothing could be there.
+  fileprivate func checkPoolName() throws(APIProblem) {
+    guard viewer.admits(pool: parameters.name) else { throw .noSuchPool(parameters.name) }
+  }
+
   /// The body as a document about the pool that the path names. What GET gives and only the server sets is passed over, but
   /// the name has to be the pool's.
   fileprivate func poolDocument<T: Decodable>(_ type: T.Type) throws(APIProblem) -> T {

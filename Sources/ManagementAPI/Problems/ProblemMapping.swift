@@ -45,7 +45,7 @@ extension APIProblem {
 
   init(_ refusal: ImageRefusal) {
     switch refusal {
-    case .noSuchImage(let name): self = .noSuchImage(name)
+    case .noSuchImage(let name): self = .noSuchImage(Tenant.split(name).name)
     case .noSuchBlob(let digest, let pointer):
       self = .invalid(pointer, "There is no blob \(digest); PUT it at /v1/blobs/\(digest) first.")
     case .blob(let error): self.init(error)
@@ -73,7 +73,12 @@ extension APIProblem {
 
   init(_ refusal: QuotaRefusal) { self.init(.quotaExceeded, "\(refusal)".asSentence) }
 
-  init(_ taken: EventSeatsTaken) { self.init(.resourcesExhausted, "\(taken)".asSentence) }
+  init(_ refusal: EventRefusal) {
+    switch refusal {
+    case .full: self.init(.resourcesExhausted, "\(refusal)".asSentence)
+    case .quota(let refusal): self.init(refusal)
+    }
+  }
 
   init(_ failure: JournalFailure) { self.init(.storageFailed, "\(failure)".asSentence) }
 
@@ -119,7 +124,7 @@ extension APIProblem {
   init(_ error: FleetError) {
     switch error {
     case .noSuchVM(let id): self = .noSuchVM(id)
-    case .noSuchPool(let name): self.init(.poolNotFound, "There is no pool \(name); GET /v1/pools lists them.")
+    case .noSuchPool(let name): self = .noSuchPool(Tenant.split(name).name)
     case .limitReached: self.init(.resourcesExhausted, "\(error)".asSentence)
     case .noRoom(let refusal): self.init(refusal)
     case .quota(let refusal): self.init(refusal)

@@ -8,6 +8,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case malformedJSON = "malformed-json"
   case invalidMember = "invalid-member"
   case invalidParameter = "invalid-parameter"
+  case scopeMissing = "scope-missing"
   case crossSiteRequest = "cross-site-request"
   case unknownHost = "unknown-host"
   case routeNotFound = "route-not-found"
@@ -61,6 +62,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .malformedJSON: "Malformed JSON"
     case .invalidMember: "Invalid member"
     case .invalidParameter: "Invalid parameter"
+    case .scopeMissing: "Scope missing"
     case .crossSiteRequest: "Cross-site request"
     case .unknownHost: "Unknown host name"
     case .routeNotFound: "No such path"
@@ -110,7 +112,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var status: Int {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
-    case .crossSiteRequest, .unknownHost: 403
+    case .crossSiteRequest, .unknownHost, .scopeMissing: 403
     case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
@@ -135,7 +137,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var retryAfter: Int? {
     switch self {
     case .draining: 5
-    case .serverBusy, .resourcesExhausted, .poolExhausted, .tooManyWaiting: 1
+    case .serverBusy, .resourcesExhausted, .poolExhausted, .quotaExceeded, .tooManyWaiting: 1
     case .storageFailed: 10
     default: nil
     }

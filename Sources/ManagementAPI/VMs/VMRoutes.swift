@@ -25,10 +25,10 @@ enum VMRoutes {
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let limit = try context.query.pageLimit()
-    let pool = try context.query.resourceName("pool")
+    let pool = try api.queriedPool(context)
     let state = try context.query.word("state", of: states)
     let token = try context.query.integer("page_token", in: 1...999_999_999_999_999_999)
-    let page = api.fleet.vms(of: pool, after: token.map(UInt64.init), limit: limit) { vm in
+    let page = api.fleet.vms(of: pool, for: context.viewer, after: token.map(UInt64.init), limit: limit) { vm in
       state == nil || vm.machine.state.name == state
     }
     return try .json(
@@ -76,9 +76,13 @@ enum VMRoutes {
 
   private static func create(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let document = try context.document(CreateVMDocument.self)
+    // It would be of no pool, and so not be there for a key that is bound to pools.
+    guard context.principal.pools == nil else {
+      throw APIProblem(.scopeMissing, "A key that is bound to pools makes no VM by hand; lease one of a pool.")
+    }
     let specification: VMSpecification
     do throws(SpecificationError) {
-      specification = try VMSpecification(document, api.images)
+      specification = try VMSpecification(document, api.images, of: context.tenant)
     } catch {
       throw APIProblem(error)
     }
@@ -87,7 +91,8 @@ enum VMRoutes {
       // A vCPU that is not there within a second was started all the same; the document tells.
       let deadlineNS = MonotonicClock.now() + 1_000_000_000
       let vm = try translating { () throws(FleetError) in
-        try api.fleet.create(specification, arguments: arguments, start: document.start ?? true, untilNS: deadlineNS)
+        try api.fleet.create(
+          specification, for: context.tenant, arguments: arguments, start: document.start ?? true, untilNS: deadlineNS)
       }
       return try .created(VMDocument(vm, on: api.configuration.host), at: "/v1/vms/" + vm.id)
     }
@@ -97,7 +102,7 @@ enum VMRoutes {
     let id = context.parameters.vm
     let fence = try context.fence()
     let end = Waiting<FleetError?>()
-    try translating { () throws(FleetError) in try api.fleet.delete(id, fence: fence) { end.happened($0) } }
+    try translating { () throws(FleetError) in try api.fleet.delete(id, for: context.viewer, fence: fence) { end.happened($0) } }
     // A client that leaves changes nothing: its VM is being taken apart.
     guard case .happened(let failure) = await end.outcome() else { throw .clientLeft }
     if let failure { throw APIProblem(failure) }

@@ -20,6 +20,7 @@ struct PoolSettings: Equatable {
   var readyTimeoutMS = PoolRules.standardReadyTimeoutMS
   var onRelease = OnRelease.replace
   var verifyReset = VerifyReset.sampled
+  var shared = false
 
   init(_ pool: PoolDocument) {
     image = pool.image
@@ -35,6 +36,7 @@ struct PoolSettings: Equatable {
     readyTimeoutMS = pool.readyTimeoutMS
     onRelease = pool.onRelease
     verifyReset = pool.verifyReset
+    shared = pool.shared
   }
 
   init(_ pool: DeclarePoolDocument) {
@@ -51,6 +53,7 @@ struct PoolSettings: Equatable {
     readyTimeoutMS = pool.readyTimeoutMS ?? readyTimeoutMS
     onRelease = pool.effectiveOnRelease
     verifyReset = pool.verifyReset ?? verifyReset
+    shared = pool.shared ?? shared
   }
 
   /// What a declaration of the same image and ready point says where it says nothing else.
@@ -73,13 +76,13 @@ struct PoolSettings: Equatable {
       refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
       probeIntervalMS: probeIntervalMS, readyWhen: readyWhen, readyTimeoutMS: readyTimeoutMS,
       // The default goes along with the ready point, also when that is changed later.
-      onRelease: onRelease == standard.onRelease ? nil : onRelease, verifyReset: verifyReset)
+      onRelease: onRelease == standard.onRelease ? nil : onRelease, verifyReset: verifyReset, shared: shared ? true : nil)
   }
 
   /// The declaration as a configuration file: what `vmpool pools apply` and the server read.
   func yaml(name: String) -> String {
     let standard = self.standard.members.filter {
-      ["paused", "ready_when", "ready_timeout_ms", "on_release", "verify_reset"].contains($0.name)
+      ["paused", "ready_when", "ready_timeout_ms", "on_release", "verify_reset", "shared"].contains($0.name)
     }
     let isLeftOut = { (member: (name: String, value: String)) in
       ["none", "default"].contains(member.value) || standard.contains { $0 == member }
@@ -102,7 +105,7 @@ struct PoolSettings: Equatable {
       ("refill.concurrency", orNone(refillConcurrency)), ("paused", "\(paused)"),
       ("probe_interval_ms", orNone(probeIntervalMS)), ("ready_when", readyWhen.yaml),
       ("ready_timeout_ms", "\(readyTimeoutMS)"), ("on_release", onRelease.rawValue),
-      ("verify_reset", verifyReset.rawValue),
+      ("verify_reset", verifyReset.rawValue), ("shared", "\(shared)"),
     ]
   }
 }

@@ -11,6 +11,7 @@ STATUS = {
     "invalid-member": 400,
     "invalid-parameter": 400,
     "cross-site-request": 403,
+    "scope-missing": 403,
     "unknown-host": 403,
     "route-not-found": 404,
     "image-not-found": 404,
