@@ -30,7 +30,7 @@ public struct KeyText: Sendable, Equatable {
   }
 
   /// Reads a key; nil where the text is none. The bytes of a key have one spelling.
-  public init?(_ text: some StringProtocol) {
+  public init?(_ text: String) {
     let bytes = text.utf8
     guard bytes.count == Self.length, text.hasPrefix(Self.prefix) else { return nil }
     var read: [UInt8] = []

@@ -5,8 +5,11 @@ import Metrics
 /// thread; nor does a scrape queue behind VMs being made.
 enum MetricsRoutes {
   static let routes = [
-    Route(method: .get, template: "/metrics", operationID: "getMetrics", operation: metrics),
-    Route(method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", operation: vcpus),
+    Route(
+      method: .get, template: "/metrics", operationID: "getMetrics", scope: .read, isOpenable: true, operation: metrics),
+    Route(
+      method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", scope: .read, isOpenable: true,
+      operation: vcpus),
   ]
 
   private static func metrics(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

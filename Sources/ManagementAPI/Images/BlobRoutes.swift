@@ -10,12 +10,15 @@ import PoolManager
 enum BlobRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], operation: list),
-    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", operation: get),
+      method: .get, template: "/v1/blobs", operationID: "listBlobs", scope: .read, query: ["limit", "page_token"],
+      operation: list),
+    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", scope: .read, operation: get),
     Route(
-      method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),
+      method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", scope: .images,
+      body: .upload(orDocument: false),
       isNewWork: true, takesParts: true, admission: admit, operation: put),
-    Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", operation: delete),
+    Route(
+      method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", scope: .images, operation: delete),
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
@@ -80,7 +83,7 @@ enum BlobRoutes {
     do throws(BlobStoreError) {
       let announced = range.map { $0.end - $0.start } ?? head.contentLength
       let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: announced, of: range?.total)
-      return .sink(UploadSink(upload, range, requestID: head.requestID))
+      return .sink(UploadSink(upload, range, for: context))
     } catch {
       throw APIProblem(error)
     }

@@ -174,6 +174,10 @@ extension APIProblem {
     APIProblem(.vmNotFound, "There is no VM \(id); GET /v1/vms lists them.")
   }
 
+  static func noSuchLease(_ id: String) -> APIProblem {
+    APIProblem(.leaseNotFound, "There is no lease \(id); GET /v1/leases lists them.")
+  }
+
   static var draining: APIProblem {
     APIProblem(.draining, "The server is shutting down and takes no new work.")
   }

@@ -10,15 +10,16 @@ import PoolManager
 enum VMRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/vms", operationID: "listVMs", query: ["pool", "state", "limit", "page_token"],
+      method: .get, template: "/v1/vms", operationID: "listVMs", scope: .read,
+      query: ["pool", "state", "limit", "page_token"],
       operation: list),
     Route(
-      method: .post, template: "/v1/vms", operationID: "createVM", body: .json(isRequired: true),
+      method: .post, template: "/v1/vms", operationID: "createVM", scope: .control, body: .json(isRequired: true),
       isIdempotent: true, isThere: { api, id in (try? api.fleet.vm(id)) != nil }, isNewWork: true, operation: create),
     Route(
-      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", query: ["wait_for", "timeout_ms"],
+      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", scope: .read, query: ["wait_for", "timeout_ms"],
       endsWithClient: true, operation: get),
-    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", operation: delete),
+    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", scope: .control, operation: delete),
   ]
 
   private static let states = ["ready", "running", "paused", "stopped"]

@@ -33,7 +33,8 @@ final class Harness: Sendable {
   init(
     factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = [],
     events: EventLog.Configuration = .init(), blobs: String? = nil, blobLimits: BlobLimits = BlobLimits(),
-    controlNS: UInt64 = 5_000_000_000, load: HTTPLoad = HTTPLoad()
+    controlNS: UInt64 = 5_000_000_000, load: HTTPLoad = HTTPLoad(),
+    configure: (inout APIHandler.Configuration) -> Void = { _ in }
   ) {
     let events = EventLog(events)
     state = Self.stateInMemory()
@@ -43,9 +44,11 @@ final class Harness: Sendable {
     let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
     images = ImageCatalogue(blobs: Self.store(blobs, blobLimits), journal: journal)
     pools = PoolDeclarations(fleet: fleet, images: images, journal: journal)
+    var configuration = APIHandler.Configuration(
+      host: host, hostNames: hostNames, controlNS: controlNS, load: load)
+    configure(&configuration)
     api = APIHandler(
-      fleet: fleet, pools: pools, images: images, events: events, state: state,
-      configuration: .init(host: host, hostNames: hostNames, controlNS: controlNS, load: load))
+      fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
   }
 
   private static func store(_ directory: String?, _ limits: BlobLimits) -> BlobRepository {
