@@ -254,7 +254,7 @@ def irregular():
     with Daemon("--config", path) as daemon:
         client = daemon.client()
         before = declarations(client)
-        for number, make in enumerate((os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")), 1):
+        for number, make in enumerate((os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")), 1):
             path.rename(directory / "kept")
             make(path)
             daemon.process.send_signal(signal.SIGHUP)

@@ -252,7 +252,8 @@ def memory():
 @check("downloads from a disk that hangs hold up no other request, and go on with it")
 def hanging_disk():
     directory = processes.scratch_directory("hanging")
-    data, gate = some_bytes(MIB), directory / "gate"
+    # Below the state directory: the server opens no pipe elsewhere.
+    data, gate = some_bytes(MIB), directory / "state/gate"
     environment = {**os.environ, "LD_PRELOAD": str(preloadable("held_reads")), "HELD_READS": str(directory / "state"),
                    "HELD_READS_GATE": str(gate)}
     with Daemon("--no-demo-pool", "--state-dir", directory / "state", env=environment) as daemon:

@@ -95,13 +95,13 @@ def first_lines():
     state = processes.scratch_directory("state")
     with Daemon("--state-dir", state) as daemon:
         lines = daemon.log.splitlines()
-        equal(len(lines), 4, f"the lines: {lines}")
+        equal(len(lines), 5, f"the lines: {lines}")
         version = daemon.client().get("/v1/host").json["version"]
-        for line, words in zip(lines, ((f"vmpoold {version}", "kicks vCPUs by"), (str(state),),
+        for line, words in zip(lines, ((f"vmpoold {version}", "kicks vCPUs by"), (str(state),), ("confined: ",),
                                        ("limits:", "MiB of guest memory"), ("listening on", "next="))):
             for word in words:
                 expect(word in line, lambda: f"no {word!r} in {line!r}")
-        command = lines[3].split('next="')[1].rstrip('"').split()
+        command = lines[4].split('next="')[1].rstrip('"').split()
         equal(command[:3], ["vmpool", "run", "demo"], "what to type")
         result = processes.run([processes.BINARIES / command[0], *command[1:], "--wait", "10s"])
         equal((result.returncode, result.stdout.strip()), (0, "Hello from vmpool"), f"what it prints; {result.stderr}")

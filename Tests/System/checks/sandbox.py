@@ -132,6 +132,49 @@ def off():
         expect(" warning the server is not confined" in daemon.log, "the log has no warning")
 
 
+# Has the kernel say that it knows no Landlock, then becomes the program of its arguments: a filter of four instructions.
+WITHOUT_LANDLOCK = """
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("=HBBI", *words) for words in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 444), (6, 0, 0, 0x50000 + 95), (6, 0, 0, 0x7FFF0000)))
+program = ctypes.create_string_buffer(code)
+filter = struct.pack("=H6xQ", 4, ctypes.addressof(program))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@check("on a kernel without Landlock the server starts, and the log and /v1/host say so")
+def without_landlock():
+    with Daemon("--no-demo-pool", before=(processes.PYTHON, "-c", WITHOUT_LANDLOCK)) as daemon:
+        sandbox = daemon.client().get("/v1/host").json["sandbox"]
+        equal((sandbox["seccomp"], sandbox["landlock_abi"]), (True, None), "/v1/host")
+        expect("its kernel has no Landlock" in daemon.log, "the log says nothing of it")
+
+
+@check("an ordinary user's server is confined as well, and works")
+def ordinary():
+    if os.geteuid() != 0:
+        raise Skipped("only root can become another user")
+    place = processes.scratch_directory("ordinary")
+    os.chmod(processes.SCRATCH, 0o711)
+    os.chown(place, 65534, 65534)
+    words = ("setpriv", "--reuid=65534", f"--regid={os.stat('/dev/kvm').st_gid}", "--clear-groups")
+    probe = processes.run([*words, "sh", "-c", f"test -w /dev/kvm && test -w {place} && test -x {processes.BINARIES}/vmpoold"])
+    if probe.returncode != 0:
+        raise Skipped("it cannot use /dev/kvm, or reach the programs")
+    with Daemon("--state-dir", place / "state", before=words) as daemon:
+        client = daemon.client()
+        stop_of(client, create(client, image="hello"))
+        # Files of /proc that belong to root, since the process leaves no core dumps.
+        expect("process_open_fds " in client.get("/metrics").text, "the metrics say nothing of /proc/self/fd")
+        vcpu = client.get(create(client, image="spin") + "/vcpus/0").json
+        expect(vcpu["cpu_ns"] is not None, "a vCPU's processor time is not read")
+        found = status(daemon, daemon.pid)
+        equal((found["CapEff"], found["NoNewPrivs"], found["Seccomp"]), ("0" * 16, "1", "2"), "the main thread")
+
+
 @check("each thread of a running server can make the calls of its role, and no others")
 def calls():
     if platform.machine() != "x86_64":
