@@ -21,6 +21,8 @@ struct ckvm_vcpu *ckvm_vcpu_new(int fd, uint32_t run_size, const struct ckvm_ent
     errno = error;
     return NULL;
   }
+  // What a guest reads and writes at its devices has no place in the server's core dumps.
+  madvise(run, run_size, MADV_DONTDUMP);
   vcpu->run = run;
   vcpu->fd = fd;
   vcpu->run_size = run_size;

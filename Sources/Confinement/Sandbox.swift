@@ -96,8 +96,8 @@ public struct Sandbox: ~Copyable {
 
   private static func start(_ roles: [ThreadRole], rules: LandlockRules?) throws(Failure) {
     for role in roles {
-      let failure = Mutex<Failure?>(nil)
-      try doing("a thread") { () throws(Errno) in
+      let failure = Mutex(Failure(step: "a thread", errno: .resourceTemporarilyUnavailable))
+      do throws(Errno) {
         try ThreadSpawner.start(role) { () throws(Errno) in
           do throws(Failure) {
             try restrictThread(role, rules)
@@ -106,6 +106,8 @@ public struct Sandbox: ~Copyable {
             throw error.errno
           }
         }
+      } catch {
+        throw failure.withLock { $0 }
       }
     }
   }

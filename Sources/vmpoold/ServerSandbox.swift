@@ -11,22 +11,20 @@ struct ServerSandbox: ~Copyable {
 
   /// Before the first thread.
   init(_ choice: SandboxChoice) throws(StartupError) {
-    switch choice {
-    case .off: sandbox = nil
-    case .on: sandbox = try Self.doing { () throws(Sandbox.Failure) in try Sandbox() }
+    do throws(Sandbox.Failure) {
+      sandbox = choice == .on ? try Sandbox() : nil
+    } catch {
+      throw Self.error(error)
     }
   }
 
   /// When the state directory is there, and before the server opens files in it.
   mutating func bind(_ options: Vmpoold, _ addresses: [ListenAddress]) throws(StartupError) {
-    guard var bound = sandbox.take() else { return }
-    let files = Self.files(options, addresses)
     do throws(Sandbox.Failure) {
-      try bound.bound(to: files)
+      try sandbox?.bound(to: Self.files(options, addresses))
     } catch {
       throw Self.error(error)
     }
-    sandbox = consume bound
   }
 
   /// What holds when the server has started.
@@ -44,16 +42,6 @@ struct ServerSandbox: ~Copyable {
       try sandbox.seal()
     } catch {
       throw Self.error(error)
-    }
-  }
-
-  private static func doing(
-    _ body: () throws(Sandbox.Failure) -> Sandbox
-  ) throws(StartupError) -> Sandbox {
-    do throws(Sandbox.Failure) {
-      return try body()
-    } catch {
-      throw self.error(error)
     }
   }
 

@@ -305,6 +305,11 @@ def cores():
         with Client(str(place / "socket")) as client:
             create(client, flat={"mode": "long64_ring3", "code": image}, memory_mib=2)
             eventually("the guest has written its word", lambda: in_guest_memory(process.pid, word))
+            # A template's VM has written; its clone shares that.
+            declare(client, "clones", image="echo", ready_when="started")
+            kept = {(found[0], "dd" in flags) for _, _, name, flags in mappings(process.pid)
+                    if (found := re.search("vmpool-template|kvm-vcpu", name))}
+            equal(kept, {("vmpool-template", True), ("kvm-vcpu", True)}, "guests' mappings, and whether cores leave them out")
         process.send_signal(signal.SIGABRT)
         equal(process.wait(20), -signal.SIGABRT, "the exit status")
         found = list(place.glob("core*"))
@@ -314,14 +319,21 @@ def cores():
             core.unlink()
 
 
+def mappings(pid):
+    """Where the mappings of a process begin and end, their names and their flags."""
+    text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
+    for start, end, name, flags in re.findall(
+            r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)\n(?:\w+:.*\n)*?VmFlags: (.*)$", text, re.M):
+        yield int(start, 16), int(end, 16), name, flags.split()
+
+
 def in_guest_memory(pid, word):
-    """Whether the word is in a mapping that core dumps leave out (the flag dd, in smaps)."""
+    """Whether the word is in a mapping that core dumps leave out (the flag dd)."""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for start, end, flags in re.findall(
-                r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: ([a-z ]*)$",
-                pathlib.Path(f"/proc/{pid}/smaps").read_text(), re.M | re.S):
-            if "dd" in flags.split() and int(end, 16) - int(start, 16) <= 64 << 20:
-                memory.seek(int(start, 16))
-                if word in memory.read(int(end, 16) - int(start, 16)):
+        for start, end, _, flags in mappings(pid):
+            # A stack's guard cannot be read.
+            if "dd" in flags and "rd" in flags and end - start <= 64 << 20:
+                memory.seek(start)
+                if word in memory.read(end - start):
                     return True
     return False
