@@ -14,10 +14,10 @@ extension VMPoolClient {
     try allPages("/v1/keys", query: .optional("tenant", tenant))
   }
 
-  /// `GET /v1/keys/{key}`, by its id.
+  /// `GET /v1/keys/{key_id}`.
   public func key(_ id: String) throws(APIError) -> KeyDocument { try document("GET", keyPath(id)) }
 
-  /// `DELETE /v1/keys/{key}`: revokes the key of that id; one that was revoked before is no problem.
+  /// `DELETE /v1/keys/{key_id}`: revokes the key; one that was revoked before is no problem.
   public func revokeKey(_ id: String) throws(APIError) { _ = try checked("DELETE", keyPath(id)) }
 
   private func keyPath(_ id: String) -> String { "/v1/keys/\(PercentEncoding.encoded(id))" }

@@ -16,8 +16,8 @@ enum KeyRoutes {
     Route(
       method: .post, template: "/v1/keys", operationID: "createKey", scope: .admin, body: .json(isRequired: true),
       operation: create),
-    Route(method: .get, template: "/v1/keys/{key}", operationID: "getKey", scope: .read, operation: get),
-    Route(method: .delete, template: "/v1/keys/{key}", operationID: "revokeKey", scope: .admin, operation: revoke),
+    Route(method: .get, template: "/v1/keys/{key_id}", operationID: "getKey", scope: .read, operation: get),
+    Route(method: .delete, template: "/v1/keys/{key_id}", operationID: "revokeKey", scope: .admin, operation: revoke),
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -131,7 +131,9 @@ struct MalformedParameter: Error, Equatable {
 
 /// The parameters that paths have, called as in the OpenAPI document.
 enum PathParameter: String, Sendable {
-  case vm, lease, index, image, pool, digest, kind, key
+  case vm, lease, index, image, pool, digest, kind
+  /// Not `key`, which is what a document calls the secret.
+  case key = "key_id"
 
   /// What it names.
   private var noun: String {

@@ -14,30 +14,28 @@ KEY = re.compile(r"vmp_[a-z2-7]{57}[aeimquy4]")
 # A resource that is not there, for each parameter of a path.
 ABSENT = {
     "vm": "vm-000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "absent", "pool": "absent",
-    "digest": "sha256:" + "0" * 64, "kind": "draining", "key": "key-0000000000000000",
+    "digest": "sha256:" + "0" * 64, "kind": "draining", "key_id": "key-0000000000000000",
 }
 
 
-class Keyed:
-    """A client that sends a key with each request."""
+def keyed(daemon, key=None):
+    """A client that sends the key with each request."""
+    client = daemon.client()
+    if key:
+        client.headers["Authorization"] = f"Bearer {key}"
+    return client
 
-    def __init__(self, daemon, key=None):
-        self.client = daemon.client()
-        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    def __call__(self, method, path, body=None):
-        return self.client(method, path, body, self.headers)
-
-    def make(self, **members):
-        """The document of a new key."""
-        answer = self("POST", "/v1/keys", members)
-        equal(answer.status, 201, f"making a key: {answer}")
-        return answer.json
+def make(client, **members):
+    """The document of a new key."""
+    answer = client.post("/v1/keys", members)
+    equal(answer.status, 201, f"making a key: {answer}")
+    return answer.json
 
 
 def closed(daemon):
     """A client with the first key of the server."""
-    return Keyed(daemon, Keyed(daemon).make(scopes=["admin"])["key"])
+    return keyed(daemon, make(keyed(daemon), scopes=["admin"])["key"])
 
 
 def operations():
@@ -56,8 +54,8 @@ def operations():
 def scopes():
     with Daemon("--no-demo-pool") as daemon:
         admin = closed(daemon)
-        keys = {scope: Keyed(daemon, admin.make(scopes=[scope])["key"]) for scope in SCOPES}
-        nobody, tried = Keyed(daemon), 0
+        keys = {scope: keyed(daemon, make(admin, scopes=[scope])["key"]) for scope in SCOPES}
+        nobody, tried = keyed(daemon), 0
         for method, path, scope, name in operations():
             if scope is None:
                 equal(nobody(method, path).status, 200, f"{name} without a key")
@@ -82,10 +80,10 @@ def restart():
     options = ("--no-demo-pool", "--state-dir", directory)
     with Daemon(*options) as daemon:
         admin = closed(daemon)
-        kept = admin.make(scopes=["read"], tenant="acme", pools=["web"], note="kept", rate=100)
-        gone = admin.make(scopes=["read"])
+        kept = make(admin, scopes=["read"], tenant="acme", pools=["web"], note="kept", rate=100)
+        gone = make(admin, scopes=["read"])
         equal(admin("DELETE", f"/v1/keys/{gone['id']}").status, 204, "revoking a key")
-        Keyed(daemon, kept["key"])("GET", "/v1/host")
+        keyed(daemon, kept["key"])("GET", "/v1/host")
         before = admin("GET", "/v1/keys").json
         expect("vmp_" not in daemon.log_so_far(), "the log has a key")
     first = admin.headers["Authorization"].removeprefix("Bearer ")
@@ -94,14 +92,14 @@ def restart():
         expect(KEY.fullmatch(text), f"{text} does not match the pattern")
         expect(text[4:].encode() not in files, "the state directory has a key's text")
     with Daemon(*options) as daemon:
-        admin = Keyed(daemon, first)
+        admin = keyed(daemon, first)
         after = admin("GET", "/v1/keys").json
         for key in (*before["items"], *after["items"]):
             key["last_used_at"] = key["last_used_at"] is not None
         equal(after, before, "the keys after a restart")
-        equal(Keyed(daemon, kept["key"])("GET", "/v1/host").status, 200, "a key after a restart")
-        equal(Keyed(daemon, gone["key"])("GET", "/v1/host").status, 401, "a revoked key after a restart")
-        equal(Keyed(daemon)("GET", "/v1/host").status, 401, "no key after a restart")
+        equal(keyed(daemon, kept["key"])("GET", "/v1/host").status, 200, "a key after a restart")
+        equal(keyed(daemon, gone["key"])("GET", "/v1/host").status, 401, "a revoked key after a restart")
+        equal(keyed(daemon)("GET", "/v1/host").status, 401, "no key after a restart")
 
 
 @check("a revocation ends requests and streams under way: run, lease, long poll, events, upload")
@@ -113,7 +111,7 @@ def revocation():
               "a pool without VMs")
         eventually("a VM is ready", lambda: admin("GET", "/v1/pools/busy").json["status"]["ready"] == 1)
         vm = admin("POST", "/v1/vms", {"image": "spin"}).json["id"]
-        key = admin.make(scopes=["read", "lease", "run", "images"])
+        key = make(admin, scopes=["read", "lease", "run", "images"])
         waits = [
             ("POST", "/v1/pools/busy/run", {"deadline_ms": 600_000}),
             ("POST", "/v1/pools/empty/leases", {"wait_ms": 600_000}),
@@ -122,7 +120,7 @@ def revocation():
         answers, threads = {}, []
         for method, path, body in waits:
             def wait(method=method, path=path, body=body):
-                answers[path] = Keyed(daemon, key["key"])(method, path, body)
+                answers[path] = keyed(daemon, key["key"])(method, path, body)
             threads.append(threading.Thread(target=wait))
             threads[-1].start()
         field = f"Authorization: Bearer {key['key']}"
@@ -166,27 +164,27 @@ def metric(client, name):
 def limits():
     with Daemon("--no-demo-pool") as daemon:
         admin = closed(daemon)
-        slow = Keyed(daemon, admin.make(scopes=["read"], rate=1, burst=3)["key"])
+        slow = keyed(daemon, make(admin, scopes=["read"], rate=1, burst=3)["key"])
         statuses = [slow("GET", "/v1/host") for _ in range(20)]
         refused = next(answer for answer in statuses if answer.status == 429)
         problems.expect_problem(refused, "rate-limited", "a key past its rate")
         equal(refused.headers["RateLimit-Policy"], '"key";q=3;w=3', "RateLimit-Policy")
         equal(refused.headers["RateLimit"], '"key";r=0;t=1', "RateLimit")
         equal(refused.headers["Retry-After"], "1", "Retry-After")
-        one = admin.make(scopes=["read"], concurrency=1)["key"]
+        one = make(admin, scopes=["read"], concurrency=1)["key"]
         field = f"Authorization: Bearer {one}"
         with connect(daemon.address) as stream:
             stream.sendall(f"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
             expect(b"200 OK" in stream.recv(4096), "the stream does not begin")
-            problems.expect_problem(Keyed(daemon, one)("GET", "/v1/host"), "rate-limited", "a request beside the stream")
-        eventually("the stream's place is free", lambda: Keyed(daemon, one)("GET", "/v1/host").status == 200)
+            problems.expect_problem(keyed(daemon, one)("GET", "/v1/host"), "rate-limited", "a request beside the stream")
+        eventually("the stream's place is free", lambda: keyed(daemon, one)("GET", "/v1/host").status == 200)
 
 
 @check("ten thousand keys are made, listed page by page, and found")
 def many():
     with Daemon("--no-demo-pool") as daemon:
         admin = closed(daemon)
-        made = [admin.make(scopes=["read"], tenant=f"t{number % 100}") for number in range(10_000)]
+        made = [make(admin, scopes=["read"], tenant=f"t{number % 100}") for number in range(10_000)]
         found, token = [], ""
         while token is not None:
             page = admin("GET", "/v1/keys?limit=1000" + (f"&page_token={token}" if token else "")).json
@@ -194,6 +192,6 @@ def many():
             token = page["next_page_token"]
         equal((len(found), found), (10_001, sorted(found)), "the list")
         for key in made[:: 500]:
-            client = Keyed(daemon, key["key"])
+            client = keyed(daemon, key["key"])
             equal(client("GET", "/v1/host").status, 200, "one of many keys")
             equal(len(client("GET", "/v1/keys?limit=1000").json["items"]), 100, "a tenant's keys")
