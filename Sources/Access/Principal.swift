@@ -22,13 +22,6 @@ public struct Principal: Sendable, Equatable {
     Principal(id: id, tenant: .standard, scopes: .admin)
   }
 
-  /// Whether it may use the pool that the server calls `pool`, as far as it is bound to pools. What belongs to no pool is
-  /// nothing to a principal that is bound.
-  public func isBound(toPool pool: String?) -> Bool {
-    guard let pools else { return true }
-    return pool.map { pools.contains(Tenant.split($0).name) } ?? false
-  }
-
   /// Whether it sees what belongs to other tenants.
   public var isOperator: Bool { scopes.contains(.admin) }
 

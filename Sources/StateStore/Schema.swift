@@ -81,7 +81,7 @@ enum Schema {
     tenants,
   ]
 
-  /// Whose a lease and an audit entry is, and whose tenants a blob is. What was there before is the default tenant's. Leases
+  /// Whose a lease and an audit entry is. What was there before is the default tenant's. Leases
   /// have ids that their numbers do not show (see `LeaseNames`).
   private static let tenants = """
     DROP VIEW audit;
@@ -94,9 +94,6 @@ enum Schema {
       UNION ALL
       SELECT sequence, who, 'lease.grant', NULL, request_id, granted_at_ms, NULL, tenant, id FROM lease
       WHERE sequence IS NOT NULL;
-
-    CREATE TABLE blob_owner(
-      tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(tenant, digest)) STRICT, WITHOUT ROWID;
     """
 
   static var version: Int { steps.count }

@@ -90,7 +90,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "key-", "key-0123456789abcde", "key-0123456789abcdef0", "key-0123456789abcdeF", "vm-0123456789ab",
+    "", "key-", "key-0123456789abcde", "key-0123456789abcdef0", "key-0123456789abcdeF", "vm-0123456789ab4a60",
   ])
   func whatHasNotTheFormIsNoID(text: String) {
     #expect(!KeyRecord.isID(text))

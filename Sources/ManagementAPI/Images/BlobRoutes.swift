@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import Digests
@@ -22,19 +23,21 @@ enum BlobRoutes {
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let token = try context.query.digest("page_token")
     let limit = try context.query.pageLimit()
     let (page, goesOn) = api.images.blobs.page(after: token, limit: limit)
     let users = api.images.users(of: page.map(\.digest))
     let items = page.map { blob in
       BlobDocument(
-        digest: blob.digest.description, sizeBytes: blob.size, images: users[blob.digest] ?? [],
+        digest: blob.digest.description, sizeBytes: blob.size, images: Self.names(users[blob.digest]),
         state: blob.damage == nil ? "complete" : "damaged")
     }
     return try .json(Page(items: items, nextPageToken: goesOn ? page.last?.digest.description : nil))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let digest = context.parameters.digest
     let file: ReadableFile
     do throws(BlobStoreError) {
@@ -69,6 +72,7 @@ enum BlobRoutes {
 
   /// Says before the body comes whether it is wanted.
   private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
+    try context.checkBlobs()
     let (blobs, digest, head) = (api.images.blobs, context.parameters.digest, context.head)
     try check(context, blobs)
     // The client goes on to store an image of it, as one does who has sent the bytes.
@@ -116,6 +120,7 @@ enum BlobRoutes {
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let (digest, origin) = (context.parameters.digest, context.origin)
     // What is not there cannot be as a condition says (RFC 9110, 13.2.1).
     if (try? api.images.blobs.size(of: digest)) != nil { try check(context, api.images.blobs) }
@@ -126,9 +131,12 @@ enum BlobRoutes {
     }
   }
 
+  /// The images' names, as their tenants call them.
+  private static func names(_ images: [String]?) -> [String] { (images ?? []).map { Tenant.split($0).name } }
+
   private static func document(_ api: APIHandler, _ digest: SHA256Digest, _ size: Int) -> BlobDocument {
     BlobDocument(
-      digest: digest.description, sizeBytes: size, images: api.images.users(of: [digest])[digest] ?? [],
+      digest: digest.description, sizeBytes: size, images: names(api.images.users(of: [digest])[digest]),
       state: "complete")
   }
 }

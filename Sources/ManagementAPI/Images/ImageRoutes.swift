@@ -62,7 +62,10 @@ enum ImageRoutes {
     let name = context.parameters.name
     try translating { () throws(ImageRefusal) in try api.images.check(name) }
     try context.checkCondition(api.images.entry(context.qualifiedName)?.tag, "The image \(name)")
-    if context.isDocument { return .collect }
+    if context.isDocument {
+      try context.checkBlobs()
+      return .collect
+    }
     let manifest = try described(context)
     do throws(BlobStoreError) {
       // Machine code may begin with any bytes.

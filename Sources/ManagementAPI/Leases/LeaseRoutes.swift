@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import GuestImages
 import HTTPServer
 import JSONCodec

@@ -40,7 +40,7 @@ extension APIHandler {
     return credentials[..<start].lowercased() == scheme ? String(credentials[start...]) : nil
   }
 
-  /// Step 3: whether the principal may use the operation. To a key that is bound to pools, others are not there.
+  /// Step 3: whether the principal may use the operation. What it does not see is for `Resolution.swift` to say.
   func authorise(_ context: Context) throws(APIProblem) {
     guard let scope = scope(of: context.route) else { return }
     let principal = context.principal
@@ -49,17 +49,6 @@ extension APIHandler {
         .scopeMissing,
         "\(context.route.method.rawValue) \(context.route.template) needs the scope \(scope.rawValue), which "
           + "\(principal.id.clipped()) does not have; use a key that has it.")
-    }
-    guard principal.pools != nil else { return }
-    let parameters = context.parameters
-    if context.route.namesPool, !principal.isBound(toPool: parameters.name) {
-      throw APIProblem(FleetError.noSuchPool(parameters.name))
-    }
-    if !parameters.vm.isEmpty, let vm = try? fleet.vm(parameters.vm), !principal.isBound(toPool: vm.pool) {
-      throw .noSuchVM(vm.id)
-    }
-    if !parameters.lease.isEmpty, let lease = fleet.lease(parameters.lease), !principal.isBound(toPool: lease.pool) {
-      throw .noSuchLease(lease.id)
     }
   }
 

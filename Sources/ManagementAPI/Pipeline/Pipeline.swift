@@ -16,17 +16,11 @@ extension APIHandler {
 
   /// Steps 1 to 4: refuses what can be refused before the body is there, and makes the request's context.
   public func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
-    admit(&head) { head, route throws(APIProblem) in try identify(head, for: route) }
-  }
-
-  func admit(
-    _ head: inout HTTPRequestHead, as identify: (HTTPRequestHead, Route) throws(APIProblem) -> (Principal, LiveKey?)
-  ) -> HTTPAdmission {
     do throws(APIProblem) {
       try admission.check(head)
       if head.method == "OPTIONS" { return .answer(try options(head)) }
       let (route, parameters) = try find(head)
-      let (principal, key) = try identify(head, route)
+      let (principal, key) = try identify(head, for: route)
       let context = Context(
         head, route: route, parameters: parameters, query: try Query(head.query, allowed: route.query),
         principal: principal)

@@ -1,4 +1,3 @@
-import Access
 import APIModel
 import Access
 import Digests

@@ -42,8 +42,6 @@ final class Route: Sendable {
   let scope: Scope?
   /// Whether the configuration may open it to all.
   let isOpenable: Bool
-  /// Whether its path names a pool.
-  let namesPool: Bool
   /// The query parameters it takes.
   let query: [String]
   let body: Body
@@ -74,7 +72,6 @@ final class Route: Sendable {
     self.operationID = operationID
     self.scope = scope
     self.isOpenable = isOpenable
-    namesPool = template.contains("{\(PathParameter.pool)}")
     self.query = query + (Self.tenantTemplates.contains(template) ? ["tenant"] : [])
     self.body = body
     self.isIdempotent = isIdempotent

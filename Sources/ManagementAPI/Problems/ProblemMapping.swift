@@ -50,6 +50,7 @@ extension APIProblem {
       self = .invalid(pointer, "There is no blob \(digest); PUT it at /v1/blobs/\(digest) first.")
     case .blob(let error): self.init(error)
     case .journal(let failure): self.init(failure)
+    case .quota(let refusal): self.init(refusal)
     case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
     case .tooMany, .tooManyParts, .tooLongManifests: self.init(.resourcesExhausted, "\(refusal)".asSentence)
     case .invalid(let error): self.init(.invalidImage, "\(refusal)".asSentence, pointer: error.pointer)

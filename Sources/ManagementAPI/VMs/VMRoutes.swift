@@ -83,7 +83,7 @@ enum VMRoutes {
     }
     let specification: VMSpecification
     do throws(SpecificationError) {
-      specification = try VMSpecification(document, api.images, of: context.tenant)
+      specification = try VMSpecification(document, from: api.images, of: context.tenant)
     } catch {
       throw APIProblem(error)
     }
@@ -103,7 +103,9 @@ enum VMRoutes {
     let id = context.parameters.vm
     let fence = try context.fence()
     let end = Waiting<FleetError?>()
-    try translating { () throws(FleetError) in try api.fleet.delete(id, for: context.viewer, fence: fence) { end.happened($0) } }
+    try translating { () throws(FleetError) in
+      try api.fleet.delete(id, for: context.viewer, fence: fence) { end.happened($0) }
+    }
     // A client that leaves changes nothing: its VM is being taken apart.
     guard case .happened(let failure) = await end.outcome() else { throw .clientLeft }
     if let failure { throw APIProblem(failure) }

@@ -71,7 +71,7 @@ import Testing
     let route = Route.all[index]
     guard let scope = route.scope else { return }
     let values = [
-      "vm": "vm-000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "a", "pool": "a",
+      "vm": "vm-0000000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "a", "pool": "a",
       "digest": "sha256:" + String(repeating: "0", count: 64), "kind": "draining", "key_id": "key-0000000000000000",
     ]
     let path = values.reduce(route.template) { $0.replacing("{\($1.key)}", with: $1.value) }

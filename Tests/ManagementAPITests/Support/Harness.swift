@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import Dispatch
@@ -190,6 +191,17 @@ final class Harness: Sendable {
       headers: HTTPHeaders(headers.map { (name: $0.0, value: $0.1) }), requestID: "test-1", peer: peer,
       contentLength: body.isEmpty ? nil : body.count)
     return HTTPRequest(head: head, body: body)
+  }
+
+  // MARK: Tenants
+
+  /// The header fields of a client with a new key of a tenant. The first key that a harness makes closes its server.
+  func client(
+    _ tenant: Tenant, scopes: [Scope] = Scope.allCases.filter { $0 != .admin }, pools: Set<String>? = nil
+  ) throws -> [(String, String)] {
+    let key = try api.keys.make(
+      KeyGrant(tenant: tenant, scopes: Scopes(scopes), pools: pools), ttlMS: nil, isClosed: true, by: .server)
+    return [("Host", "localhost"), ("Authorization", "Bearer \(key.text.text)")]
   }
 
   // MARK: Shortcuts
