@@ -77,3 +77,9 @@ static inline uint64_t clinux_monotonic_coarse_ns(void) {
   clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+/// Who the process at the other end of a unix socket was when it connected: SO_PEERCRED and SO_PEERGROUPS, unix(7) and
+/// socket(7). Stores at most `capacity` supplementary groups. Returns how many there are, else -errno (ERANGE: more than
+/// `capacity`; ENOPROTOOPT, ENODATA: the kernel does not know).
+int clinux_peer(
+    int socket, uint32_t *_Nonnull uid, uint32_t *_Nonnull gid, uint32_t *_Nonnull groups, int capacity);
