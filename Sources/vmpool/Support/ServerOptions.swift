@@ -1,5 +1,6 @@
 import APIClient
 import ArgumentParser
+import CommandLineSupport
 
 /// The server, and how long to wait for it. `vmpool` itself has these options, too: they may stand before a subcommand.
 struct ServerOptions: ParsableArguments {
