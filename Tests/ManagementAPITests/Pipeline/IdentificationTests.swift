@@ -88,7 +88,7 @@ import Testing
 
   @Test func changesAreRecordedUnderTheKeysID() throws {
     let issued = try key([.pools])
-    #expect(send("PUT", "/v1/pools/a", #"{"image":"hello"}"#, key: issued.text.text).status == 201)
+    #expect(send("PUT", "/v1/pools/a", #"{"image":"spin","ready":0}"#, key: issued.text.text).status == 201)
     let entries = try harness.state.audit(after: 0, limit: 10).map(\.entry)
     #expect(entries.last { $0.action == "pool.declare" }?.who == issued.record.id)
   }
@@ -96,14 +96,14 @@ import Testing
   @Test func aKeyThatIsBoundToPoolsFindsNoOther() throws {
     let all = try key(.admin).text.text
     for name in ["web", "batch"] {
-      #expect(send("PUT", "/v1/pools/\(name)", #"{"image":"hello"}"#, key: all).status == 201)
+      #expect(send("PUT", "/v1/pools/\(name)", #"{"image":"spin","ready":0}"#, key: all).status == 201)
     }
     let bound = try key([.read, .control]) { $0.pools = ["web", "none"] }.text.text
     #expect(send("GET", "/v1/pools/web", key: bound).status == 200)
     let foreign = send("GET", "/v1/pools/batch", key: bound)
     foreign.expectProblem(404, .poolNotFound)
     #expect(foreign.text.replacing("batch", with: "none") == send("GET", "/v1/pools/none", key: bound).text)
-    let made = try send("POST", "/v1/vms", #"{"image":"hello"}"#, key: all).document(VMDocument.self)
+    let made = try send("POST", "/v1/vms", #"{"image":"spin"}"#, key: all).document(VMDocument.self)
     send("GET", "/v1/vms/\(made.id)", key: bound).expectProblem(404, .vmNotFound)
     #expect(send("GET", "/v1/vms/\(made.id)", key: all).status == 200)
   }
