@@ -83,7 +83,7 @@ root = $(DESTDIR)$(PREFIX)
 programs = vmpoold vmpool vmpool-bench
 units = vmpoold.service vmpoold.socket
 documents = README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs/changing.md docs/guests.md \
-  docs/kick-latency.md docs/metrics.md docs/performance.md docs/runbook.md docs/sandbox.md
+  docs/kick-latency.md docs/metrics.md docs/performance.md docs/runbook.md docs/sandbox.md docs/security.md
 bash = $(root)/share/bash-completion/completions
 zsh = $(root)/share/zsh/site-functions
 fish = $(root)/share/fish/vendor_completions.d

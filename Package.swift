@@ -119,19 +119,20 @@ let package = Package(
       ]),
 
     // Executables: command line and wiring, nothing else.
-    module("CommandLineSupport", ["JSONCodec", argumentParser]),
+    module("CommandLineSupport", ["Access", "JSONCodec", argumentParser]),
     .executableTarget(
       name: "vmpoold",
       dependencies: [
-        "ManagementAPI", "Control", "APIModel", "PoolManager", "BlobStore", "StateStore", "ServerConfiguration",
-        "MachineRuntime", "VCPURuntime", "Metrics", "KVM", "HTTPServer", "Confinement", "LinuxSupport",
+        "Access", "CommandLineSupport", "ManagementAPI", "Control", "APIModel", "PoolManager", "BlobStore",
+        "StateStore", "ServerConfiguration", "MachineRuntime", "VCPURuntime", "Metrics", "KVM", "HTTPServer",
+        "Confinement", "LinuxSupport",
         argumentParser, logging, systemPackage,
       ], swiftSettings: strict),
     .executableTarget(
       name: "vmpool",
       dependencies: [
-        "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "GuestImages", "Digests",
-        "LinuxSupport", argumentParser, systemPackage,
+        "Access", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration", "GuestImages",
+        "Digests", "LinuxSupport", argumentParser, systemPackage,
       ], swiftSettings: strict),
     .executableTarget(
       name: "vmpool-bench",
@@ -153,10 +154,11 @@ let package = Package(
     tests(
       "CommandLineTests",
       [
-        "TestSupport", "vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec", "ServerConfiguration",
+        "TestSupport", "Access", "vmpool", "CommandLineSupport", "APIClient", "APIModel", "JSONCodec",
+        "ServerConfiguration",
         "LinuxSupport", argumentParser,
       ]),
-    tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
+    tests("DaemonTests", ["vmpoold", "Access", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("ConfinementTests", ["Confinement", "LinuxSupport", systemPackage]),
     tests("AccessTests", ["TestSupport", "Access"]),
@@ -167,7 +169,7 @@ let package = Package(
       ["TestSupport", "Access", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DigestsTests", ["TestSupport", "Digests"]),
     tests("BlobStoreTests", ["TestSupport", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
-    tests("ServerConfigurationTests", ["TestSupport", "ServerConfiguration", "APIModel"]),
+    tests("ServerConfigurationTests", ["TestSupport", "Access", "ServerConfiguration", "APIModel"]),
     tests("DevicesTests", ["TestSupport", "Devices", "GuestMemory"]),
     tests(
       "GuestImagesTests",

@@ -4,6 +4,8 @@ import Glibc
 /// One keep-alive HTTP/1.1 connection to an endpoint, over a libcurl easy handle. To be used by one thread at a time.
 @safe final class HTTPConnection {
   private let endpoint: Endpoint
+  /// Goes with each request, and nowhere else.
+  private let authorization: [HTTPField]
   private let handle: UnsafeMutableRawPointer
   /// Asked while a request waits, once a second and after each signal: true gives the request up.
   var isAbandoned: (() -> Bool)?
@@ -11,7 +13,12 @@ import Glibc
   /// Answers larger than this are refused.
   static let bodyLimit = 64 << 20
 
-  init(endpoint: Endpoint) throws(APIError) {
+  init(endpoint: Endpoint, key: String?) throws(APIError) {
+    // The key stands in no message.
+    guard key?.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) ?? true, key != "" else {
+      throw .protocolViolation("the key cannot be sent: it is empty, or has characters that no key has")
+    }
+    authorization = .optional("Authorization", key.map { "Bearer " + $0 })
     // Safe: no pointer is involved; the handle is checked, and owned by this object alone from here on.
     guard curlIsReady, let handle = unsafe curl_easy_init() else {
       throw .unreachable(endpoint: endpoint.description, reason: "libcurl cannot be initialised")
@@ -101,7 +108,7 @@ import Glibc
   }
 
   private func perform(_ headers: [HTTPField], sendsBody: Bool, _ answer: Answer) -> CURLcode {
-    let fields = FieldList(headers, sendsBody: sendsBody)
+    let fields = FieldList(headers + authorization, sendsBody: sendsBody)
     return withExtendedLifetime((fields, answer)) {
       // Safe: `fields` and `answer` live until the transfer is over, and the next reset drops the pointers to them.
       unsafe answer.attach(to: handle)

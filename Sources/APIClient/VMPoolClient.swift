@@ -23,15 +23,16 @@ public final class VMPoolClient {
     set { connection.isAbandoned = newValue }
   }
 
-  /// A client of the server at that endpoint; nothing is sent yet.
-  public init(endpoint: Endpoint, timeout: Duration = .seconds(30)) throws(APIError) {
+  /// A client of the server at that endpoint; nothing is sent yet. It presents `key`, where there is one, with each request.
+  public init(endpoint: Endpoint, key: String? = nil, timeout: Duration = .seconds(30)) throws(APIError) {
     self.endpoint = endpoint
     self.timeout = timeout
-    connection = try HTTPConnection(endpoint: endpoint)
+    connection = try HTTPConnection(endpoint: endpoint, key: key)
   }
 
   /// Sends any request and returns the answer with any status. `path` goes on the wire as it is, `query` is
-  /// percent-encoded; a body of nil sends none. No header field is added but `Host`, `Accept` and `Content-Length`.
+  /// percent-encoded; a body of nil sends none. No header field is added but `Host`, `Accept`, `Content-Length`
+  /// and, with a key, `Authorization`.
   public func send(
     _ method: String, to path: String, query: [HTTPField] = [], headers: [HTTPField] = [], body: [UInt8]? = nil
   ) throws(APIError) -> APIResponse {

@@ -40,7 +40,7 @@ public struct AccessRules: Sendable, Equatable {
 
   /// Whether the configuration closes the server: a client that nothing names is refused, also where no key was ever made.
   public var isClosed: Bool
-  /// Whether `/metrics` asks nobody who it is.
+  /// Whether every client may read `/metrics`.
   public var metricsAreOpen: Bool
   /// The first that matches holds.
   public var unix: [ProcessRule]
@@ -60,11 +60,15 @@ public struct AccessRules: Sendable, Equatable {
   /// Those of a server whose configuration has no such section: only keys close it.
   public static let unconfigured = AccessRules(isClosed: false)
 
+  /// The kernel's name for each user that the server's user namespace does not have (user_namespaces(7)). These users are
+  /// not one, so that the server's own user is no operator under this number.
+  public static let unmappedUID: UInt32 = 65_534
+
   /// The process at the other end of a unix socket: an operator if it is root's or the server's own user's, else what the
   /// first rule says that matches; nil where none does.
   public func principal(ofProcess uid: UInt32, gid: UInt32, groups: [UInt32], serverUID: UInt32) -> Principal? {
     let id = "uid \(uid)"
-    if uid == 0 || uid == serverUID { return .anOperator(id: id) }
+    if uid == 0 || uid == serverUID && uid != Self.unmappedUID { return .anOperator(id: id) }
     let rule = unix.first { rule in
       switch rule.subject {
       case .user(let user): user == uid

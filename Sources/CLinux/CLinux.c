@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <malloc.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
@@ -73,4 +74,15 @@ void clinux_keep_memory(void) {
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
   // It would grow by itself, and the other threshold with it.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
+}
+
+int clinux_peer(int socket, uint32_t *uid, uint32_t *gid, uint32_t *groups, int capacity) {
+  struct ucred credentials;
+  socklen_t size = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -errno;
+  *uid = credentials.uid;
+  *gid = credentials.gid;
+  size = (socklen_t)capacity * sizeof(gid_t);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) return -errno;
+  return (int)(size / sizeof(gid_t));
 }

@@ -7,6 +7,7 @@ import Synchronization
 final class Connection {
   let thread: ServerThread
   let peer: String
+  let proof: HTTPPeerProof
   /// Where the thread keeps it.
   var index = 0
 
@@ -40,9 +41,9 @@ final class Connection {
     descriptor = mhd.socket
     // Safe: socketName keeps to the contract of getpeername(2).
     switch unsafe SocketName(of: descriptor, with: getpeername) {
-    case .ip(let address, _): peer = address.text
-    case .unix: peer = "unix"
-    case .other, nil: peer = "unknown"
+    case .ip(let address, _): (peer, proof) = (address.text, .nothing)
+    case .unix: (peer, proof) = ("unix", HTTPPeerProof(ofProcessAt: descriptor))
+    case .other, nil: (peer, proof) = ("unknown", .nothing)
     }
     quietSince = MonotonicClock.now()
     deadline = quietSince + thread.core.requestDeadlineNS
@@ -179,6 +180,17 @@ final class Connection {
     var byte: UInt8 = 0
     // Safe: one byte is asked for and there is room for one.
     return unsafe recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) == 0
+  }
+}
+
+extension HTTPPeerProof {
+  /// Who has connected to this unix socket; nothing where the kernel does not say.
+  fileprivate init(ofProcessAt socket: Int32) {
+    guard let peer = SocketPeer(of: socket) else {
+      self = .nothing
+      return
+    }
+    self = .process(uid: peer.uid, gid: peer.gid, groups: peer.groups)
   }
 }
 

@@ -2,7 +2,7 @@ public import LinuxSupport
 
 /// What the connection itself proves of its client.
 public enum HTTPPeerProof: Sendable, Equatable {
-  /// Nothing.
+  /// Nothing. So it is for a process with more than ``SocketPeer/groupLimit`` groups, too.
   case nothing
   /// The process at the other end of a unix socket, as the kernel names it (unix(7), SO_PEERCRED and SO_PEERGROUPS): who it
   /// was when it connected.

@@ -86,6 +86,7 @@ struct HeadScan {
     head.headers = headers
     head.requestID = fields.requestID.map { headers.text($0) } ?? owner.thread.core.makeRequestID()
     head.peer = owner.peer
+    head.proof = owner.proof
     head.contentLength = fields.contentLength
     let hasBody = fields.encodings == 1 || (fields.contentLength ?? 0) > 0
     return Outcome(hasBody: hasBody, bodyWaits: hasBody && fields.expectsContinue && !line.isVersion10)

@@ -1,4 +1,5 @@
 import APIModel
+public import Access
 import LinuxSupport
 import SystemPackage
 
@@ -19,6 +20,17 @@ import SystemPackage
 ///         ready_timeout_ms: 60000
 ///         on_release: reset                   # or replace
 ///         verify_reset: sampled               # or off, full
+///     access:
+///       metrics: open                         # or closed
+///       unix:
+///         - {uid: 1000, tenant: acme, scopes: [read, lease, run]}
+///         - {gid: 2000, tenant: acme, scopes: [read]}
+///       certificates:
+///         - {subject: "CN=build,O=Acme", tenant: acme, scopes: [read, lease]}
+///     tenants:
+///       acme:
+///         weight: 2
+///         quotas: {vms: 64, vcpus: 128, memory_mib: 8192, leases: 32, waiting: 64, image_mib: 4096, streams: 8}
 ///
 /// Only `pools` and a pool's `image` cannot be left out. A file that declares no pools says so: `pools: {}`. An empty
 /// file, or one that ends after `pools:`, was more likely cut off, and would end every pool that the file had declared.
@@ -30,6 +42,10 @@ public struct ConfigurationFile: Sendable, Equatable {
 
   /// In the order of the file.
   public var pools: [PoolDeclaration] = []
+  /// Who may do what without a key; nil where the file does not say, which leaves a server without keys open.
+  public var access: AccessRules?
+  /// By their names.
+  public var tenants: [String: TenantDeclaration] = [:]
 
   /// Reads the file at `path`, which must be a regular one.
   public init(path: String) throws(ConfigurationError) {
@@ -50,7 +66,14 @@ public struct ConfigurationFile: Sendable, Equatable {
   }
 
   private mutating func readRoot(_ root: YAMLNode, _ mistakes: inout Mistakes) {
-    guard let file = MappingReader(root, at: "the file", known: ["pools"], &mistakes) else { return }
+    let known = ["pools", "access", "tenants"]
+    guard let file = MappingReader(root, at: "the file", known: known, &mistakes) else { return }
+    readPools(file, root, &mistakes)
+    if let node = file.value("access") { access = AccessRules(node, &mistakes) }
+    if let node = file.value("tenants") { tenants = TenantDeclaration.all(node, &mistakes) }
+  }
+
+  private mutating func readPools(_ file: MappingReader, _ root: YAMLNode, _ mistakes: inout Mistakes) {
     guard let pools = file.value("pools") else {
       // A misspelt name was reported already.
       if mistakes.all.isEmpty { mistakes.add(root.position, "the file has no pools; \(Self.noPools)") }

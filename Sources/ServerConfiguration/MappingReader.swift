@@ -87,12 +87,32 @@ struct MappingReader {
   }
 
   /// One of the words of an enumeration.
-  func word<Word: CaseIterable & RawRepresentable<String>>(_ name: String, _ mistakes: inout Mistakes) -> Word? {
-    guard let node = value(name), !node.isRefused else { return nil }
+  func word<Word: CaseIterable & RawRepresentable<String>>(
+    _ name: String, of type: Word.Type = Word.self, _ mistakes: inout Mistakes
+  ) -> Word? {
+    guard let node = value(name) else { return nil }
+    return Self.word(node, at: "\(path).\(name)", of: type, &mistakes)
+  }
+
+  static func word<Word: CaseIterable & RawRepresentable<String>>(
+    _ node: YAMLNode, at path: String, of type: Word.Type, _ mistakes: inout Mistakes
+  ) -> Word? {
+    guard !node.isRefused else { return nil }
     if case .scalar(let text, _) = node.content, let word = Word(rawValue: text) { return word }
     let found = if case .scalar(let text, _) = node.content, !node.isNull { text.shown } else { node.kind }
-    mistakes.add(node.position, "\(path).\(name) is \(found); write \(Word.words)")
+    mistakes.add(node.position, "\(path) is \(found); write \(Word.words)")
     return nil
+  }
+
+  /// The elements of a list with at least one, each with its place for messages: `access.unix[0]`. None where it is left out.
+  func list(_ name: String, _ mistakes: inout Mistakes) -> [(node: YAMLNode, path: String)] {
+    guard let node = value(name), !node.isRefused else { return [] }
+    guard case .sequence(let elements) = node.content, !elements.isEmpty else {
+      let found = if case .sequence = node.content { "an empty list" } else { node.kind }
+      mistakes.add(node.position, "\(path).\(name) is \(found), and must be a list of at least one: [A, B]")
+      return []
+    }
+    return elements.enumerated().map { (node: $1, path: "\(path).\(name)[\($0)]") }
   }
 
   /// Text of so many bytes; without quotes it must not mean something else.

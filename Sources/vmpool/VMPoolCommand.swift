@@ -23,6 +23,7 @@ struct VMPoolCommand: ParsableCommand {
         74     stdout, or the file of an image, cannot be written
         75     no VM of the pool was ready in time: try again
         76     the answer is not one of vmpool's API
+        77     the server asks for a key, or the key may not do this
         124    the state of --wait-for did not come in time
         128+n  signal n ended the program, such as 130 for Ctrl-C
       `vmpool run --help` lists those of a run, which are those of a console, too.
@@ -49,7 +50,8 @@ struct VMPoolCommand: ParsableCommand {
       CommandGroup(
         name: "The server",
         subcommands: [
-          InspectCommand.self, EventsCommand.self, HostCommand.self, MetricsCommand.self, ContextCommand.self,
+          InspectCommand.self, EventsCommand.self, HostCommand.self, MetricsCommand.self, KeysCommand.self,
+          ContextCommand.self,
         ]),
       CommandGroup(name: "This machine", subcommands: [BenchCommand.self]),
     ])

@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import Control
 import Glibc
 import LinuxSupport
@@ -8,7 +9,8 @@ import ServerConfiguration
 import Synchronization
 import SystemPackage
 
-/// The pools of the configuration file: declared at the start, and anew at each SIGHUP.
+/// What the configuration file says: its pools are declared, and its rules of access and tenants hold, from the start and anew
+/// from each SIGHUP.
 ///
 /// A thread of its own waits for the signal and reads the file, which may lie on a disk that hangs. Other threads serve the
 /// signals that end the server meanwhile.
@@ -23,15 +25,17 @@ final class ConfiguredPools: Sendable {
 
   private let path: String?
   private let pools: PoolDeclarations
+  private let access: CurrentAccess
   private let systemd: Systemd
   private let logger: Logger
-  /// Held while pools are declared, so that `end` waits for that. The locks of `pools` are taken under it.
+  /// Held while the file is applied, so that `end` waits for that. The locks of `pools` and of `access` are taken under it.
   private let state = Mutex(State())
 
-  /// The pools of the file at `path`, nil for no file.
-  init(path: String?, pools: PoolDeclarations, systemd: Systemd, logger: Logger) {
+  /// The file at `path`, nil for no file.
+  init(path: String?, pools: PoolDeclarations, access: CurrentAccess, systemd: Systemd, logger: Logger) {
     self.path = path
     self.pools = pools
+    self.access = access
     self.systemd = systemd
     self.logger = logger
   }
@@ -42,12 +46,20 @@ final class ConfiguredPools: Sendable {
     return try ConfigurationFile(path: path)
   }
 
-  /// Declares the pools of `file`, and logs each that is refused. Returns how many were declared and refused; nil where
-  /// the server ends.
+  /// Applies the rules of access and the tenants of `file`, declares its pools, and logs each that is refused. Returns how many
+  /// pools were declared and refused; nil where the server ends.
   @discardableResult
   func declare(_ file: ConfigurationFile) -> (applied: Int, refused: Int)? {
-    state.withLock { state in
+    state.withLock { state -> (applied: Int, refused: Int)? in
       guard !state.isEnding else { return nil }
+      // Before the pools: what a client may no longer do, it does not do to the new ones.
+      if access.replace(rules: file.access, tenants: file.tenants) {
+        logger.warning(
+          """
+          the configuration file has lost its section access:; its rules are gone, and the server stays closed until it is \
+          started again
+          """)
+      }
       let errors = pools.load(file: file.pools.map { ($0.name, $0.document) })
       for error in errors {
         logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])

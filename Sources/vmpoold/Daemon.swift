@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import Glibc
@@ -33,7 +34,7 @@ struct Daemon {
     let logger = Logger(label: "vmpoold")
     let report = StartReport(logger: logger)
 
-    let addresses = try listenAddresses(inherited: systemd.listeners)
+    let addresses = listenAddresses(inherited: systemd.listeners)
     let system = try openKVM()
     let mechanism = try mechanism(on: system)
     if let failure = DescriptorLimit.raise() {
@@ -47,6 +48,7 @@ struct Daemon {
     let confinement = sandbox.status
     let host = HostFacts(system, controlGroup: hostLimits.group, sandbox: SandboxDocument(confinement))
     let state = try openState(logger)
+    try checkAddresses(addresses, isClosed: file?.access != nil || !state.recovered.keys.isEmpty)
 
     let journal = StateJournal(state)
     let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
@@ -63,12 +65,15 @@ struct Daemon {
     let pools = PoolDeclarations(
       fleet: fleet, images: images, journal: journal, firstRevision: UInt64(state.recovered.highestRevision) + 1)
     recoverPools(pools, state, logger)
-    let configured = ConfiguredPools(path: options.config, pools: pools, systemd: systemd, logger: logger)
+    let access = CurrentAccess()
+    let configured = ConfiguredPools(
+      path: options.config, pools: pools, access: access, systemd: systemd, logger: logger)
     if let file { configured.declare(file) }
     let hasDemonstration = file == nil && declareDemonstration(pools, state, logger)
     let http = httpConfiguration(addresses, logger)
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
+    configuration.access = AccessPolicy(access)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
     let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
     configuration.programMetrics = { programMetrics.families }
@@ -120,15 +125,15 @@ struct Daemon {
 
   // MARK: Pieces
 
-  private func listenAddresses(inherited: [ListenAddress]) throws(StartupError) -> [ListenAddress] {
-    var addresses = inherited + options.listen
-    if addresses.isEmpty { addresses = [.tcp(host: "127.0.0.1", port: 8080)] }
-    if !options.insecureListen, let open = addresses.first(where: { !$0.isLoopback }) {
-      throw .usage(
-        "other machines can reach \(open), and there is no authentication; listen on a loopback address or a unix "
-          + "socket, or say --insecure-listen")
-    }
-    return addresses
+  private func listenAddresses(inherited: [ListenAddress]) -> [ListenAddress] {
+    let addresses = inherited + options.listen
+    return addresses.isEmpty ? [.tcp(host: "127.0.0.1", port: 8080)] : addresses
+  }
+
+  /// `isClosed`: a client must say who it is.
+  private func checkAddresses(_ addresses: [ListenAddress], isClosed: Bool) throws(StartupError) {
+    if options.insecureListen { return }
+    if let refusal = ListenRule(hasTLS: false, isClosed: isClosed).refusal(of: addresses) { throw refusal }
   }
 
   private func openKVM() throws(StartupError) -> KVMSystem {

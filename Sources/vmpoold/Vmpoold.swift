@@ -22,17 +22,21 @@ struct Vmpoold: ParsableCommand {
       Exit status: 0 after a drain, 1 when the drain took too long, 128 and the signal's number after a second one, \
       64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \
       read, 69 where KVM cannot be used, 71 when an address cannot be \
-      listened on, 73 when the state directory cannot be used.
+      listened on, 73 when the state directory cannot be used, 78 for an address of a network where no client needs a key.
       """,
     version: Release.version,
-    subcommands: [CheckConfig.self])
+    subcommands: [CheckConfig.self, CreateKey.self])
 
   @Option(
     help: "Listen there: HOST:PORT, [IPv6]:PORT or unix:/PATH. May be repeated. (default: 127.0.0.1:8080)",
     transform: { try ListenAddress(parsing: $0) })
   var listen: [ListenAddress] = []
 
-  @Flag(help: "Listen on addresses that other machines can reach, without authentication.")
+  @Flag(
+    help: """
+      Listen on addresses that other machines can reach, also without TLS and without a key on record. Everyone who reaches \
+      such an address can then read what goes over it, keys included, and where no key was made may do everything.
+      """)
   var insecureListen = false
 
   @Option(help: "Answer to this host name, too. May be repeated.")
@@ -43,13 +47,7 @@ struct Vmpoold: ParsableCommand {
     completion: .file(extensions: ["yaml", "yml"]))
   var config: String?
 
-  @Option(
-    help: """
-      Where the server keeps its state, which then outlives it: pools declared over the API, leases, idempotency keys, \
-      the audit log, images. Made if it does not exist. Without it, state is kept in \
-      memory, and images in a directory of their own below $TMPDIR or /var/tmp, removed at the end.
-      """)
-  var stateDir: String?
+  @OptionGroup var stateDirectory: StateDirectoryOptions
 
   @Option(
     help: """
@@ -110,6 +108,8 @@ struct Vmpoold: ParsableCommand {
 
   @Flag(help: "Start without the pool demo.")
   var noDemoPool = false
+
+  var stateDir: String? { stateDirectory.stateDir }
 
   func validate() throws {
     guard (1...100_000).contains(maxVMs) else { throw ValidationError("--max-vms must be 1 to 100000.") }
@@ -174,6 +174,18 @@ struct Vmpoold: ParsableCommand {
   }
 }
 
+/// Where the state is, for the server and for `create-key`. As a group, since the parser takes the server's own options from its
+/// subcommands, and gives groups to both.
+struct StateDirectoryOptions: ParsableArguments {
+  @Option(
+    help: """
+      Where the server keeps its state, which then outlives it: pools declared over the API, leases, idempotency keys, \
+      the audit log, images. Made if it does not exist. Without it, state is kept in \
+      memory, and images in a directory of their own below $TMPDIR or /var/tmp, removed at the end.
+      """)
+  var stateDir: String?
+}
+
 /// What `--kick-mechanism` takes.
 enum MechanismChoice: String, ExpressibleByArgument, CaseIterable {
   case auto
@@ -199,6 +211,7 @@ struct StartupError: Error {
   static func usage(_ message: String) -> StartupError { StartupError(exitStatus: 64, messages: [message]) }
   static func unavailable(_ message: String) -> StartupError { StartupError(exitStatus: 69, messages: [message]) }
   static func cannotListen(_ message: String) -> StartupError { StartupError(exitStatus: 71, messages: [message]) }
+  static func configuration(_ message: String) -> StartupError { StartupError(exitStatus: 78, messages: [message]) }
   static func stateDirectory(_ message: String) -> StartupError { StartupError(exitStatus: 73, messages: [message]) }
 
   static func noThread(_ error: Errno) -> StartupError {

@@ -57,6 +57,31 @@ func withServer(
     }
   }
 
+  /// Each way to send, and after an answer that sends elsewhere.
+  @Test func presentsItsKeyWithEachRequest() throws {
+    let answers: [ScriptedServer.Answer] = [
+      .http(), .http(302, headers: ["Location: /elsewhere"]), .http(403, type: "application/problem+json", "{}"),
+      .http(),
+    ]
+    let server = try ScriptedServer(answers)
+    defer { server.stop() }
+    do {
+      let client = try VMPoolClient(endpoint: Endpoint(server.endpoint), key: "vmp_secret")
+      for _ in 0..<2 { _ = try client.send("GET", to: "/") }
+      var cursor = EventCursor()
+      #expect(throws: APIError.self) { try client.events(from: &cursor) { _, _ in false } }
+      _ = try client.send("POST", to: "/", body: Array("x".utf8))
+    }
+    #expect(server.requests.map { $0.header("Authorization") } == Array(repeating: "Bearer vmp_secret", count: 4))
+  }
+
+  @Test func withoutAKeyItPresentsNone() throws {
+    try withServer([.http()]) { client, server throws in
+      _ = try client.send("GET", to: "/")
+      #expect(server.requests[0].header("Authorization") == nil)
+    }
+  }
+
   @Test func sendsALargeBodyWithoutAskingFirst() throws {
     let body = [UInt8](repeating: 7, count: 3 << 20)
     try withServer([.http()]) { client, server throws in

@@ -30,6 +30,11 @@ import Testing
     }
   }
 
+  /// Users that a container's namespace lacks all come under that number, and a container may well run as it.
+  @Test func theUserThatStandsForManyIsNoOperator() {
+    #expect(rules.principal(ofProcess: 65_534, gid: 1, groups: [], serverUID: 65_534) == nil)
+  }
+
   @Test func theFirstRuleThatMatchesHolds() {
     #expect(principal(1000) == Principal(id: "uid 1000", tenant: acme, scopes: [.read, .run]))
     #expect(principal(1000, gid: 2000)?.tenant == acme)

@@ -9,15 +9,16 @@ import Testing
 @Suite struct ArgumentTests {
   @Test(arguments: [
     ("0", 0), ("5", 5000), ("5s", 5000), ("1.5", 1500), ("1.5s", 1500), ("0.001s", 1), ("250ms", 250), ("0ms", 0),
-    ("2m", 120_000), ("0.5m", 30_000), ("24h", 86_400_000), ("1.50s", 1500), ("999999999999ms", 999_999_999_999),
+    ("2m", 120_000), ("0.5m", 30_000), ("24h", 86_400_000), ("90d", 7_776_000_000), ("0.5d", 43_200_000),
+    ("1.50s", 1500), ("999999999999ms", 999_999_999_999),
   ])
   func readsDurations(text: String, milliseconds: Int) {
     #expect(DurationArgument(argument: text)?.milliseconds == milliseconds)
   }
 
   @Test(arguments: [
-    "", "s", "ms", ".", ".5s", "5.s", "-5s", "+5s", "5 s", "5S", "5d", "1h30m", "1e3", "0x10", "1.2.3s", "0.5ms",
-    "0.0001s", "5us", "٥s", "9999999999999", "∞",
+    "", "s", "ms", ".", ".5s", "5.s", "-5s", "+5s", "5 s", "5S", "5D", "1h30m", "1e3", "0x10", "1.2.3s", "0.5ms",
+    "0.0001s", "5us", "٥s", "9999999999999", "999999999999d", "∞",
   ])
   func refusesWhatIsNoDuration(text: String) {
     #expect(DurationArgument(argument: text) == nil)

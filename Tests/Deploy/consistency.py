@@ -64,13 +64,16 @@ def runbook():
 
 
 def scrape():
-    """compose.yml is prometheus.yml with other targets."""
+    """compose.yml is prometheus.yml with other targets, which speak TLS."""
     host, compose = load(PROMETHEUS / "prometheus.yml"), load(PROMETHEUS / "compose.yml")
     for config in (host, compose):
         for job in config["scrape_configs"]:
             del job["static_configs"]
+    for job in compose["scrape_configs"]:
+        if job.pop("scheme", None) != "https" or not job.pop("tls_config", None):
+            yield f"compose.yml: {job['job_name']} does not speak TLS"
     if host != compose:
-        yield "prometheus.yml and compose.yml differ in more than their targets"
+        yield "prometheus.yml and compose.yml differ in more than their targets and TLS"
 
 
 def grafana():
@@ -128,6 +131,27 @@ def compose():
             host = target.split(":")[0]
             if host not in services or f"--allow-host={host}" not in server["command"]:
                 yield f"vmpoold: Prometheus's name for it, {host}, is no service or not allowed"
+
+
+def network():
+    """Where a server listens on more than loopback, it speaks TLS, and asks for keys."""
+    cases = {
+        "compose.yaml": (load(ROOT / "deploy/docker/compose.yaml")["services"]["vmpoold"]["command"],
+                         load(ROOT / "deploy/docker/vmpoold.yaml")),
+        "daemonset.yaml": (load(KUBERNETES / "daemonset.yaml")["spec"]["template"]["spec"]["containers"][0]["args"],
+                           yaml.safe_load(load(KUBERNETES / "configuration.yaml")["data"]["vmpoold.yaml"])),
+    }
+    for name, (words, configuration) in cases.items():
+        options = {word.split("=")[0] for word in words}
+        if "--insecure-listen" in options:
+            yield f"{name}: --insecure-listen"
+        for option in ("--tls-cert", "--tls-key", "--config"):
+            if option not in options:
+                yield f"{name}: no {option}"
+        if "access" not in configuration:
+            yield f"{name}: its configuration has no section access, so that an early client would be an operator"
+    if "--insecure-listen" in (ROOT / "deploy/docker/Dockerfile").read_text():
+        yield "Dockerfile: --insecure-listen"
 
 
 UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -196,7 +220,7 @@ def kustomization():
 
 
 CHECKS = {
-    check.__name__: check for check in (alerts, runbook, scrape, grafana, compose, limits, kustomization)
+    check.__name__: check for check in (alerts, runbook, scrape, grafana, compose, network, limits, kustomization)
 }
 
 

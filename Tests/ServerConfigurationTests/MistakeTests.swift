@@ -19,7 +19,7 @@ struct MistakeTests {
   static let one: [(String, String)] = [
     // Members.
     ("pool: {}", "f:1:1: the file.pool is not known; did you mean pools?"),
-    ("quite: else", "f:1:1: the file.quite is not known; known are pools"),
+    ("quite: else", "f:1:1: the file.quite is not known; known are pools, access, tenants"),
     ("pools:\n  a:\n    image: b\n    vcpu: 1", "f:4:5: pools.a.vcpu is not known; did you mean vcpus?"),
     ("pools: {a: {image: b, memory: 1}}", known("memory")),
     ("pools: {a: {image: b, readz: 1}}", "f:1:23: pools.a.readz is not known; did you mean ready?"),

@@ -114,3 +114,9 @@ int clinux_landlock_allow(int ruleset, const char *_Nonnull path, uint64_t acces
 
 /// The calling thread, and those that it starts, may do what the rules allow, and no more. Returns 0 or -errno.
 int clinux_landlock_restrict(int ruleset);
+
+/// Who the process at the other end of a unix socket was when it connected: SO_PEERCRED and SO_PEERGROUPS, unix(7) and
+/// socket(7). Stores at most `capacity` supplementary groups. Returns how many there are, else -errno (ERANGE: more than
+/// `capacity`; ENOPROTOOPT, ENODATA: the kernel does not know).
+int clinux_peer(
+    int socket, uint32_t *_Nonnull uid, uint32_t *_Nonnull gid, uint32_t *_Nonnull groups, int capacity);

@@ -1,6 +1,7 @@
 import APIClient
 import ArgumentParser
 import CommandLineSupport
+import Glibc
 
 struct ContextCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -9,6 +10,9 @@ struct ContextCommand: ParsableCommand {
       Names stand in ~/.config/vmpool/config.json, or where $VMPOOL_CONFIG says. The server of a command is that of \
       --server, else --context, else $VMPOOL_SERVER, else $VMPOOL_CONTEXT, else the context in use, else \
       http://127.0.0.1:8080.
+
+      A server that is reached over a network asks for a key. The key of a command is that of --key-file, else of \
+      --context, else $VMPOOL_KEY, else of the context whose server it speaks to. A context's key goes to no other server.
       """,
     subcommands: [List.self, Set.self, Use.self, Remove.self], defaultSubcommand: List.self)
 
@@ -22,11 +26,17 @@ struct ContextCommand: ParsableCommand {
     func run() throws {
       let file = try ContextFile.read()
       let items = file.contexts.sorted { $0.key < $1.key }.map {
-        ContextDocument(name: $0.key, server: $0.value.server, current: $0.key == file.current)
+        ContextDocument(name: $0.key, $0.value, isCurrent: $0.key == file.current)
       }
       try output.show(list: items, of: "contexts", quiet: quiet.quiet) { items in
-        var table = Table([.init(""), .init("NAME"), .init("SERVER", mayShrink: true)])
-        for item in items { table.add([item.current ? "*" : " ", item.name, item.server]) }
+        var table = Table([
+          .init(""), .init("NAME"), .init("SERVER", mayShrink: true), .init("KEY", mayShrink: true),
+        ])
+        for item in items {
+          table.add([
+            item.current ? "*" : " ", item.name, item.server, item.keyFile ?? (item.hasKey ? "kept here" : ""),
+          ])
+        }
         return table
       }
     }
@@ -35,7 +45,10 @@ struct ContextCommand: ParsableCommand {
   struct Set: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Give a server a name, or a name another server.",
-      discussion: "The first context that is set is in use from then on.")
+      discussion: """
+        The first context that is set is in use from then on. Its key is the one that is given here, or none. Keep the one \
+        that was just made with: vmpool keys create ... | vmpool context set NAME ENDPOINT --key-stdin
+        """)
 
     @Argument(help: "The context's name.", completion: Completions.contexts)
     var name: String
@@ -43,7 +56,13 @@ struct ContextCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The server: http://host:port, host:port or unix:/path.", valueName: "endpoint"))
     var server: String
 
+    @OptionGroup var key: KeyFileOptions
+
+    @Flag(help: "Read the key from stdin, and keep it in the file of contexts, which this user alone may read.")
+    var keyStdin = false
+
     func validate() throws {
+      if key.keyFile != nil, keyStdin { throw ValidationError("Give either --key-file or --key-stdin.") }
       if name.isEmpty || name.contains("/") || name.hasPrefix("-") {
         throw ValidationError("\(name.debugDescription) is no name for a context.")
       }
@@ -51,10 +70,25 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
+      let path = try key.keyFile.map { path in
+        _ = try ServerKey.inFile(path)
+        return try absolute(path)
+      }
+      let context = ContextFile.Context(server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: path)
       try ContextFile.change { file in
-        file.contexts[name] = ContextFile.Context(server: server)
+        file.contexts[name] = context
         if file.current == nil { file.current = name }
       }
+    }
+
+    /// The path from the root on: commands that use the context run elsewhere.
+    private func absolute(_ path: String) throws -> String {
+      // Safe: the string lives for the call. The function allocates its result, which is copied and freed here.
+      guard path != "-", let resolved = unsafe realpath(path, nil) else {
+        throw ValidationError("\(path) is no file that can be read later; say --key-stdin for a key from stdin.")
+      }
+      defer { unsafe free(resolved) }
+      return unsafe String(cString: resolved)
     }
   }
 
@@ -94,6 +128,21 @@ private struct ContextDocument: Identified {
   var name: String
   var server: String
   var current: Bool
+  var hasKey: Bool
+  var keyFile: String?
+
+  enum CodingKeys: String, CodingKey {
+    case name, server, current
+    case hasKey = "has_key"
+    case keyFile = "key_file"
+  }
+
+  init(name: String, _ context: ContextFile.Context, isCurrent: Bool) {
+    self.name = name
+    (server, keyFile) = (context.server, context.keyFile)
+    current = isCurrent
+    hasKey = context.key != nil || context.keyFile != nil
+  }
 
   var identity: String { name }
 }

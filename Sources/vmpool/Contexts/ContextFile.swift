@@ -5,9 +5,20 @@ import JSONCodec
 
 /// The user's servers by name: `~/.config/vmpool/config.json`.
 ///
-///     {"current": "lab", "contexts": {"lab": {"server": "http://10.0.0.5:8080"}}}
+///     {"current": "lab", "contexts": {"lab": {"server": "https://10.0.0.5:8443", "key_file": "/home/me/lab.key"}}}
 struct ContextFile: Codable, Equatable {
-  struct Context: Codable, Equatable { var server: String }
+  struct Context: Codable, Equatable {
+    var server: String
+    /// The key to present, a secret; nil where there is none, or a file has it.
+    var key: String?
+    /// The absolute path of the file with the key.
+    var keyFile: String?
+
+    enum CodingKeys: String, CodingKey {
+      case server, key
+      case keyFile = "key_file"
+    }
+  }
 
   /// The name of the context that is used where the command line and the environment name no server.
   var current: String?
@@ -74,6 +85,27 @@ struct ContextFile: Codable, Equatable {
       // Safe: the string lives for the call. Opening the file reports what goes wrong here.
       _ = unsafe mkdir(String(path[..<index]), 0o700)
     }
+  }
+}
+
+extension ContextFile.Context {
+  /// Writes no member that is nil: programs of earlier releases know `server` alone.
+  func encode(to encoder: any Encoder) throws {
+    var members = encoder.container(keyedBy: CodingKeys.self)
+    try members.encode(server, forKey: .server)
+    if let key { try members.encode(key, forKey: .key) }
+    if let keyFile { try members.encode(keyFile, forKey: .keyFile) }
+  }
+
+  /// The key to present; nil where the context has none. Throws what ``ServerKey`` does.
+  func readKey(ofContext name: String) throws(Failure) -> String? {
+    if let keyFile { return try ServerKey.inFile(keyFile) }
+    guard let key, let path = ContextFile.path else { return nil }
+    // Safe: the string is passed as a C string for the call.
+    let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    defer { if file >= 0 { close(file) } }
+    try ServerKey.checkMode(of: file, path)
+    return try ServerKey.checked(key, from: "the context \(name)")
   }
 }
 

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 struct LeaseCommand: DocumentCommand {
   static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import APIClient
 import APIModel
 import ArgumentParser
+import CommandLineSupport
 
 extension PoolsCommand {
   struct Set: DocumentCommand {

@@ -24,7 +24,19 @@ enum Advice {
   // MARK: - Problems
 
   private static func text(_ problem: Problem) -> String {
-    inOptions(withoutHTTP(problem.detail), pointer: problem.pointer)
+    inOptions(withoutHTTP(problem.detail), pointer: problem.pointer) + access(problem)
+  }
+
+  /// What to do where the server does not know the user, or knows that the user may not; nothing for other problems.
+  private static func access(_ problem: Problem) -> String {
+    switch (problem.status, problem.type) {
+    case (401, _):
+      " Give a key: --key-file FILE, $VMPOOL_KEY or `vmpool context set`. An operator makes one with `vmpool keys create`, "
+        + "the first one with `vmpoold create-key` on the server's machine."
+    case (403, "/problems/scope-missing"):
+      " A key with this scope comes from an operator: `vmpool keys create --scopes ...`."
+    default: ""
+    }
   }
 
   /// What is wrong with a declaration that options make, in the words of the options.
@@ -72,7 +84,8 @@ enum Advice {
     for (phrase, command) in [
       ("GET /v1/vms lists", "`vmpool vms` lists"), ("GET /v1/pools lists", "`vmpool pools` lists"),
       ("GET /v1/images lists", "`vmpool images` lists"), ("GET /v1/leases lists", "`vmpool leases` lists"),
-      ("GET /v1/blobs lists", "`vmpool blobs` lists"), ("(wait_ms)", "(--wait)"),
+      ("GET /v1/blobs lists", "`vmpool blobs` lists"), ("GET /v1/keys lists", "`vmpool keys` lists"),
+      ("(wait_ms)", "(--wait)"),
       ("ring0_emulated in GET /v1/host", "`vmpool host` says so"),
       (" is not as If-Match says", " was changed meanwhile"), ("GET it and try again", "Try again"),
     ] {

@@ -13,6 +13,9 @@ enum Age {
     seconds(of: text).map { humanised(age: $0 - now) } ?? text
   }
 
+  /// Whether an instant of a document is over; false where it cannot be read.
+  static func isPast(_ text: String, now: Int = Int(time(nil))) -> Bool { seconds(of: text).map { $0 <= now } ?? false }
+
   /// Seconds since 1970 of an instant in UTC (RFC 3339), without its fraction; nil where it cannot be read.
   static func seconds(of text: String) -> Int? {
     // 2025-01-31T12:00:00.000Z

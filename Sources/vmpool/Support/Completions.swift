@@ -26,6 +26,9 @@ enum Completions {
   /// Digests of blobs.
   static var blobs: CompletionKind { names { client in try client.blobs().map(\.digest) } }
 
+  /// Ids of keys.
+  static var keys: CompletionKind { names { client in try client.keys().map(\.id) } }
+
   /// Names and ids of everything.
   static var everything: CompletionKind {
     names { client in
@@ -43,7 +46,8 @@ enum Completions {
     .custom { words, _, _ in
       // The words are the whole command line: the server that it names is the one to ask.
       var options = ["--timeout", "2s"]
-      for (option, value) in zip(words, words.dropFirst()) where ["--server", "--context"].contains(option) {
+      for (option, value) in zip(words, words.dropFirst())
+      where ["--server", "--context", "--key-file"].contains(option) {
         options += [option, value]
       }
       guard let server = try? ServerOptions.parse(options), let client = try? server.client() else { return [] }

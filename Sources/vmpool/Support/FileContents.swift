@@ -34,7 +34,7 @@ func openTemporaryFile(in folder: String, suffix: String = "") -> (path: String,
 }
 
 /// The bytes that are left in a file, or a few more than the limit; nil, with `errno` set, when it cannot be read.
-private func contents(of file: Int32) -> [UInt8]? {
+func contents(of file: Int32) -> [UInt8]? {
   var bytes: [UInt8] = []
   while true {
     var result = 0

@@ -73,4 +73,5 @@ extension PoolDocument: Identified { var identity: String { name } }
 extension LeaseDocument: Identified { var identity: String { lease } }
 extension ImageDocument: Identified { var identity: String { name } }
 extension BlobDocument: Identified { var identity: String { digest } }
+extension KeyDocument: Identified { var identity: String { id } }
 extension VCPUDocument: Identified { var identity: String { "\(index)" } }

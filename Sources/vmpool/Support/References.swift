@@ -47,6 +47,17 @@ extension VMPoolClient {
     if ids.isEmpty { throw Failure("There is no lease \(text); `vmpool leases` lists them.", status: 2) }
     throw ambiguous(text, ids)
   }
+
+  /// The id of the key that a text names: its id, or a beginning of it that no other has. Throws as ``vmReference(_:)``
+  /// does.
+  func keyReference(_ text: String) throws -> String {
+    if isIdentifier(text, "key-", digits: 16) { return text }
+    try checkBeginning(text, of: ["key-"])
+    let ids = try keys().map(\.id).filter { matches($0, text) }
+    if ids.count == 1 { return ids[0] }
+    if ids.isEmpty { throw Failure("There is no key \(text); `vmpool keys` lists them.", status: 2) }
+    throw ambiguous(text, ids)
+  }
 }
 
 extension VMReference {

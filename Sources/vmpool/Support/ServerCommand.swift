@@ -93,6 +93,8 @@ extension APIError {
       switch problem.status {
       // 410: it was there, and has ended.
       case 404, 410: ExitCode(2)
+      case 401: ExitCode(77)
+      case 403 where problem.type == "/problems/scope-missing": ExitCode(77)
       case 429: ExitCode(75)
       default: ExitCode(1)
       }

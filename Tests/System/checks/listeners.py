@@ -55,11 +55,11 @@ def unix_paths():
         equal(file.read(), "precious", "the file at the socket's path")
 
 
-@check("an address that others can reach needs --insecure-listen")
+@check("an address that others can reach needs TLS, or --insecure-listen")
 def insecure():
     for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:0"):
         status, text = refusal("--listen", address)
-        expect(status == 64 and "--insecure-listen" in text, f"--listen {address}: {status} {text}")
+        expect(status == 64 and "--tls-cert" in text and "--insecure-listen" in text, f"--listen {address}: {status} {text}")
         equal(len(text.splitlines()), 1, f"lines about --listen {address}")
     with Daemon("--insecure-listen", listen=["0.0.0.0:0"]) as daemon:
         port = daemon.address[1]

@@ -49,6 +49,8 @@ GROUPS = [
     "terminal",
     "boot",
     "contexts",
+    "unix_peers",
+    "offline_keys",
     "installation",
     "images",
     "linux",
