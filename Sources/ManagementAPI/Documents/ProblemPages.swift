@@ -13,6 +13,8 @@ extension ProblemKind {
       "A member of the body is unknown, missing, of another type or out of range. The member pointer says which (RFC 6901)."
     case .invalidParameter:
       "A query parameter or a segment of the path is unknown or does not have its form. The detail gives the form."
+    case .certificateRefused:
+      "The client showed a certificate that has ended, is not for clients, or does not lead to --tls-client-ca. Show another, or none."
     case .crossSiteRequest:
       "A browser sent the request for a page of another site. The server serves its own origin alone."
     case .unknownHost:

@@ -8,6 +8,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case malformedJSON = "malformed-json"
   case invalidMember = "invalid-member"
   case invalidParameter = "invalid-parameter"
+  case certificateRefused = "certificate-refused"
   case crossSiteRequest = "cross-site-request"
   case unknownHost = "unknown-host"
   case routeNotFound = "route-not-found"
@@ -60,6 +61,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .malformedJSON: "Malformed JSON"
     case .invalidMember: "Invalid member"
     case .invalidParameter: "Invalid parameter"
+    case .certificateRefused: "Client certificate refused"
     case .crossSiteRequest: "Cross-site request"
     case .unknownHost: "Unknown host name"
     case .routeNotFound: "No such path"
@@ -108,6 +110,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var status: Int {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
+    case .certificateRefused: 401
     case .crossSiteRequest, .unknownHost: 403
     case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
     case .methodNotAllowed: 405

@@ -10,6 +10,7 @@ STATUS = {
     "malformed-json": 400,
     "invalid-member": 400,
     "invalid-parameter": 400,
+    "certificate-refused": 401,
     "cross-site-request": 403,
     "unknown-host": 403,
     "route-not-found": 404,
