@@ -41,6 +41,7 @@ struct Daemon {
     let limits = limits(hostLimits)
     let host = HostFacts(system, controlGroup: hostLimits.group)
     let file = try readConfiguration()
+    let tls = try readCertificate(logger)
     let state = try openState(logger)
 
     let journal = StateJournal(state)
@@ -61,22 +62,24 @@ struct Daemon {
     let configured = ConfiguredPools(path: options.config, pools: pools, systemd: systemd, logger: logger)
     if let file { configured.declare(file) }
     let hasDemonstration = file == nil && declareDemonstration(pools, state, logger)
-    let http = httpConfiguration(addresses, logger)
+    var http = httpConfiguration(addresses, logger)
+    http.credentials = tls?.credentials
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
+    let programMetrics = ProgramMetrics(
+      log: log, configuredPools: configured, state: state, load: http.load, tls: tls)
     configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
-    let upkeep = try startBackground(configured, state, blobs, logger)
+    let upkeep = try startBackground(configured, state, blobs, logger) { tls?.readAgain(for: server) }
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
     report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
-    report.listening(server.boundAddresses, hasDemonstration: hasDemonstration)
+    report.listening(server.boundAddresses, speaksTLS: tls != nil, hasDemonstration: hasDemonstration)
     systemd.notify("READY=1\nSTATUS=serving")
-    Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, logger)
+    Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, speakTLS: tls != nil, logger)
 
     let signal = signals.wait()
     configured.end()
@@ -99,10 +102,11 @@ struct Daemon {
 
   /// The threads that work beside requests: one reads the configuration file again, one forgets what is old.
   private func startBackground(
-    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger
+    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger,
+    atSIGHUP readCertificateAgain: @escaping @Sendable () -> Bool?
   ) throws(StartupError) -> StateUpkeep {
     do throws(Errno) {
-      try pools.readAgainAtSIGHUP()
+      try pools.readAgainAtSIGHUP(andAlso: readCertificateAgain)
       return try StateUpkeep(state, blobs, logger)
     } catch {
       throw .noThread(error)
@@ -245,6 +249,15 @@ struct Daemon {
       logger.warning(
         "a guest crashed", metadata: ["pool": "\(vm.pool ?? "_none")", "vm": "\(vm.id)", "detail": "\(detail)"])
     case .note(_, .exhausted), .vm, .lease, .ended, .pool: break
+    }
+  }
+
+  private func readCertificate(_ logger: Logger) throws(StartupError) -> ServerCertificate? {
+    do throws(ServerCertificateError) {
+      return try ServerCertificate(
+        certificate: options.tlsCert, key: options.tlsKey, clientAuthority: options.tlsClientCA, logger)
+    } catch {
+      throw StartupError(exitStatus: 66, messages: ["\(error)"])
     }
   }
 
