@@ -23,11 +23,13 @@ public final class VMPoolClient {
     set { connection.isAbandoned = newValue }
   }
 
-  /// A client of the server at that endpoint; nothing is sent yet.
-  public init(endpoint: Endpoint, timeout: Duration = .seconds(30)) throws(APIError) {
+  /// A client of the server at that endpoint; nothing is sent yet. `files` counts for endpoints with TLS.
+  public init(
+    endpoint: Endpoint, files: TLSFiles = TLSFiles(), timeout: Duration = .seconds(30)
+  ) throws(APIError) {
     self.endpoint = endpoint
     self.timeout = timeout
-    connection = try HTTPConnection(endpoint: endpoint)
+    connection = try HTTPConnection(endpoint: endpoint, files: files)
   }
 
   /// Sends any request and returns the answer with any status. `path` goes on the wire as it is, `query` is

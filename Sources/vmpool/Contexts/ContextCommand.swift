@@ -40,8 +40,11 @@ struct ContextCommand: ParsableCommand {
     @Argument(help: "The context's name.", completion: Completions.contexts)
     var name: String
 
-    @Argument(help: ArgumentHelp("The server: http://host:port, host:port or unix:/path.", valueName: "endpoint"))
+    @Argument(
+      help: ArgumentHelp("The server: http://host:port, https://host:port or unix:/path.", valueName: "endpoint"))
     var server: String
+
+    @OptionGroup var files: TLSOptions
 
     func validate() throws {
       if name.isEmpty || name.contains("/") || name.hasPrefix("-") {
@@ -51,8 +54,11 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
+      let context = ContextFile.Context(
+        server: server, cacert: files.cacert.map(absolutePath), cert: files.cert.map(absolutePath),
+        clientKey: files.clientKey.map(absolutePath))
       try ContextFile.change { file in
-        file.contexts[name] = ContextFile.Context(server: server)
+        file.contexts[name] = context
         if file.current == nil { file.current = name }
       }
     }

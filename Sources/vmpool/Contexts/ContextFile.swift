@@ -1,3 +1,4 @@
+import APIClient
 import ArgumentParser
 import CommandLineSupport
 import Glibc
@@ -7,7 +8,20 @@ import JSONCodec
 ///
 ///     {"current": "lab", "contexts": {"lab": {"server": "http://10.0.0.5:8080"}}}
 struct ContextFile: Codable, Equatable {
-  struct Context: Codable, Equatable { var server: String }
+  struct Context: Codable, Equatable {
+    var server: String
+    /// Absolute paths of the files for TLS, as `vmpool` has options for them.
+    var cacert: String?
+    var cert: String?
+    var clientKey: String?
+
+    var files: TLSFiles { TLSFiles(authority: cacert, certificate: cert, key: clientKey) }
+
+    private enum CodingKeys: String, CodingKey {
+      case server, cacert, cert
+      case clientKey = "client_key"
+    }
+  }
 
   /// The name of the context that is used where the command line and the environment name no server.
   var current: String?
@@ -83,4 +97,12 @@ func environment(_ name: String) -> String? {
   guard let value = unsafe getenv(name) else { return nil }
   let text = unsafe String(cString: value)
   return text.isEmpty ? nil : text
+}
+
+/// The path as it is from every folder.
+func absolutePath(_ path: String) -> String {
+  // Safe: getcwd(3) makes the text, which is copied and freed here.
+  guard !path.hasPrefix("/"), let folder = unsafe getcwd(nil, 0) else { return path }
+  defer { unsafe free(folder) }
+  return unsafe String(cString: folder) + "/" + path
 }
