@@ -27,6 +27,7 @@ GROUPS = [
     "slow_clients",
     "events",
     "listeners",
+    "tls",
     "browsers",
     "starvation",
     "quarantine",
