@@ -68,6 +68,8 @@ public enum HTTPServerError: Error, Equatable, Sendable, CustomStringConvertible
   case daemonFailed(ListenAddress)
   /// `start` was called before; a server starts once.
   case alreadyStarted
+  /// The libmicrohttpd that is loaded reads requests in a way that was not tested; its version.
+  case unknownLibrary(String)
 
   /// One line for an operator: what happened, to what, what to do next.
   public var description: String {
@@ -89,6 +91,8 @@ public enum HTTPServerError: Error, Equatable, Sendable, CustomStringConvertible
       "cannot listen on \(address): \(operation): \(reason)"
     case .daemonFailed(let address):
       "cannot start the HTTP threads for \(address); check the limits on threads and descriptors (ulimit -u, ulimit -n)"
+    case .unknownLibrary(let version):
+      "libmicrohttpd \(version) is loaded, which may let through what two servers read differently; install 0.9.75 or 1.0"
     case .alreadyStarted:
       "the HTTP server was started before; make a new one"
     }

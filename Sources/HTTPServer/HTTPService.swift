@@ -25,7 +25,8 @@ public final class HTTPService: Sendable {
   /// Checks the configuration; nothing listens yet.
   public init(configuration: HTTPServerConfiguration, handler: any HTTPHandler) throws(HTTPServerError) {
     if let defect = configuration.defect { throw .invalidConfiguration(defect) }
-    core = ServerCore(configuration, handler)
+    guard let reading = MicroHTTP.reading(of: MicroHTTP.version) else { throw .unknownLibrary(MicroHTTP.version) }
+    core = ServerCore(configuration, handler, reading)
   }
 
   deinit { stop() }

@@ -127,7 +127,7 @@ import Glibc
     // Safe: the thread and its log live until `stop`; the options are read within the call.
     var options = unsafe cmicrohttp_options(
       // Connections past the limit are closed by us; this bounds what is on its way.
-      listen_fd: own, tls_priorities: nil,
+      listen_fd: own, has_discipline_level: thread.core.reading == .strict, tls_priorities: nil,
       connection_limit: UInt32(configuration.load.connectionLimit + 2 * ServerThread.reserve),
       memory_limit: configuration.connectionMemoryLimit, inactivity_s: UInt32(configuration.inactivityTimeout),
       begun: requestBegun, access: requestProceeds, completed: requestCompleted, notify: connectionChanged,
@@ -174,6 +174,20 @@ import Glibc
 }
 
 enum MicroHTTP {
+  /// How a release reads a head.
+  enum Reading {
+    /// It accepts and hides what it should not, and leaves it in memory, where `HeadScan` finds it.
+    case inPlace
+    /// It refuses by itself what `HeadScan` would look for, at the discipline level that it is given.
+    case strict
+  }
+
+  /// What is known of a release; nil for one whose reading is unknown.
+  static func reading(of version: String) -> Reading? {
+    if version.hasPrefix("0.9.75") { return .inPlace }
+    return version.hasPrefix("1.0.") ? .strict : nil
+  }
+
   // SAFETY of both: constant strings.
   static var version: String { unsafe String(cString: MHD_get_version()) }
 

@@ -13,18 +13,18 @@ final class ServerCore: Sendable {
   let credentials: Mutex<TLSCredentials?>
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
-  /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.
-  let knowsHeadLayout: Bool
+  /// How the libmicrohttpd that is loaded reads a head; see `HeadScan`.
+  let reading: MicroHTTP.Reading
 
   /// Thirty random bits, above the forty that count requests.
   private let requestIDPrefix = UInt64.random(in: 0..<1 << 30)
   private let requestCount = Atomic<UInt64>(0)
 
-  init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler) {
+  init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler, _ reading: MicroHTTP.Reading) {
     self.configuration = configuration
     self.handler = handler
     credentials = Mutex(configuration.credentials)
-    knowsHeadLayout = MicroHTTP.version.hasPrefix("0.9.75")
+    self.reading = reading
   }
 
   var load: HTTPLoad { configuration.load }
