@@ -17,6 +17,8 @@ public struct HTTPServerConfiguration: Sendable {
   /// Bytes of a stream that may wait for its client, beyond the hundred KiB that the kernel takes. The server cuts off a
   /// client that lets more of them wait.
   public var streamBacklogLimit = 256 << 10
+  /// With these, TCP sockets speak TLS 1.2 and 1.3, and nothing else; unix sockets never do. See `HTTPService.use(_:)`.
+  public var credentials: TLSCredentials?
   /// Threads per listen address.
   public var threads = 2
   /// Receives libmicrohttpd's own diagnostics, one line each, on its threads. Clients can provoke them: limit the rate.
@@ -66,6 +68,8 @@ public enum HTTPServerError: Error, Equatable, Sendable, CustomStringConvertible
   case daemonFailed(ListenAddress)
   /// `start` was called before; a server starts once.
   case alreadyStarted
+  /// The libmicrohttpd that is loaded reads requests in a way that was not tested; its version.
+  case unknownLibrary(String)
 
   /// One line for an operator: what happened, to what, what to do next.
   public var description: String {
@@ -87,6 +91,8 @@ public enum HTTPServerError: Error, Equatable, Sendable, CustomStringConvertible
       "cannot listen on \(address): \(operation): \(reason)"
     case .daemonFailed(let address):
       "cannot start the HTTP threads for \(address); check the limits on threads and descriptors (ulimit -u, ulimit -n)"
+    case .unknownLibrary(let version):
+      "libmicrohttpd \(version) is loaded, which may let through what two servers read differently; install 0.9.75 or 1.0"
     case .alreadyStarted:
       "the HTTP server was started before; make a new one"
     }

@@ -3,7 +3,7 @@
 /// libmicrohttpd 0.9.75 accepts bare line feeds, folded fields and NUL, and hides them: it ends every line and cuts
 /// every value there. But all lines stay where they were received, one after the other. So each must begin exactly two
 /// bytes, CR and LF, after the end of the line before, and the head must end where it says. One comparison a line thus
-/// finds all that was hidden. Later releases are strict themselves and may keep lines elsewhere.
+/// finds all that was hidden. 1.0 refuses all of that itself, and keeps lines elsewhere. The server starts with no other release.
 struct HeadScan {
   private(set) var headers = HTTPHeaders()
   private var failure: IngressError?
@@ -30,7 +30,7 @@ struct HeadScan {
     var scan = HeadScan()
     let headSize = mhd.headSize
     scan.headers.reserve(bytes: headSize)
-    if owner.thread.core.knowsHeadLayout {
+    if owner.thread.core.reading == .inPlace {
       guard line.methodAddress + UInt(line.method.utf8.count) + 1 == targetAddress,
         targetAddress + UInt(target.count) + 1 == line.versionAddress
       else { throw IngressError("the request line holds a NUL or more than two spaces") }
@@ -76,7 +76,7 @@ struct HeadScan {
     _ head: inout HTTPRequestHead, _ line: RequestLine, _ target: [UInt8], _ owner: Connection
   ) throws(IngressError) -> Outcome {
     try fields.checkTogether(isVersion10: line.isVersion10)
-    let parsed = try RequestTarget(parsing: target, method: line.method)
+    let parsed = try RequestTarget(parsing: target, method: line.method, isSecure: owner.speaksTLS)
     // RFC 9112, 3.2.2: the host of an absolute target counts, and the Host field is passed over.
     if let authority = parsed.authority { headers.setHost(target[authority]) }
     head.method = line.method

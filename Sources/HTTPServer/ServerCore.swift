@@ -9,19 +9,22 @@ final class ServerCore: Sendable {
   let threads = Mutex<[ServerThread]>([])
   /// Reads files and gives bodies to their sinks. A request has one piece of work there at most.
   let disk = WorkerPool(name: "http-disk", role: .files, threads: 4, queueLimit: .max)
+  /// What connections that begin now prove the server with; nil where it speaks no TLS. A leaf.
+  let credentials: Mutex<TLSCredentials?>
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
-  /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.
-  let knowsHeadLayout: Bool
+  /// How the libmicrohttpd that is loaded reads a head; see `HeadScan`.
+  let reading: MicroHTTP.Reading
 
   /// Thirty random bits, above the forty that count requests.
   private let requestIDPrefix = UInt64.random(in: 0..<1 << 30)
   private let requestCount = Atomic<UInt64>(0)
 
-  init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler) {
+  init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler, _ reading: MicroHTTP.Reading) {
     self.configuration = configuration
     self.handler = handler
-    knowsHeadLayout = MicroHTTP.version.hasPrefix("0.9.75")
+    credentials = Mutex(configuration.credentials)
+    self.reading = reading
   }
 
   var load: HTTPLoad { configuration.load }

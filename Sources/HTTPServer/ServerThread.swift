@@ -29,11 +29,13 @@ final class ServerThread: @unchecked Sendable {
   private let handle = Mutex<JoinableThread?>(nil)
 
   /// Nil when the process is out of threads or descriptors.
-  static func start(_ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32) -> ServerThread? {
+  static func start(
+    _ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32, speaksTLS: Bool
+  ) -> ServerThread? {
     let thread = ServerThread(core, watch)
     let log = MHDLog(thread)
     thread.log = log
-    guard let daemon = MHDDaemon(socket, thread, log) else { return nil }
+    guard let daemon = MHDDaemon(socket, thread, log, speaksTLS: speaksTLS) else { return nil }
     thread.daemon = daemon
     do throws(Errno) {
       // As large as the C library's own choice is on most systems: handlers run on it.

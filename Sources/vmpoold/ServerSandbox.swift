@@ -58,7 +58,9 @@ struct ServerSandbox: ~Copyable {
       files.changed = [BlobRepository.temporaryParent]
     }
     // Directories, since who changes a file often puts another in its place.
-    for path in [options.config].compactMap(\.self) { files.read += [directory(of: path), directory(of: real(path))] }
+    for path in [options.config, options.tlsCert, options.tlsKey, options.tlsClientCA].compactMap(\.self) {
+      files.read += [directory(of: path), directory(of: real(path))]
+    }
     for case .unix(let path) in addresses { files.cleared.append(directory(of: path)) }
     return files
   }

@@ -15,6 +15,8 @@ extension ProblemKind {
       "A query parameter or a segment of the path is unknown or does not have its form. The detail gives the form."
     case .unauthenticated:
       "The server wants to know who asks. Send a key as \"Authorization: Bearer vmp_…\"; one that was sent is not valid, or ended."
+    case .certificateRefused:
+      "The client showed a certificate that has ended, is not for clients, or does not lead to --tls-client-ca. Show another, or none."
     case .scopeMissing:
       "The key, user or certificate may not do that. The detail names the scope that is missing; use a key that has it."
     case .rateLimited:

@@ -9,6 +9,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case invalidMember = "invalid-member"
   case invalidParameter = "invalid-parameter"
   case unauthenticated
+  case certificateRefused = "certificate-refused"
   case scopeMissing = "scope-missing"
   case rateLimited = "rate-limited"
   case crossSiteRequest = "cross-site-request"
@@ -67,6 +68,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .invalidMember: "Invalid member"
     case .invalidParameter: "Invalid parameter"
     case .unauthenticated: "Unauthenticated"
+    case .certificateRefused: "Client certificate refused"
     case .scopeMissing: "Scope missing"
     case .rateLimited: "Rate limited"
     case .crossSiteRequest: "Cross-site request"
@@ -120,7 +122,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var status: Int {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
-    case .unauthenticated: 401
+    case .unauthenticated, .certificateRefused: 401
     case .crossSiteRequest, .unknownHost, .scopeMissing: 403
     case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound,
       .keyNotFound:

@@ -53,13 +53,15 @@ struct ContextCommand: ParsableCommand {
     @Argument(help: "The context's name.", completion: Completions.contexts)
     var name: String
 
-    @Argument(help: ArgumentHelp("The server: http://host:port, host:port or unix:/path.", valueName: "endpoint"))
+    @Argument(
+      help: ArgumentHelp("The server: http://host:port, https://host:port or unix:/path.", valueName: "endpoint"))
     var server: String
 
     @OptionGroup var key: KeyFileOptions
 
     @Flag(help: "Read the key from stdin, and keep it in the file of contexts, which this user alone may read.")
     var keyStdin = false
+    @OptionGroup var files: TLSOptions
 
     func validate() throws {
       if key.keyFile != nil, keyStdin { throw ValidationError("Give either --key-file or --key-stdin.") }
@@ -70,25 +72,19 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
+      if key.keyFile == "-" { throw ValidationError("Say --key-stdin for a key from stdin.") }
       let path = try key.keyFile.map { path in
         _ = try ServerKey.inFile(path)
-        return try absolute(path)
+        return absolutePath(path)
       }
-      let context = ContextFile.Context(server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: path)
+      let context = ContextFile.Context(
+        server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: path,
+        cacert: files.cacert.map(absolutePath), cert: files.cert.map(absolutePath),
+        clientKey: files.clientKey.map(absolutePath))
       try ContextFile.change { file in
         file.contexts[name] = context
         if file.current == nil { file.current = name }
       }
-    }
-
-    /// The path from the root on: commands that use the context run elsewhere.
-    private func absolute(_ path: String) throws -> String {
-      // Safe: the string lives for the call. The function allocates its result, which is copied and freed here.
-      guard path != "-", let resolved = unsafe realpath(path, nil) else {
-        throw ValidationError("\(path) is no file that can be read later; say --key-stdin for a key from stdin.")
-      }
-      defer { unsafe free(resolved) }
-      return unsafe String(cString: resolved)
     }
   }
 

@@ -1,3 +1,4 @@
+import APIClient
 import ArgumentParser
 import CommandLineSupport
 import Glibc
@@ -13,10 +14,17 @@ struct ContextFile: Codable, Equatable {
     var key: String?
     /// The absolute path of the file with the key.
     var keyFile: String?
+    /// Absolute paths of the files for TLS, as `vmpool` has options for them.
+    var cacert: String?
+    var cert: String?
+    var clientKey: String?
+
+    var files: TLSFiles { TLSFiles(authority: cacert, certificate: cert, key: clientKey) }
 
     enum CodingKeys: String, CodingKey {
-      case server, key
+      case server, key, cacert, cert
       case keyFile = "key_file"
+      case clientKey = "client_key"
     }
   }
 
@@ -115,4 +123,12 @@ func environment(_ name: String) -> String? {
   guard let value = unsafe getenv(name) else { return nil }
   let text = unsafe String(cString: value)
   return text.isEmpty ? nil : text
+}
+
+/// The path as it is from every folder.
+func absolutePath(_ path: String) -> String {
+  // Safe: getcwd(3) makes the text, which is copied and freed here.
+  guard !path.hasPrefix("/"), let folder = unsafe getcwd(nil, 0) else { return path }
+  defer { unsafe free(folder) }
+  return unsafe String(cString: folder) + "/" + path
 }
