@@ -4,6 +4,7 @@ import threading
 
 import yaml
 
+from checks.images import MIB, digest, some_bytes
 from testbed import problems, processes
 from testbed.checks import check, equal, eventually, expect
 from testbed.client import connect
@@ -149,9 +150,27 @@ def revocation():
         eventually("the run's lease has ended", lambda: admin("GET", "/v1/leases").json["items"] == [])
 
 
-def received(stream):
+@check("a revocation cuts off a download under way")
+def download():
+    data = some_bytes(32 * MIB)
+    with Daemon("--no-demo-pool") as daemon:
+        admin = closed(daemon)
+        equal(admin.put(f"/v1/blobs/{digest(data)}", data).status, 201, "storing a blob")
+        key = make(admin, scopes=["read"])
+        with connect(daemon.address) as plain:
+            plain.sendall((f"GET /v1/blobs/{digest(data)} HTTP/1.1\r\nHost: localhost\r\n"
+                           f"Authorization: Bearer {key['key']}\r\n\r\n").encode())
+            expect(b"200 OK" in plain.recv(4096), "the download does not begin")
+            equal(admin.delete(f"/v1/keys/{key['id']}").status, 204, "revoking the key")
+            count = 0
+            while piece := received(plain, 1 << 20):
+                count += len(piece)
+            expect(count < len(data), "all of the blob came")
+
+
+def received(stream, limit=4096):
     try:
-        return stream.recv(4096)
+        return stream.recv(limit)
     except ConnectionResetError:
         return b""
 
