@@ -52,6 +52,7 @@ let package = Package(
     .target(name: "CBareKVM", cSettings: strictC),
     .target(name: "CComparedKicks", dependencies: ["CKVM"], cSettings: strictC),
     .systemLibrary(name: "CMicroHTTP", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
     .systemLibrary(name: "CJansson", pkgConfig: "jansson", providers: [.apt(["libjansson-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CNettle", pkgConfig: "nettle", providers: [.apt(["nettle-dev"])]),
@@ -61,7 +62,7 @@ let package = Package(
     // Leaves that know nothing of VMs.
     module("LinuxSupport", ["CLinux", systemPackage]),
     module("JSONCodec", ["CJansson"]),
-    module("HTTPServer", ["CMicroHTTP", "LinuxSupport", systemPackage]),
+    module("HTTPServer", ["CMicroHTTP", "CGnuTLS", "LinuxSupport", systemPackage]),
     module("Metrics", []),
     module("Containers", []),
     module("Access", []),

@@ -4,11 +4,13 @@ import CCurl
 public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   /// A host name or address (IPv6 without its brackets) and a port.
   case tcp(host: String, port: UInt16)
+  /// The same, spoken to over TLS.
+  case tls(host: String, port: UInt16)
   /// The path of a unix socket.
   case unix(path: String)
 
-  /// Parses `http://host:port`, `host:port` or `unix:/path`; an IPv6 address stands in brackets. A port is needed
-  /// unless `http://` is said, which means 80.
+  /// Parses `http://host:port`, `https://host:port`, `host:port` (without TLS) or `unix:/path`; an IPv6 address stands in
+  /// brackets. A port is needed unless a scheme is said: `http://` means 80, `https://` 443.
   public init(_ text: String) throws(EndpointError) {
     self = text.hasPrefix("unix:") ? .unix(path: try Self.socketPath(text)) : try Self.tcp(text)
   }
@@ -17,6 +19,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .tcp(let host, let port): "http://\(Self.bracketed(host)):\(port)"
+    case .tls(let host, let port): "https://\(Self.bracketed(host)):\(port)"
     case .unix(let path): "unix:\(path)"
     }
   }
@@ -24,7 +27,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   /// What stands before the path in a URL; over a unix socket the host is `localhost`.
   var baseURL: String {
     switch self {
-    case .tcp: description
+    case .tcp, .tls: description
     case .unix: "http://localhost"
     }
   }
@@ -54,7 +57,8 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
     // Safe: the handle lives until the end of this function.
     func part(_ part: CURLUPart, _ flags: Int32 = 0) -> String? { unsafe Self.part(part, of: url, flags) }
-    guard part(CURLUPART_SCHEME) == "http" else { throw .scheme(text) }
+    let scheme = part(CURLUPART_SCHEME)
+    guard scheme == "http" || scheme == "https" else { throw .scheme(text) }
     guard part(CURLUPART_PATH) == "/", part(CURLUPART_QUERY) == nil, part(CURLUPART_FRAGMENT) == nil else {
       throw .path(text)
     }
@@ -65,7 +69,8 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     guard let port = part(CURLUPART_PORT, saysScheme ? CURLU_DEFAULT_PORT : 0).flatMap({ UInt16($0) }), port > 0 else {
       throw .port(text)
     }
-    return .tcp(host: String(host.drop { $0 == "[" }.prefix { $0 != "]" }), port: port)
+    let name = String(host.drop { $0 == "[" }.prefix { $0 != "]" })
+    return scheme == "https" ? .tls(host: name, port: port) : .tcp(host: name, port: port)
   }
 
   private static func part(_ part: CURLUPart, of url: OpaquePointer, _ flags: Int32) -> String? {
@@ -79,7 +84,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
 
 /// Why a text is no ``Endpoint``. Each case carries the text, which may have a password in it; the description has none.
 public enum EndpointError: Error, Equatable, CustomStringConvertible {
-  /// It has another scheme than `http` or `unix`.
+  /// It has another scheme than `http`, `https` or `unix`.
   case scheme(String)
   /// Its host is missing or malformed.
   case host(String)
@@ -95,7 +100,7 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
   /// What is wrong, and what would be right.
   public var description: String {
     switch self {
-    case .scheme(let text): "\(shown(text)): only http:// and unix: are known"
+    case .scheme(let text): "\(shown(text)): only http://, https:// and unix: are known"
     case .host(let text): "\(shown(text)): the host is missing or malformed; say host:port or [address]:port"
     case .port(let text): "\(shown(text)): the port is missing or not 1 to 65535; say host:port or [address]:port"
     case .path(let text): "\(shown(text)): a server has no path of its own; say http://host:port"

@@ -6,14 +6,17 @@ import Glibc
   private let endpoint: Endpoint
   /// Goes with each request, and nowhere else.
   private let authorization: [HTTPField]
+  private let files: TLSFiles
   private let handle: UnsafeMutableRawPointer
+  /// libcurl's own words on the last failure.
+  private let words: UnsafeMutablePointer<CChar>
   /// Asked while a request waits, once a second and after each signal: true gives the request up.
   var isAbandoned: (() -> Bool)?
 
   /// Answers larger than this are refused.
   static let bodyLimit = 64 << 20
 
-  init(endpoint: Endpoint, key: String?) throws(APIError) {
+  init(endpoint: Endpoint, key: String?, files: TLSFiles) throws(APIError) {
     // The key stands in no message.
     guard key?.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) ?? true, key != "" else {
       throw .protocolViolation("the key cannot be sent: it is empty, or has characters that no key has")
@@ -24,12 +27,16 @@ import Glibc
       throw .unreachable(endpoint: endpoint.description, reason: "libcurl cannot be initialised")
     }
     self.endpoint = endpoint
+    self.files = files
     unsafe self.handle = handle
+    unsafe words = .allocate(capacity: Int(CURL_ERROR_SIZE))
+    unsafe words.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
   }
 
   deinit {
     // Safe: this object alone has the handle, and no transfer is under way.
     unsafe curl_easy_cleanup(handle)
+    unsafe words.deallocate()
   }
 
   /// Sends a request and waits for the whole answer, at most `timeout`. `target` goes on the request line as it is.
@@ -126,6 +133,7 @@ import Glibc
   private func setConnectionOptions(timeout: Duration?) {
     set(CURLOPT_URL, endpoint.baseURL + "/")
     if case .unix(let path) = endpoint { set(CURLOPT_UNIX_SOCKET_PATH, path) }
+    if case .tls = endpoint { setFiles() }
     // The environment's proxies are not for this; neither are signals, nor a server's redirections.
     set(CURLOPT_PROXY, "")
     set(CURLOPT_NOSIGNAL, 1)
@@ -138,6 +146,18 @@ import Glibc
     let milliseconds = Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
     set(CURLOPT_TIMEOUT_MS, milliseconds)
     set(CURLOPT_CONNECTTIMEOUT_MS, min(5000, milliseconds))
+  }
+
+  private func setFiles() {
+    set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
+    if let authority = files.authority { set(CURLOPT_CAINFO, authority) }
+    if let certificate = files.certificate {
+      set(CURLOPT_SSLCERT, certificate)
+      set(CURLOPT_SSLKEY, files.key ?? certificate)
+    }
+    // Safe: there is room for what libcurl writes, and this object outlives the handle.
+    unsafe words.pointee = 0
+    unsafe _ = ccurl_set_pointer(handle, CURLOPT_ERRORBUFFER, words)
   }
 
   private func setMethod(_ method: String, hasBody: Bool) {
@@ -162,6 +182,11 @@ import Glibc
     if answer.isTooLarge { throw .protocolViolation("the answer is larger than \(Self.bodyLimit) bytes") }
     switch code {
     case CURLE_OK: break
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR,
+      CURLE_SSL_CONNECT_ERROR:
+      // Safe: libcurl ends its text with a NUL.
+      let words = unsafe String(cString: words)
+      throw .untrusted(endpoint: endpoint.description, reason: words.isEmpty ? message(code) : words)
     case CURLE_WEIRD_SERVER_REPLY, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_CONTENT_ENCODING:
       throw .foreign(endpoint: endpoint.description, answer: "it does not speak HTTP")
     case CURLE_COULDNT_RESOLVE_HOST:

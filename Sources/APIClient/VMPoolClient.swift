@@ -24,10 +24,13 @@ public final class VMPoolClient {
   }
 
   /// A client of the server at that endpoint; nothing is sent yet. It presents `key`, where there is one, with each request.
-  public init(endpoint: Endpoint, key: String? = nil, timeout: Duration = .seconds(30)) throws(APIError) {
+  /// `files` counts for endpoints with TLS.
+  public init(
+    endpoint: Endpoint, key: String? = nil, files: TLSFiles = TLSFiles(), timeout: Duration = .seconds(30)
+  ) throws(APIError) {
     self.endpoint = endpoint
     self.timeout = timeout
-    connection = try HTTPConnection(endpoint: endpoint, key: key)
+    connection = try HTTPConnection(endpoint: endpoint, key: key, files: files)
   }
 
   /// Sends any request and returns the answer with any status. `path` goes on the wire as it is, `query` is

@@ -25,6 +25,8 @@ struct cmicrohttp_log {
 /// What a daemon needs; every callback gets `context`, the log its own. All of it must outlive the daemon.
 struct cmicrohttp_options {
   int listen_fd;
+  /// Of the TLS that connections speak, in GnuTLS's words; NULL for none.
+  const char *_Nullable tls_priorities;
   unsigned int connection_limit;
   size_t memory_limit;
   unsigned int inactivity_s;
@@ -54,11 +56,27 @@ static size_t cmicrohttp_keep_escapes(void *context, struct MHD_Connection *conn
   return strlen(text);
 }
 
+/// The daemon has no certificate: each session gets credentials of its own before its handshake. The arguments are those of
+/// gnutls_certificate_retrieve_function2.
+static int cmicrohttp_no_certificate(void *session, const void *names, int name_count, const void *algorithms,
+                                     int algorithm_count, void *chain, unsigned int *length, void *key) {
+  (void)session, (void)names, (void)name_count, (void)algorithms, (void)algorithm_count;
+  (void)chain, (void)length, (void)key;
+  return -1;
+}
+
 /// Makes a daemon, to be run by one thread of the caller's, on a listening socket, which it owns from then on. NULL when
 /// it failed; it has then closed the socket or not, depending on how far it came.
 static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicrohttp_options *_Nonnull o) {
+  struct MHD_OptionItem tls[] = {
+      {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)o->tls_priorities},
+      {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)&cmicrohttp_no_certificate},
+      {MHD_OPTION_END, 0, NULL},
+  };
+  const struct MHD_OptionItem none = {MHD_OPTION_END, 0, NULL};
+  unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
   return MHD_start_daemon(
-      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->access, o->context,
+      o->tls_priorities ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, o->access, o->context,
       MHD_OPTION_EXTERNAL_LOGGER, &cmicrohttp_log_line, (void *)o->log,
       MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
       MHD_OPTION_CONNECTION_LIMIT, o->connection_limit,
@@ -68,6 +86,7 @@ static inline struct MHD_Daemon *_Nullable cmicrohttp_start(const struct cmicroh
       MHD_OPTION_URI_LOG_CALLBACK, o->begun, o->context,
       MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->context,
       MHD_OPTION_NOTIFY_CONNECTION, o->notify, o->context,
+      MHD_OPTION_ARRAY, o->tls_priorities ? tls : &none,
       MHD_OPTION_END);
 }
 
@@ -139,6 +158,12 @@ static inline void *_Nullable cmicrohttp_socket_context(struct MHD_Connection *_
 static inline int cmicrohttp_socket(struct MHD_Connection *_Nonnull connection) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   return info ? info->connect_fd : -1;
+}
+
+/// The connection's gnutls_session_t; NULL where it has none.
+static inline void *_Nullable cmicrohttp_tls_session(struct MHD_Connection *_Nonnull connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+  return info ? info->tls_session : NULL;
 }
 
 /// Begins the connection's inactivity timeout anew. Another timeout and back again is libmicrohttpd's only way to that.

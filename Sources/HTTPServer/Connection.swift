@@ -13,6 +13,11 @@ final class Connection {
 
   private let mhd: MHDConnection
   private let descriptor: Int32
+  private let tls: TLSSession?
+  /// Those that the session points to.
+  private let credentials: TLSCredentials?
+  /// What the client has shown. Not before the handshake is over; the same for every request.
+  private(set) lazy var peerCertificate = tls?.peerCertificate() ?? .none
   private(set) var exchange: Exchange?
   /// CLOCK_MONOTONIC nanoseconds.
   private var deadline: UInt64
@@ -45,9 +50,14 @@ final class Connection {
     case .unix: (peer, proof) = ("unix", HTTPPeerProof(ofProcessAt: descriptor))
     case .other, nil: (peer, proof) = ("unknown", .nothing)
     }
+    tls = mhd.tlsSession
+    credentials = tls == nil ? nil : thread.core.credentials.withLock { $0 }
+    if let tls, let credentials { tls.begin(with: credentials) }
     quietSince = MonotonicClock.now()
     deadline = quietSince + thread.core.requestDeadlineNS
   }
+
+  var speaksTLS: Bool { tls != nil }
 
   // MARK: Its part of the limits
 
@@ -163,8 +173,9 @@ final class Connection {
     return true
   }
 
-  /// Sends bytes past libmicrohttpd, which takes no answer in the middle of a body.
+  /// Sends bytes past libmicrohttpd, which takes no answer in the middle of a body, but not past TLS.
   func sendRaw(_ bytes: [UInt8]) -> Bool {
+    if let tls { return tls.send(bytes) }
     let flags = Int32(MSG_NOSIGNAL | MSG_DONTWAIT)
     // Safe: the buffer is the whole array.
     let sent = unsafe bytes.withUnsafeBytes { unsafe send(descriptor, $0.baseAddress, $0.count, flags) }

@@ -57,6 +57,11 @@ final class Exchange {
     } catch {
       return refuse(mhd, .badRequest(error.detail))
     }
+    switch connection.peerCertificate {
+    case .none: break
+    case .verified(let subject): head.proof = .certificate(subject: subject)
+    case .refused(let reason): return refuse(mhd, .certificateRefused(reason))
+    }
     guard connection.admits(head) else {
       return refuse(mhd, .tooManyConnections(limit: core.load.connectionLimit))
     }

@@ -10,6 +10,8 @@
 public enum HTTPRefusal: Sendable, Equatable {
   /// 400: the head breaks an ingress rule; says which.
   case badRequest(String)
+  /// 401: the client has shown a certificate that does not hold; says why. Its connection closes.
+  case certificateRefused(String)
   /// 413: the body is longer than the limit, in bytes.
   case bodyTooLarge(limit: Int)
   /// 503: there are as many connections as may be, and this request is not essential.
@@ -25,6 +27,7 @@ public enum HTTPRefusal: Sendable, Equatable {
   public var status: Int {
     switch self {
     case .badRequest: 400
+    case .certificateRefused: 401
     case .bodyTooLarge: 413
     case .requestTimeout: 408
     case .shuttingDown, .tooManyConnections: 503
@@ -36,6 +39,7 @@ public enum HTTPRefusal: Sendable, Equatable {
   public var detail: String {
     switch self {
     case .badRequest(let detail), .internalError(let detail): detail
+    case .certificateRefused(let reason): "the client's certificate is not accepted: \(reason)"
     case .bodyTooLarge(let limit): "the body is longer than \(limit) bytes"
     case .tooManyConnections(let limit):
       "the server has \(limit) connections, as many as it may; close some, or try again later"

@@ -17,6 +17,8 @@ public struct HTTPServerConfiguration: Sendable {
   /// Bytes of a stream that may wait for its client, beyond the hundred KiB that the kernel takes. The server cuts off a
   /// client that lets more of them wait.
   public var streamBacklogLimit = 256 << 10
+  /// With these, TCP sockets speak TLS 1.2 and 1.3, and nothing else; unix sockets never do. See `HTTPService.use(_:)`.
+  public var credentials: TLSCredentials?
   /// Threads per listen address.
   public var threads = 2
   /// Receives libmicrohttpd's own diagnostics, one line each, on its threads. Clients can provoke them: limit the rate.

@@ -49,6 +49,12 @@ public final class HTTPService: Sendable {
     lifecycle.withLock { if case .running(_, let watch) = $0 { watch.count } else { 0 } }
   }
 
+  /// Connections that begin from now on get these credentials; those that are there keep theirs. For a server whose
+  /// configuration has credentials; otherwise it does nothing. From any thread.
+  public func use(_ credentials: TLSCredentials) {
+    core.credentials.withLock { if $0 != nil { $0 = credentials } }
+  }
+
   /// From now on every answer closes its connection. New connections are still accepted, so that the handler can
   /// send load balancers elsewhere.
   public func beginDraining() { core.draining.store(true, ordering: .relaxed) }
@@ -93,8 +99,10 @@ public final class HTTPService: Sendable {
   private func startListener(_ address: ListenAddress, _ watch: ClientWatch) throws(HTTPServerError) -> Listener {
     let socket = try ListenSocket.listening(on: address)
     var listener = Listener(address: socket.bound, threads: [], path: nil)
+    let speaksTLS = core.configuration.credentials != nil && !socket.bound.isUnix
     while listener.threads.count < core.configuration.threads {
-      guard let thread = ServerThread.start(core, watch, listeningOn: socket.descriptor) else {
+      guard let thread = ServerThread.start(core, watch, listeningOn: socket.descriptor, speaksTLS: speaksTLS)
+      else {
         Self.stop([listener])
         throw .daemonFailed(address)
       }

@@ -76,7 +76,7 @@ struct HeadScan {
     _ head: inout HTTPRequestHead, _ line: RequestLine, _ target: [UInt8], _ owner: Connection
   ) throws(IngressError) -> Outcome {
     try fields.checkTogether(isVersion10: line.isVersion10)
-    let parsed = try RequestTarget(parsing: target, method: line.method)
+    let parsed = try RequestTarget(parsing: target, method: line.method, isSecure: owner.speaksTLS)
     // RFC 9112, 3.2.2: the host of an absolute target counts, and the Host field is passed over.
     if let authority = parsed.authority { headers.setHost(target[authority]) }
     head.method = line.method

@@ -34,6 +34,9 @@ public enum ListenAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
+  /// True for a path in the file system: a local socket, which never speaks TLS.
+  var isUnix: Bool { if case .unix = self { true } else { false } }
+
   /// As `init(parsing:)` reads it; an inherited descriptor is `fd:N`.
   public var description: String {
     switch self {

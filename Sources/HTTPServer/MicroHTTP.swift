@@ -17,6 +17,12 @@ import Glibc
 
   var socket: Int32 { unsafe cmicrohttp_socket(pointer) }
 
+  /// Nil on a connection without TLS.
+  var tlsSession: TLSSession? {
+    // Safe: the session is the connection's, and so is the value.
+    unsafe cmicrohttp_tls_session(pointer).map { unsafe TLSSession(OpaquePointer($0)) }
+  }
+
   /// Bytes of the request's head, the empty line included.
   var headSize: Int { unsafe cmicrohttp_head_size(pointer) }
 
@@ -108,20 +114,30 @@ import Glibc
   private let pointer: OpaquePointer
   private let wakeDescriptor: Int32
 
+  /// TLS 1.2 and 1.3 with forward secrecy and authenticated encryption alone, strongest first; no SHA-1.
+  static let priorities =
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:-MAC-ALL:+AEAD:-CIPHER-ALL"
+    + ":+AES-256-GCM:+CHACHA20-POLY1305:+AES-128-GCM:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:%SERVER_PRECEDENCE"
+
   /// Listens on a duplicate of `socket`. Nil when it cannot be made.
-  init?(_ socket: Int32, _ thread: ServerThread, _ log: MHDLog) {
+  init?(_ socket: Int32, _ thread: ServerThread, _ log: MHDLog, speaksTLS: Bool) {
     let configuration = thread.core.configuration
     let own = fcntl(socket, F_DUPFD_CLOEXEC, 0)
     guard own >= 0 else { return nil }
     // Safe: the thread and its log live until `stop`; the options are read within the call.
     var options = unsafe cmicrohttp_options(
       // Connections past the limit are closed by us; this bounds what is on its way.
-      listen_fd: own, connection_limit: UInt32(configuration.load.connectionLimit + 2 * ServerThread.reserve),
+      listen_fd: own, tls_priorities: nil,
+      connection_limit: UInt32(configuration.load.connectionLimit + 2 * ServerThread.reserve),
       memory_limit: configuration.connectionMemoryLimit, inactivity_s: UInt32(configuration.inactivityTimeout),
       begun: requestBegun, access: requestProceeds, completed: requestCompleted, notify: connectionChanged,
       context: Unmanaged.passUnretained(thread).toOpaque(), log: log.pointer)
     // Nobody knows whether a failure has closed the duplicate. It is left alone: better one lost than a stranger's.
-    guard let made = unsafe cmicrohttp_start(&options) else { return nil }
+    let started = unsafe Self.priorities.withCString { priorities in
+      unsafe options.tls_priorities = speaksTLS ? priorities : nil
+      return unsafe cmicrohttp_start(&options)
+    }
+    guard let made = unsafe started else { return nil }
     let wakeDescriptor = unsafe cmicrohttp_wake_make(made)
     guard wakeDescriptor >= 0 else {
       unsafe MHD_stop_daemon(made)

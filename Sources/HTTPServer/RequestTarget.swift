@@ -7,7 +7,7 @@ struct RequestTarget {
   var authority: Range<Int>?
 
   /// Refuses each target that two servers could read differently.
-  init(parsing target: [UInt8], method: String) throws(IngressError) {
+  init(parsing target: [UInt8], method: String, isSecure: Bool) throws(IngressError) {
     if target == [0x2A], method == "OPTIONS" {
       rawPath = "*"
       return
@@ -16,7 +16,7 @@ struct RequestTarget {
     if target.first == 0x2F {
       origin = 0
     } else {
-      let found = try Self.authority(of: target)
+      let found = try Self.authority(of: target, behind: isSecure ? "https://" : "http://")
       authority = found
       origin = found.upperBound
       // RFC 9112, 3.2.4: so a proxy sends on what was `OPTIONS *`.
@@ -50,25 +50,25 @@ struct RequestTarget {
     query = try Self.query(of: target, from: index)
   }
 
-  private static let scheme = Array("http://".utf8)
-
-  /// Finds the host and port of a target in absolute form. A target of another scheme is not for this server
-  /// (RFC 9110, 7.4), and user information is refused as RFC 9110, 4.2.4 advises.
-  private static func authority(of target: [UInt8]) throws(IngressError) -> Range<Int> {
-    guard target.count > scheme.count,
-      scheme.indices.allSatisfy({ ASCII.lowercase(target[$0]) == scheme[$0] })
-    else { throw IngressError("the request target starts neither with a slash nor with http://") }
-    var end = scheme.count
+  /// Finds the host and port of a target in absolute form. A target of another scheme than the connection's is not for this
+  /// server (RFC 9110, 7.4). User information is refused, as RFC 9110, 4.2.4 advises.
+  private static func authority(of target: [UInt8], behind scheme: StaticString) throws(IngressError) -> Range<Int> {
+    let start = scheme.utf8CodeUnitCount
+    // Safe: a static string lives for ever.
+    let hasScheme =
+      target.count > start && (0..<start).allSatisfy { unsafe ASCII.lowercase(target[$0]) == scheme.utf8Start[$0] }
+    guard hasScheme else { throw IngressError("the request target starts neither with a slash nor with \(scheme)") }
+    var end = start
     while end < target.count, target[end] != 0x2F, target[end] != 0x3F {
       guard ASCII.isHostOctet(target[end]) else {
-        throw IngressError("the request target holds something other than a host and a port behind http://")
+        throw IngressError("the request target holds something other than a host and a port behind \(scheme)")
       }
       end += 1
     }
-    guard end > scheme.count, target[scheme.count] != 0x3A else {
-      throw IngressError("the request target has no host behind http://")
+    guard end > start, target[start] != 0x3A else {
+      throw IngressError("the request target has no host behind \(scheme)")
     }
-    return scheme.count..<end
+    return start..<end
   }
 
   /// The query that begins with the question mark at `index`; none at the end of the target.

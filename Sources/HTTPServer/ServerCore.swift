@@ -9,6 +9,8 @@ final class ServerCore: Sendable {
   let threads = Mutex<[ServerThread]>([])
   /// Reads files and gives bodies to their sinks. A request has one piece of work there at most.
   let disk = WorkerPool(name: "http-disk", threads: 4, queueLimit: .max)
+  /// What connections that begin now prove the server with; nil where it speaks no TLS. A leaf.
+  let credentials: Mutex<TLSCredentials?>
   /// Set once by draining; a late reader merely keeps one more connection alive, so relaxed will do.
   let draining = Atomic(false)
   /// Where the fields of a head lie in memory is known for the release it was read in; see `HeadScan`.
@@ -21,6 +23,7 @@ final class ServerCore: Sendable {
   init(_ configuration: HTTPServerConfiguration, _ handler: any HTTPHandler) {
     self.configuration = configuration
     self.handler = handler
+    credentials = Mutex(configuration.credentials)
     knowsHeadLayout = MicroHTTP.version.hasPrefix("0.9.75")
   }
 

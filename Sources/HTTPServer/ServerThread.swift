@@ -28,11 +28,13 @@ final class ServerThread: @unchecked Sendable {
   private let handle = Mutex<pthread_t?>(nil)
 
   /// Nil when the process is out of threads or descriptors.
-  static func start(_ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32) -> ServerThread? {
+  static func start(
+    _ core: ServerCore, _ watch: ClientWatch, listeningOn socket: Int32, speaksTLS: Bool
+  ) -> ServerThread? {
     let thread = ServerThread(core, watch)
     let log = MHDLog(thread)
     thread.log = log
-    guard let daemon = MHDDaemon(socket, thread, log) else { return nil }
+    guard let daemon = MHDDaemon(socket, thread, log, speaksTLS: speaksTLS) else { return nil }
     thread.daemon = daemon
     var handle = pthread_t()
     // Safe: the thread takes over the reference given to it; the handle is written before the call returns.

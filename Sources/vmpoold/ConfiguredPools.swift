@@ -70,13 +70,15 @@ final class ConfiguredPools: Sendable {
     }
   }
 
-  /// Starts the thread that reads the file again at each SIGHUP, which must be blocked in all threads.
-  func readAgainAtSIGHUP() throws(Errno) {
+  /// Starts the thread that reads the file again at each SIGHUP, which must be blocked in all threads. It calls `andAlso`
+  /// first, which says whether it has read what it reads; nil where it reads nothing.
+  func readAgainAtSIGHUP(andAlso other: @escaping @Sendable () -> Bool?) throws(Errno) {
     // Never joined: it ends with the process.
     _ = try JoinableThread(stackBytes: 512 << 10, name: "configuration") {
       while true {
         _ = waitForSignal([SIGHUP])
-        self.readAgain()
+        self.systemd.notifyReloading()
+        self.readAgain(afterOther: other())
       }
     }
   }
@@ -84,12 +86,17 @@ final class ConfiguredPools: Sendable {
   /// From now on no pool is declared.
   func end() { state.withLock { $0.isEnding = true } }
 
-  private func readAgain() {
-    systemd.notifyReloading()
+  private func readAgain(afterOther other: Bool?) {
     var status = "there is no configuration file to read again"
-    defer { systemd.notify("READY=1\nSTATUS=" + status) }
+    defer {
+      let failure = other == false ? "; the certificate was not read again" : ""
+      systemd.notify("READY=1\nSTATUS=" + status + failure)
+    }
     do throws(ConfigurationError) {
-      guard let file = try Self.read(path) else { return logger.notice("SIGHUP: \(status)") }
+      guard let file = try Self.read(path) else {
+        if other == nil { logger.notice("SIGHUP: \(status)") }
+        return
+      }
       guard let result = declare(file) else { return }
       status = "the configuration file was read again: \(result.applied) pools, \(result.refused) refused"
       logger.log(

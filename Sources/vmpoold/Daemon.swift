@@ -42,8 +42,10 @@ struct Daemon {
     let limits = limits(hostLimits)
     let host = HostFacts(system, controlGroup: hostLimits.group)
     let file = try readConfiguration()
+    let tls = try readCertificate(logger)
     let state = try openState(logger)
-    try checkAddresses(addresses, isClosed: file?.access != nil || !state.recovered.keys.isEmpty)
+    try checkAddresses(
+      addresses, hasTLS: tls != nil, isClosed: file?.access != nil || !state.recovered.keys.isEmpty)
 
     let journal = StateJournal(state)
     let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
@@ -65,23 +67,25 @@ struct Daemon {
       path: options.config, pools: pools, access: access, systemd: systemd, logger: logger)
     if let file { configured.declare(file) }
     let hasDemonstration = file == nil && declareDemonstration(pools, state, logger)
-    let http = httpConfiguration(addresses, logger)
+    var http = httpConfiguration(addresses, logger)
+    http.credentials = tls?.credentials
     var configuration = APIHandler.Configuration(
       host: host, hostNames: hostNames(addresses), bodyLimit: http.bodyLimit, load: http.load)
     configuration.access = AccessPolicy(access)
     if log.isEnabled(.info) { configuration.accessLog = { record, route in log.write(record, route: route) } }
-    let programMetrics = ProgramMetrics(log: log, configuredPools: configured, state: state, load: http.load)
+    let programMetrics = ProgramMetrics(
+      log: log, configuredPools: configured, state: state, load: http.load, tls: tls)
     configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
-    let upkeep = try startBackground(configured, state, blobs, api.keys, logger)
+    let upkeep = try startBackground(configured, state, blobs, api.keys, logger) { tls?.readAgain(for: server) }
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
     report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
-    report.listening(server.boundAddresses, hasDemonstration: hasDemonstration)
+    report.listening(server.boundAddresses, speaksTLS: tls != nil, hasDemonstration: hasDemonstration)
     systemd.notify("READY=1\nSTATUS=serving")
-    Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, logger)
+    Liveness.keep(systemd, fleet: fleet, addresses: server.boundAddresses, speakTLS: tls != nil, logger)
 
     let signal = signals.wait()
     configured.end()
@@ -106,10 +110,11 @@ struct Daemon {
 
   /// The threads that work beside requests: one reads the configuration file again, one forgets what is old.
   private func startBackground(
-    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ keys: KeyRing, _ logger: Logger
+    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ keys: KeyRing, _ logger: Logger,
+    atSIGHUP readCertificateAgain: @escaping @Sendable () -> Bool?
   ) throws(StartupError) -> StateUpkeep {
     do throws(Errno) {
-      try pools.readAgainAtSIGHUP()
+      try pools.readAgainAtSIGHUP(andAlso: readCertificateAgain)
       return try StateUpkeep(state: state, blobs: blobs, keys: keys, logger: logger)
     } catch {
       throw .noThread(error)
@@ -124,9 +129,9 @@ struct Daemon {
   }
 
   /// `isClosed`: a client must say who it is.
-  private func checkAddresses(_ addresses: [ListenAddress], isClosed: Bool) throws(StartupError) {
+  private func checkAddresses(_ addresses: [ListenAddress], hasTLS: Bool, isClosed: Bool) throws(StartupError) {
     if options.insecureListen { return }
-    if let refusal = ListenRule(hasTLS: false, isClosed: isClosed).refusal(of: addresses) { throw refusal }
+    if let refusal = ListenRule(hasTLS: hasTLS, isClosed: isClosed).refusal(of: addresses) { throw refusal }
   }
 
   private func openKVM() throws(StartupError) -> KVMSystem {
@@ -252,6 +257,15 @@ struct Daemon {
       logger.warning(
         "a guest crashed", metadata: ["pool": "\(vm.pool ?? "_none")", "vm": "\(vm.id)", "detail": "\(detail)"])
     case .note(_, .exhausted), .vm, .lease, .ended, .pool: break
+    }
+  }
+
+  private func readCertificate(_ logger: Logger) throws(StartupError) -> ServerCertificate? {
+    do throws(ServerCertificateError) {
+      return try ServerCertificate(
+        certificate: options.tlsCert, key: options.tlsKey, clientAuthority: options.tlsClientCA, logger)
+    } catch {
+      throw StartupError(exitStatus: 66, messages: ["\(error)"])
     }
   }
 

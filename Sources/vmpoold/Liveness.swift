@@ -17,16 +17,19 @@ struct Liveness: Sendable {
   /// The first address that answered at the start; nil where the server cannot reach any of its own. An example is a socket
   /// of another network namespace that the service manager handed over.
   private let address: ListenAddress?
+  private let speaksTLS: Bool
 
   /// Starts the thread where the service manager watches. Without a thread there is no sign of life, and the manager
   /// ends the server: that is logged.
-  static func keep(_ systemd: Systemd, fleet: Fleet, addresses: [ListenAddress], _ logger: Logger) {
+  static func keep(
+    _ systemd: Systemd, fleet: Fleet, addresses: [ListenAddress], speakTLS: Bool, _ logger: Logger
+  ) {
     guard let watchdogUS = systemd.watchdogUS else { return }
     // A quarter, so that a single late answer does no harm.
     let intervalNS = max(watchdogUS * 1000 / 4, 1_000_000)
     let liveness = Liveness(
       systemd: systemd, fleet: fleet, logger: logger, intervalNS: intervalNS,
-      address: addresses.first { answers($0, withinNS: intervalNS) })
+      address: addresses.first { answers($0, speakTLS, withinNS: intervalNS) }, speaksTLS: speakTLS)
     do throws(Errno) {
       // Never joined: it ends with the process.
       _ = try JoinableThread(stackBytes: 256 << 10, name: "liveness") { liveness.signalForEver() }
@@ -40,7 +43,7 @@ struct Liveness: Sendable {
     while true {
       // Takes the lock of the fleet, and hangs where that is stuck.
       let vms = fleet.pools.reduce(into: 0) { $0 += $1.states.values.reduce(0, +) }
-      if address.map({ Self.answers($0, withinNS: intervalNS) }) ?? true {
+      if address.map({ Self.answers($0, speaksTLS, withinNS: intervalNS) }) ?? true {
         systemd.notify("WATCHDOG=1\nSTATUS=serving \(fleet.pools.count) pools, \(vms) VMs in them")
       } else {
         logger.error("the server does not answer itself", metadata: ["address": "\(address.map(\.description) ?? "")"])
@@ -51,16 +54,21 @@ struct Liveness: Sendable {
   }
 
   /// Whether `GET /livez` there answers 200. Each step waits for `patienceNS` at most.
-  private static func answers(_ address: ListenAddress, withinNS patienceNS: UInt64) -> Bool {
+  private static func answers(_ address: ListenAddress, _ speaksTLS: Bool, withinNS patienceNS: UInt64) -> Bool {
     guard let descriptor = connected(address, patienceNS) else { return false }
     let request = Array("GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".utf8)
+    let success = "HTTP/1.1 200 ".utf8
+    if speaksTLS, case .tcp = address {
+      guard let client = TLSClient(over: descriptor.rawValue), client.send(request) else { return false }
+      return client.receive(atMost: 64)?.starts(with: success) ?? false
+    }
     // Safe, here and below: the buffers are as large as the lengths given.
     guard unsafe send(descriptor.rawValue, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
       return false
     }
     var answer = [UInt8](repeating: 0, count: 64)
     let count = unsafe recv(descriptor.rawValue, &answer, answer.count, 0)
-    return count > 0 && answer[..<count].starts(with: "HTTP/1.1 200 ".utf8)
+    return count > 0 && answer[..<count].starts(with: success)
   }
 
   private static func connected(_ address: ListenAddress, _ patienceNS: UInt64) -> OwnedDescriptor? {

@@ -8,6 +8,7 @@ struct ProgramMetrics: Sendable {
   let configuredPools: ConfiguredPools
   let state: StateDatabase
   let load: HTTPLoad
+  let tls: ServerCertificate?
 
   var families: [MetricFamily] {
     [
@@ -29,7 +30,7 @@ struct ProgramMetrics: Sendable {
       gauge("vmpool_http_connections_limit", "Connections that may be open: --max-connections.", load.connectionLimit),
       gauge("vmpool_http_waiting", "Requests that wait for their answer.", load.waiting),
       gauge("vmpool_http_streams", "Streams that have not ended.", load.streams),
-    ] + configuredPools.families
+    ] + configuredPools.families + (tls?.families ?? [])
   }
 
   private func gauge(_ name: String, _ help: String, _ value: Int) -> MetricFamily {

@@ -35,16 +35,18 @@ struct StartReport {
   }
 
   /// One line an address; the last says what to type.
-  func listening(_ addresses: [ListenAddress], hasDemonstration: Bool) {
+  func listening(_ addresses: [ListenAddress], speaksTLS: Bool, hasDemonstration: Bool) {
     for address in addresses.dropLast() { logger.info("listening on \(address)") }
     guard let last = addresses.last else { return }
-    let next = (hasDemonstration ? "vmpool run demo" : "vmpool host") + Self.option(last)
+    let next = (hasDemonstration ? "vmpool run demo" : "vmpool host") + Self.option(last, speaksTLS: speaksTLS)
     logger.info("listening on \(last)", metadata: ["next": "\(next)"])
   }
 
   /// How `vmpool` finds the server; nothing for the address that it takes by itself.
-  private static func option(_ address: ListenAddress) -> String {
+  private static func option(_ address: ListenAddress, speaksTLS: Bool) -> String {
     switch address {
+    case .tcp(let host, let port) where speaksTLS:
+      " --server https://" + ListenAddress.tcp(host: host == "0.0.0.0" ? "127.0.0.1" : host, port: port).description
     case .tcp("127.0.0.1", 8080): ""
     case .tcp("0.0.0.0", let port): " --server 127.0.0.1:\(port)"
     default: " --server " + shellWord("\(address)")

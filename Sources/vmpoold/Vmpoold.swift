@@ -21,7 +21,7 @@ struct Vmpoold: ParsableCommand {
 
       Exit status: 0 after a drain, 1 when the drain took too long, 128 and the signal's number after a second one, \
       64 for bad usage, 65 or 66 for a configuration file that is wrong or cannot be \
-      read, 69 where KVM cannot be used, 71 when an address cannot be \
+      read, 66 also for a certificate or a key that cannot be used, 69 where KVM cannot be used, 71 when an address cannot be \
       listened on, 73 when the state directory cannot be used, 78 for an address of a network where no client needs a key.
       """,
     version: Release.version,
@@ -38,6 +38,28 @@ struct Vmpoold: ParsableCommand {
       such an address can then read what goes over it, keys included, and where no key was made may do everything.
       """)
   var insecureListen = false
+
+  @Option(
+    help: """
+      Speak TLS 1.2 and 1.3 on every TCP address, with the certificate in this PEM file: the server's own first, then those \
+      behind it. SIGHUP reads it again, for new connections.
+      """,
+    completion: .file(extensions: ["pem", "crt"]))
+  var tlsCert: String?
+
+  @Option(
+    help: "The certificate's key: a PEM file without a passphrase. SIGHUP reads it again.",
+    completion: .file(extensions: ["pem", "key"]))
+  var tlsKey: String?
+
+  @Option(
+    name: .customLong("tls-client-ca"),
+    help: """
+      Ask clients for certificates, which must lead to one in this PEM file; SIGHUP reads it again. A client without one is \
+      served as if it had not been asked. Revocation lists are not read.
+      """,
+    completion: .file(extensions: ["pem", "crt"]))
+  var tlsClientCA: String?
 
   @Option(help: "Answer to this host name, too. May be repeated.")
   var allowHost: [String] = []
@@ -118,6 +140,12 @@ struct Vmpoold: ParsableCommand {
     }
     guard (1...100_000).contains(maxWaiting) else { throw ValidationError("--max-waiting must be 1 to 100000.") }
     guard maxMemoryMiB ?? 1 >= 1 else { throw ValidationError("--max-memory-mib must be at least 1.") }
+    guard (tlsCert == nil) == (tlsKey == nil) else {
+      throw ValidationError("--tls-cert and --tls-key belong together; give both.")
+    }
+    guard tlsClientCA == nil || tlsCert != nil else {
+      throw ValidationError("--tls-client-ca needs --tls-cert and --tls-key.")
+    }
     guard (1...3600).contains(eventHeartbeat) else { throw ValidationError("--event-heartbeat must be 1 to 3600.") }
     guard allowHost.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {
       throw ValidationError("--allow-host wants a name or an address, without a port.")

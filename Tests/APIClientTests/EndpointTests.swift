@@ -10,6 +10,8 @@ import Testing
     ("10.0.0.1:1", .tcp(host: "10.0.0.1", port: 1)),
     ("a-b_c.d:65535", .tcp(host: "a-b_c.d", port: 65535)),
     ("[fe80::1]:80", .tcp(host: "fe80::1", port: 80)),
+    ("https://host:8443", .tls(host: "host", port: 8443)),
+    ("https://[::1]", .tls(host: "::1", port: 443)),
     ("unix:/run/vmpool.sock", .unix(path: "/run/vmpool.sock")),
     ("unix:/with space:8080", .unix(path: "/with space:8080")),
   ])
@@ -47,7 +49,6 @@ import Testing
     ("http://host:80#a", .path("http://host:80#a")),
     ("host:80/..", .path("host:80/..")),
     ("ho st:80", .host("ho st:80")),
-    ("https://host:443", .scheme("https://host:443")),
     ("http+unix://host:1", .scheme("http+unix://host:1")),
     ("ftp://host:21", .scheme("ftp://host:21")),
     ("unix:", .socketPath("unix:")),

@@ -48,7 +48,7 @@ import Testing
     ["vms", "create", "--flat", "f"], ["vms", "create", "--image", "a", "--mode", "real16"],
     ["vms", "create", "--image", "a", "--entry", "0x1"], ["vms", "create", "--flat", "f", "--mode", "real32"],
     ["vms", "list", "--state", "lost"], ["kick", "vm-1", "--all", "--vcpu", "0"], ["kick"], ["vms", "start"],
-    ["pools", "set", "p", "--image", "spin"], ["host", "--server", "https://x"], ["host", "--timeout", "0"],
+    ["pools", "set", "p", "--image", "spin"], ["host", "--server", "ftp://x"], ["host", "--timeout", "0"],
     ["nonsense"], ["host", "--timeout", "61m"], ["vms", "show", "vm-1", "--wait-for", "stopped", "--timeout", "11m"],
     ["vms", "show", "vm-1", "--wait-for", "gone"], ["lease"], ["lease", "p", "--ttl", "soon"],
     ["lease", "p", "--label", "a=1", "--label", "a=2"], ["lease", "p", "--label", "=b"], ["release"], ["run"],

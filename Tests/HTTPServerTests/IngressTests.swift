@@ -20,6 +20,15 @@ struct IngressCase: CustomTestStringConvertible, Sendable {
     return copy
   }
 
+  /// The same over TLS, where targets in absolute form begin with https.
+  func over(_ transport: RawClient.Transport) -> IngressCase {
+    guard transport.isTLS else { return self }
+    var copy = self
+    copy.request = request.replacing(" https://", with: " other://").replacing(" http://", with: " https://")
+      .replacing(" HTTP://", with: " HTTPS://")
+    return copy
+  }
+
   /// A GET of / with the given lines after its Host field.
   static func field(_ name: String, _ lines: String, _ status: Int) -> IngressCase {
     IngressCase(name, "GET / HTTP/1.1\r\nHost: a\r\n\(lines)\r\n\r\n", status)
@@ -135,10 +144,11 @@ extension HTTPServerTests {
   @Suite struct Ingress {
     @Test(
       arguments: IngressCase.framing + IngressCase.fields + IngressCase.lines + IngressCase.absolute
-        + IngressCase.singletons + IngressCase.lists)
-    func statusOfOneRequest(_ example: IngressCase) throws {
-      let server = try TestServer()
-      let client = try server.client()
+        + IngressCase.singletons + IngressCase.lists, [RawClient.Transport.plain, .tls()])
+    func statusOfOneRequest(_ example: IngressCase, _ transport: RawClient.Transport) throws {
+      let example = example.over(transport)
+      let server = try TestServer(over: transport)
+      let client = try server.client(transport)
       // What is not understood must not leave bytes behind that count as a second request.
       try client.send(example.request)
       let response = try client.response()
@@ -155,14 +165,15 @@ extension HTTPServerTests {
       #expect(!record.aborted)
     }
 
-    @Test(arguments: [
-      "Content-Length: 42\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip",
-      "Content-Length: 0\r\nContent-Length: 42",
-      "Content-Length: 0x2a", "Content-Length: 0, 42",
-    ])
-    func nothingIsSmuggled(_ fields: String) throws {
-      let server = try TestServer()
-      let client = try server.client()
+    @Test(
+      arguments: [
+        "Content-Length: 42\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip",
+        "Content-Length: 0\r\nContent-Length: 42",
+        "Content-Length: 0x2a", "Content-Length: 0, 42",
+      ], [RawClient.Transport.plain, .tls()])
+    func nothingIsSmuggled(_ fields: String, _ transport: RawClient.Transport) throws {
+      let server = try TestServer(over: transport)
+      let client = try server.client(transport)
       try client.send(
         "POST / HTTP/1.1\r\nHost: a\r\n\(fields)\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
       #expect(try client.response().status == 400)
@@ -191,13 +202,23 @@ extension HTTPServerTests {
     /// libmicrohttpd sends the head of its own page twice. The head comes in one piece, and in two.
     @Test(arguments: ["GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"], [nil, 5, 20, 52])
     func aMalformedLengthGetsOneAnswer(_ request: String, _ cut: Int?) throws {
-      let server = try TestServer()
-      let client = try server.client()
+      for transport in [RawClient.Transport.plain, .tls()] {
+        try aMalformedLengthGetsOneAnswer(request, cut, transport)
+      }
+    }
+
+    private func aMalformedLengthGetsOneAnswer(
+      _ request: String, _ cut: Int?, _ transport: RawClient.Transport
+    ) throws {
+      let server = try TestServer(over: transport)
+      let client = try server.client(transport)
       let bytes = Array(request.utf8)
       if let cut {
         try client.send(Array(bytes.prefix(cut)))
         // Another connection is served meanwhile, so the first part has been read.
-        for _ in 0..<4 { #expect(try server.client().exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status == 200) }
+        for _ in 0..<4 {
+          #expect(try server.client(transport).exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status == 200)
+        }
       }
       try client.send(Array(bytes.dropFirst(cut ?? 0)))
       let answer = String(decoding: try client.rest(), as: UTF8.self)
@@ -238,9 +259,10 @@ extension HTTPServerTests {
     }
 
     /// Heads that grow libmicrohttpd's buffer must not be mistaken for hidden octets.
-    @Test func largeHeadsInPieces() throws {
-      let server = try TestServer { $0.connectionMemoryLimit = 32 << 10 }
-      let client = try server.client()
+    @Test(arguments: [RawClient.Transport.plain, .tls()])
+    func largeHeadsInPieces(_ transport: RawClient.Transport) throws {
+      let server = try TestServer(over: transport) { $0.connectionMemoryLimit = 32 << 10 }
+      let client = try server.client(transport)
       for size in [1000, 15_000, 17_000, 20_000, 24_000] {
         let long = String(repeating: "a", count: size)
         try client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ")

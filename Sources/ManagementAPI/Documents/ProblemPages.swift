@@ -19,6 +19,8 @@ extension ProblemKind {
       "The key, user or certificate may not do that. The detail names the scope that is missing; use a key that has it."
     case .rateLimited:
       "The key has made more requests than it may, a second or at a time. Try again after Retry-After."
+    case .certificateRefused:
+      "The client showed a certificate that has ended, is not for clients, or does not lead to --tls-client-ca. Show another, or none."
     case .crossSiteRequest:
       "A browser sent the request for a page of another site. The server serves its own origin alone."
     case .unknownHost:

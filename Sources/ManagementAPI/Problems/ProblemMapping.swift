@@ -123,6 +123,7 @@ extension APIProblem {
     let kind: ProblemKind =
       switch refusal {
       case .badRequest: .badRequest
+      case .certificateRefused: .certificateRefused
       case .bodyTooLarge: .payloadTooLarge
       case .requestTimeout: .requestTimeout
       case .shuttingDown: .draining

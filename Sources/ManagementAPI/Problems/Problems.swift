@@ -11,6 +11,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case unauthenticated
   case scopeMissing = "scope-missing"
   case rateLimited = "rate-limited"
+  case certificateRefused = "certificate-refused"
   case crossSiteRequest = "cross-site-request"
   case unknownHost = "unknown-host"
   case routeNotFound = "route-not-found"
@@ -68,6 +69,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unauthenticated: "Unauthenticated"
     case .scopeMissing: "Scope missing"
     case .rateLimited: "Rate limited"
+    case .certificateRefused: "Client certificate refused"
     case .crossSiteRequest: "Cross-site request"
     case .unknownHost: "Unknown host name"
     case .routeNotFound: "No such path"
@@ -118,7 +120,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var status: Int {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
-    case .unauthenticated: 401
+    case .unauthenticated, .certificateRefused: 401
     case .crossSiteRequest, .unknownHost, .scopeMissing: 403
     case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound,
       .keyNotFound:

@@ -1,7 +1,6 @@
 import APIClient
 import ArgumentParser
 import CommandLineSupport
-import Glibc
 
 struct ContextCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -53,9 +52,11 @@ struct ContextCommand: ParsableCommand {
     @Argument(help: "The context's name.", completion: Completions.contexts)
     var name: String
 
-    @Argument(help: ArgumentHelp("The server: http://host:port, host:port or unix:/path.", valueName: "endpoint"))
+    @Argument(
+      help: ArgumentHelp("The server: http://host:port, https://host:port or unix:/path.", valueName: "endpoint"))
     var server: String
 
+    @OptionGroup var files: TLSOptions
     @OptionGroup var key: KeyFileOptions
 
     @Flag(help: "Read the key from stdin, and keep it in the file of contexts, which this user alone may read.")
@@ -63,6 +64,7 @@ struct ContextCommand: ParsableCommand {
 
     func validate() throws {
       if key.keyFile != nil, keyStdin { throw ValidationError("Give either --key-file or --key-stdin.") }
+      if key.keyFile == "-" { throw ValidationError("Say --key-stdin for a key from stdin.") }
       if name.isEmpty || name.contains("/") || name.hasPrefix("-") {
         throw ValidationError("\(name.debugDescription) is no name for a context.")
       }
@@ -70,25 +72,15 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
-      let path = try key.keyFile.map { path in
-        _ = try ServerKey.inFile(path)
-        return try absolute(path)
-      }
-      let context = ContextFile.Context(server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: path)
+      if let path = key.keyFile { _ = try ServerKey.inFile(path) }
+      let context = ContextFile.Context(
+        server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: key.keyFile.map(absolutePath),
+        cacert: files.cacert.map(absolutePath), cert: files.cert.map(absolutePath),
+        clientKey: files.clientKey.map(absolutePath))
       try ContextFile.change { file in
         file.contexts[name] = context
         if file.current == nil { file.current = name }
       }
-    }
-
-    /// The path from the root on: commands that use the context run elsewhere.
-    private func absolute(_ path: String) throws -> String {
-      // Safe: the string lives for the call. The function allocates its result, which is copied and freed here.
-      guard path != "-", let resolved = unsafe realpath(path, nil) else {
-        throw ValidationError("\(path) is no file that can be read later; say --key-stdin for a key from stdin.")
-      }
-      defer { unsafe free(resolved) }
-      return unsafe String(cString: resolved)
     }
   }
 

@@ -1,3 +1,4 @@
+import APIClient
 import ArgumentParser
 import CommandLineSupport
 import Glibc
@@ -13,10 +14,17 @@ struct ContextFile: Codable, Equatable {
     var key: String?
     /// The absolute path of the file with the key.
     var keyFile: String?
+    /// Absolute paths of the files for TLS, as `vmpool` has options for them.
+    var cacert: String?
+    var cert: String?
+    var clientKey: String?
+
+    var files: TLSFiles { TLSFiles(authority: cacert, certificate: cert, key: clientKey) }
 
     enum CodingKeys: String, CodingKey {
-      case server, key
+      case server, key, cacert, cert
       case keyFile = "key_file"
+      case clientKey = "client_key"
     }
   }
 
@@ -93,8 +101,10 @@ extension ContextFile.Context {
   func encode(to encoder: any Encoder) throws {
     var members = encoder.container(keyedBy: CodingKeys.self)
     try members.encode(server, forKey: .server)
-    if let key { try members.encode(key, forKey: .key) }
-    if let keyFile { try members.encode(keyFile, forKey: .keyFile) }
+    let others = [
+      (key, CodingKeys.key), (keyFile, .keyFile), (cacert, .cacert), (cert, .cert), (clientKey, .clientKey),
+    ]
+    for case (let value?, let key) in others { try members.encode(value, forKey: key) }
   }
 
   /// The key to present; nil where the context has none. Throws what ``ServerKey`` does.
@@ -115,4 +125,12 @@ func environment(_ name: String) -> String? {
   guard let value = unsafe getenv(name) else { return nil }
   let text = unsafe String(cString: value)
   return text.isEmpty ? nil : text
+}
+
+/// The path as it is from every folder.
+func absolutePath(_ path: String) -> String {
+  // Safe: getcwd(3) makes the text, which is copied and freed here.
+  guard !path.hasPrefix("/"), let folder = unsafe getcwd(nil, 0) else { return path }
+  defer { unsafe free(folder) }
+  return unsafe String(cString: folder) + "/" + path
 }

@@ -61,7 +61,7 @@ struct EventsCommand: ServerCommand {
     switch error {
     case .unreachable: true
     case .problem(let problem): problem.status >= 500
-    case .foreign, .protocolViolation: false
+    case .untrusted, .foreign, .protocolViolation: false
     }
   }
 

@@ -10,6 +10,9 @@ enum Advice {
     switch error {
     case .problem(let problem): text(problem)
     case .unreachable(let endpoint, let reason, let number): unreachable(endpoint, reason, number)
+    case .untrusted(let endpoint, let reason):
+      "\(endpoint) is not spoken to: \(reason). --cacert FILE names the authority that signed the server's certificate, "
+        + "--cert and --client-key your own; a server without TLS is http://."
     case .foreign(let endpoint, let answer):
       "\(endpoint) is no vmpool server: \(answer). Another program listens there; name vmpoold's address with --server."
     case .protocolViolation(let text): text

@@ -46,8 +46,8 @@ enum Completions {
     .custom { words, _, _ in
       // The words are the whole command line: the server that it names is the one to ask.
       var options = ["--timeout", "2s"]
-      for (option, value) in zip(words, words.dropFirst())
-      where ["--server", "--context", "--key-file"].contains(option) {
+      let named = ["--server", "--context", "--key-file", "--cacert", "--cert", "--client-key"]
+      for (option, value) in zip(words, words.dropFirst()) where named.contains(option) {
         options += [option, value]
       }
       guard let server = try? ServerOptions.parse(options), let client = try? server.client() else { return [] }

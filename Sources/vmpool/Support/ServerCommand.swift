@@ -46,7 +46,10 @@ extension ServerCommand {
       } catch let error {
         let status = try exitCode(reporting: error, client)
         failure = failure ?? status
-        if case APIError.unreachable = error { break }
+        switch error {
+        case APIError.unreachable, APIError.untrusted: return failure
+        default: break
+        }
       }
     }
     return failure
@@ -98,7 +101,7 @@ extension APIError {
       case 429: ExitCode(75)
       default: ExitCode(1)
       }
-    case .unreachable: ExitCode(69)
+    case .unreachable, .untrusted: ExitCode(69)
     case .foreign, .protocolViolation: ExitCode(76)
     }
   }

@@ -6,7 +6,7 @@ import CommandLineSupport
 struct ServerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The server: http://host:port, host:port or unix:/path. Without it, `vmpool help context` says which.",
+      "The server: http://host:port, https://host:port, host:port or unix:/path. Without it, `vmpool help context` says which.",
       valueName: "endpoint"),
     completion: .list(["http://127.0.0.1:8080", "unix:/run/vmpool/vmpoold.sock"]))
   var server: String?
@@ -17,6 +17,7 @@ struct ServerOptions: ParsableArguments {
   var context: String?
 
   @OptionGroup var key: KeyFileOptions
+  @OptionGroup var files: TLSOptions
 
   @Option(help: ArgumentHelp("How long to wait for an answer, \(DurationArgument.form).", valueName: "duration"))
   var timeout = DurationArgument.seconds(30)
@@ -32,7 +33,9 @@ struct ServerOptions: ParsableArguments {
   /// context whose server it is: a context's key goes to no other server.
   func client() throws -> VMPoolClient {
     let (endpoint, context) = try target()
-    return try VMPoolClient(endpoint: endpoint, key: key(of: context), timeout: timeout.duration)
+    return try VMPoolClient(
+      endpoint: endpoint, key: key(of: context), files: files.over(context?.value.files ?? TLSFiles()),
+      timeout: timeout.duration)
   }
 
   private func key(of context: (name: String, value: ContextFile.Context)?) throws -> String? {

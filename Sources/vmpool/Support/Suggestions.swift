@@ -74,14 +74,16 @@ enum UsageHints {
     }?.0
   }
 
+  /// Options that may stand before a command, and have a value.
+  private static let takesValue = ["--server", "--context", "--timeout", "--cacert", "--cert", "--client-key"]
+
   /// The first word that stands where a command should, but is not one, and what to say about it.
   private static func unknownCommand(_ arguments: [String]) -> (text: String, suggestion: String)? {
     var (node, path): (any ParsableCommand.Type, [String]) = (VMPoolCommand.self, ["vmpool"])
     var words = arguments[...]
     while let word = words.popFirst() {
       if word.hasPrefix("-") {
-        // These have a value, and may stand before a command.
-        if ["--server", "--context", "--timeout"].contains(word) { words = words.dropFirst() }
+        if takesValue.contains(word) { words = words.dropFirst() }
         continue
       }
       let children = node.configuration.subcommands

@@ -17,11 +17,13 @@ final class RawClient {
   }
 
   private var descriptor: Int32
+  /// What speaks TLS over the socket, where the server does.
+  private var tls: TLSClient?
   private var received: [UInt8] = []
 
   /// Every read gives up after 20 seconds: a test fails rather than hangs. `buffer` is the size of the kernel's buffer
-  /// for what the server sends.
-  init(_ address: ListenAddress, receiving buffer: Int32? = nil) throws {
+  /// for what the server sends. With `transport`, it shakes hands before it returns.
+  init(_ address: ListenAddress, receiving buffer: Int32? = nil, _ transport: Transport = .plain) throws {
     switch address {
     case .tcp(let host, let port): descriptor = try Self.connect(host, port, buffer)
     case .unix(let path): descriptor = try Self.connect(path)
@@ -30,11 +32,24 @@ final class RawClient {
     var limit = timeval(tv_sec: 20, tv_usec: 0)
     unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    guard case .tls(let credentials, let priorities) = transport else { return }
+    tls = TLSClient(over: descriptor, showing: credentials, priorities: priorities)
+    guard tls != nil else { throw Failure(description: "the handshake failed") }
+  }
+
+  /// What the bytes go through.
+  enum Transport: CustomTestStringConvertible, Sendable {
+    case plain
+    case tls(TLSCredentials? = nil, priorities: String = "NORMAL")
+
+    var testDescription: String { isTLS ? "over TLS" : "plain" }
+    var isTLS: Bool { if case .tls = self { true } else { false } }
   }
 
   deinit { close() }
 
   func close() {
+    tls = nil
     if descriptor >= 0 { Glibc.close(descriptor) }
     descriptor = -1
   }
@@ -51,6 +66,10 @@ final class RawClient {
   func send(_ text: String) throws { try send(Array(text.utf8)) }
 
   func send(_ bytes: [UInt8]) throws {
+    if let tls {
+      guard tls.send(bytes) else { throw Failure(description: "send failed") }
+      return
+    }
     var rest = bytes[...]
     while !rest.isEmpty {
       let sent = unsafe rest.withUnsafeBytes {
@@ -143,6 +162,12 @@ final class RawClient {
   }
 
   private func fill() throws {
+    if let tls {
+      guard let bytes = tls.receive(atMost: 65536) else { throw Failure(description: "nothing came in time") }
+      if bytes.isEmpty { throw Failure(description: Self.ended) }
+      received += bytes
+      return
+    }
     var buffer = [UInt8](repeating: 0, count: 65536)
     let count = unsafe buffer.withUnsafeMutableBytes { unsafe recv(descriptor, $0.baseAddress, $0.count, 0) }
     let code = errno

@@ -277,8 +277,23 @@ final class TestServer {
     handler.forget()
   }
 
-  func client(_ index: Int = 0, receiving buffer: Int32? = nil) throws -> RawClient {
-    try RawClient(server.boundAddresses[index], receiving: buffer)
+  /// A server on 127.0.0.1 that speaks TLS, or does not.
+  convenience init(
+    over transport: RawClient.Transport, _ change: (inout HTTPServerConfiguration) -> Void = { _ in }
+  ) throws {
+    let credentials = transport.isTLS ? try TestCertificates.shared.server() : nil
+    try self.init { configuration in
+      configuration.credentials = credentials
+      change(&configuration)
+    }
+  }
+
+  func client(_ transport: RawClient.Transport) throws -> RawClient { try client(0, transport) }
+
+  func client(
+    _ index: Int = 0, receiving buffer: Int32? = nil, _ transport: RawClient.Transport = .plain
+  ) throws -> RawClient {
+    try RawClient(server.boundAddresses[index], receiving: buffer, transport)
   }
 }
 

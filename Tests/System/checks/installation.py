@@ -8,10 +8,10 @@ from testbed import processes
 from testbed.checks import Skipped, check, equal, eventually, expect
 
 PROGRAMS = ("vmpoold", "vmpool", "vmpool-bench")
-# The packages whose libraries the programs need, and what those need; README.md and the Dockerfile name the first six.
+# The packages whose libraries the programs need, and what those need; README.md and the Dockerfile name the first seven.
 PACKAGES = {
-    "libcurl4", "libjansson4", "libmicrohttpd12", "libnettle8", "libsqlite3-0", "libyaml-0-2", "libc6", "libgcc-s1",
-    "libstdc++6",
+    "libcurl4", "libgnutls30", "libjansson4", "libmicrohttpd12", "libnettle8", "libsqlite3-0", "libyaml-0-2", "libc6",
+    "libgcc-s1", "libstdc++6",
 }
 
 

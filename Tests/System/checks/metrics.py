@@ -3,6 +3,7 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from checks.lifecycle import create
+from checks.tls import Authority
 from testbed import processes
 from testbed.checks import Skipped, check, equal, expect
 from testbed.daemon import Daemon
@@ -83,7 +84,10 @@ def parsers():
 def deployed():
     file = processes.scratch_directory("configuration") / "vmpoold.yaml"
     file.write_text("pools: {limited: {image: hello, ready: 1, max_vms: 2}}\n")
-    with Daemon("--config", file) as daemon:
+    # Metrics of the certificate are there with one alone; the unix socket stays plain.
+    certificate, key = Authority().pair()
+    socket = f"unix:{processes.scratch_directory('socket')}/s"
+    with Daemon("--config", file, "--tls-cert", certificate, "--tls-key", key, listen=(socket,)) as daemon:
         busy(daemon)
         directory = processes.scratch_directory("metrics")
         files = []

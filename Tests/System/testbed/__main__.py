@@ -28,6 +28,7 @@ GROUPS = [
     "events",
     "keys",
     "listeners",
+    "tls",
     "browsers",
     "starvation",
     "quarantine",

@@ -11,6 +11,7 @@ STATUS = {
     "invalid-member": 400,
     "invalid-parameter": 400,
     "unauthenticated": 401,
+    "certificate-refused": 401,
     "cross-site-request": 403,
     "scope-missing": 403,
     "unknown-host": 403,
