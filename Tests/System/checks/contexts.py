@@ -7,8 +7,6 @@ from testbed import processes
 from testbed.checks import check, equal, expect
 from testbed.daemon import Daemon
 
-# What a context without files for TLS has of them.
-
 
 @check("contexts: set, use, rm, and which server a command speaks to")
 def contexts():
