@@ -49,7 +49,8 @@ struct Daemon {
     let confinement = sandbox.status
     let host = HostFacts(system, controlGroup: hostLimits.group, sandbox: SandboxDocument(confinement))
     let state = try openState(logger)
-    try checkAddresses(addresses, isClosed: file?.access != nil || !state.recovered.keys.isEmpty)
+    try checkAddresses(
+      addresses, hasTLS: tls != nil, isClosed: file?.access != nil || !state.recovered.keys.isEmpty)
 
     let journal = StateJournal(state)
     let events = EventLog(EventLog.Configuration(heartbeatMS: options.eventHeartbeat * 1000))
@@ -135,9 +136,9 @@ struct Daemon {
   }
 
   /// `isClosed`: a client must say who it is.
-  private func checkAddresses(_ addresses: [ListenAddress], isClosed: Bool) throws(StartupError) {
+  private func checkAddresses(_ addresses: [ListenAddress], hasTLS: Bool, isClosed: Bool) throws(StartupError) {
     if options.insecureListen { return }
-    if let refusal = ListenRule(hasTLS: options.tlsCert != nil, isClosed: isClosed).refusal(of: addresses) { throw refusal }
+    if let refusal = ListenRule(hasTLS: hasTLS, isClosed: isClosed).refusal(of: addresses) { throw refusal }
   }
 
   private func openKVM() throws(StartupError) -> KVMSystem {

@@ -1,7 +1,6 @@
 import APIClient
 import ArgumentParser
 import CommandLineSupport
-import Glibc
 
 struct ContextCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -65,6 +64,7 @@ struct ContextCommand: ParsableCommand {
 
     func validate() throws {
       if key.keyFile != nil, keyStdin { throw ValidationError("Give either --key-file or --key-stdin.") }
+      if key.keyFile == "-" { throw ValidationError("Say --key-stdin for a key from stdin.") }
       if name.isEmpty || name.contains("/") || name.hasPrefix("-") {
         throw ValidationError("\(name.debugDescription) is no name for a context.")
       }

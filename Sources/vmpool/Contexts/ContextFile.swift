@@ -101,8 +101,10 @@ extension ContextFile.Context {
   func encode(to encoder: any Encoder) throws {
     var members = encoder.container(keyedBy: CodingKeys.self)
     try members.encode(server, forKey: .server)
-    if let key { try members.encode(key, forKey: .key) }
-    if let keyFile { try members.encode(keyFile, forKey: .keyFile) }
+    let others = [
+      (key, CodingKeys.key), (keyFile, .keyFile), (cacert, .cacert), (cert, .cert), (clientKey, .clientKey),
+    ]
+    for case (let value?, let key) in others { try members.encode(value, forKey: key) }
   }
 
   /// The key to present; nil where the context has none. Throws what ``ServerKey`` does.
