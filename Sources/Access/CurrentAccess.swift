@@ -1,39 +1,24 @@
 import Synchronization
 
-/// What the configuration file says of access and of tenants at this moment: it is read again while the server runs.
+/// What the configuration file says of access at this moment: it is read again while the server runs.
 ///
 /// Called on any thread. A request looks once, and goes by what it saw.
 public final class CurrentAccess: Sendable {
-  private struct State {
-    var rules = AccessRules.unconfigured
-    var tenants: [String: TenantDeclaration] = [:]
-  }
-
   /// A leaf.
-  private let state = Mutex(State())
+  private let state = Mutex(AccessRules.unconfigured)
 
-  /// An open server without declarations of tenants.
+  /// An open server.
   public init() {}
 
   /// The rules for clients without a key.
-  public var rules: AccessRules { state.withLock { $0.rules } }
-
-  /// The tenants that the file names, by their names.
-  public var tenants: [String: TenantDeclaration] { state.withLock { $0.tenants } }
-
-  /// What holds for that tenant.
-  public func declaration(of tenant: Tenant) -> TenantDeclaration {
-    state.withLock { $0.tenants[tenant.name] } ?? TenantDeclaration()
-  }
+  public var rules: AccessRules { state.withLock { $0 } }
 
   /// Takes what the file says now; nil: it has no section `access:`. A server that is closed stays so: without the section it
   /// has no rules left, since a line that was lost in the file must not open it. Returns whether that is the case.
-  @discardableResult
-  public func replace(rules: AccessRules?, tenants: [String: TenantDeclaration]) -> Bool {
+  public func replace(rules: AccessRules?) -> Bool {
     state.withLock { state in
-      let isKeptClosed = rules == nil && state.rules.isClosed
-      state.rules = rules ?? AccessRules(isClosed: state.rules.isClosed)
-      state.tenants = tenants
+      let isKeptClosed = rules == nil && state.isClosed
+      state = rules ?? AccessRules(isClosed: state.isClosed)
       return isKeptClosed
     }
   }

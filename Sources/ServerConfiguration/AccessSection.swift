@@ -83,18 +83,20 @@ extension TenantDeclaration {
   private static let limits = 0...1_000_000_000
 
   /// The section `tenants:`.
-  static func all(_ node: YAMLNode, _ mistakes: inout Mistakes) -> [String: TenantDeclaration] {
+  static func all(_ node: YAMLNode, _ mistakes: inout Mistakes) -> [Tenant: TenantDeclaration] {
     guard !node.isNull else {
       mistakes.add(node.position, "tenants is nothing; write tenants: {} if there are none to declare")
       return [:]
     }
     guard let section = MappingReader(node, at: "tenants", &mistakes) else { return [:] }
-    var tenants: [String: TenantDeclaration] = [:]
+    var tenants: [Tenant: TenantDeclaration] = [:]
     for (name, key, value) in section.all {
-      if Tenant(name) == nil {
+      let declaration = TenantDeclaration(value, at: "tenants.\(name.shown)", &mistakes)
+      if let tenant = Tenant(name) {
+        tenants[tenant] = declaration
+      } else {
         mistakes.add(key.position, "\(name.shown) is no name for a tenant; \(MappingReader.nameAdvice)")
       }
-      tenants[name] = TenantDeclaration(value, at: "tenants.\(name.shown)", &mistakes)
     }
     return tenants
   }

@@ -45,7 +45,7 @@ public struct ConfigurationFile: Sendable, Equatable {
   /// Who may do what without a key; nil where the file does not say, which leaves a server without keys open.
   public var access: AccessRules?
   /// By their names.
-  public var tenants: [String: TenantDeclaration] = [:]
+  public var tenants: [Tenant: TenantDeclaration] = [:]
 
   /// Reads the file at `path`, which must be a regular one.
   public init(path: String) throws(ConfigurationError) {

@@ -5,6 +5,7 @@ import Glibc
 import LinuxSupport
 import Logging
 import Metrics
+import PoolManager
 import ServerConfiguration
 import Synchronization
 import SystemPackage
@@ -24,6 +25,7 @@ final class ConfiguredPools: Sendable {
   }
 
   private let path: String?
+  private let fleet: Fleet
   private let pools: PoolDeclarations
   private let access: CurrentAccess
   private let systemd: Systemd
@@ -32,8 +34,11 @@ final class ConfiguredPools: Sendable {
   private let state = Mutex(State())
 
   /// The file at `path`, nil for no file.
-  init(path: String?, pools: PoolDeclarations, access: CurrentAccess, systemd: Systemd, logger: Logger) {
+  init(
+    path: String?, fleet: Fleet, pools: PoolDeclarations, access: CurrentAccess, systemd: Systemd, logger: Logger
+  ) {
     self.path = path
+    self.fleet = fleet
     self.pools = pools
     self.access = access
     self.systemd = systemd
@@ -53,13 +58,14 @@ final class ConfiguredPools: Sendable {
     state.withLock { state -> (applied: Int, refused: Int)? in
       guard !state.isEnding else { return nil }
       // Before the pools: what a client may no longer do, it does not do to the new ones.
-      if access.replace(rules: file.access, tenants: file.tenants) {
+      if access.replace(rules: file.access) {
         logger.warning(
           """
           the configuration file has lost its section access:; its rules are gone, and the server stays closed until it is \
           started again
           """)
       }
+      fleet.declareTenants(file.tenants)
       let errors = pools.load(file: file.pools.map { ($0.name, $0.document) })
       for error in errors {
         logger.error("a pool of the configuration file is not declared", metadata: ["error": "\(error)"])

@@ -69,7 +69,7 @@ struct Daemon {
     recoverPools(pools, state, logger)
     let access = CurrentAccess()
     let configured = ConfiguredPools(
-      path: options.config, pools: pools, access: access, systemd: systemd, logger: logger)
+      path: options.config, fleet: fleet, pools: pools, access: access, systemd: systemd, logger: logger)
     if let file { configured.declare(file) }
     let hasDemonstration = file == nil && declareDemonstration(pools, state, logger)
     var http = httpConfiguration(addresses, logger)

@@ -45,11 +45,12 @@ struct AccessSectionTests {
     #expect(file.access == expected)
     #expect(
       file.tenants == [
-        "acme": TenantDeclaration(
+        acme: TenantDeclaration(
           weight: 2,
           quotas: TenantQuotas(
             vms: 64, vcpus: 128, memoryMiB: 8192, leases: 32, waiting: 65, imageMiB: 4096, streams: 0)),
-        "other-1": TenantDeclaration(quotas: TenantQuotas(leases: 1_000_000_000)), "default": TenantDeclaration(),
+        try #require(Tenant("other-1")): TenantDeclaration(quotas: TenantQuotas(leases: 1_000_000_000)),
+        .standard: TenantDeclaration(),
       ])
   }
 

@@ -60,6 +60,7 @@ struct ContextCommand: ParsableCommand {
 
     @Flag(help: "Read the key from stdin, and keep it in the file of contexts, which this user alone may read.")
     var keyStdin = false
+
     @OptionGroup var files: TLSOptions
 
     func validate() throws {
@@ -72,13 +73,9 @@ struct ContextCommand: ParsableCommand {
     }
 
     func run() throws {
-      if key.keyFile == "-" { throw ValidationError("Say --key-stdin for a key from stdin.") }
-      let path = try key.keyFile.map { path in
-        _ = try ServerKey.inFile(path)
-        return absolutePath(path)
-      }
+      if let path = key.keyFile { _ = try ServerKey.inFile(path) }
       let context = ContextFile.Context(
-        server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: path,
+        server: server, key: keyStdin ? try ServerKey.inFile("-") : nil, keyFile: key.keyFile.map(absolutePath),
         cacert: files.cacert.map(absolutePath), cert: files.cert.map(absolutePath),
         clientKey: files.clientKey.map(absolutePath))
       try ContextFile.change { file in
