@@ -71,7 +71,7 @@ let package = Package(
       resources: [.embedInCode("VERSION")], swiftSettings: strict),
     module("Digests", ["CNettle"]),
     module("BlobStore", ["Containers", "Digests", "LinuxSupport", systemPackage]),
-    module("StateStore", ["CSQLite", "Digests", "LinuxSupport", systemPackage]),
+    module("StateStore", ["Access", "CSQLite", "Digests", "LinuxSupport", systemPackage]),
     module("ServerConfiguration", ["Access", "APIModel", "CYAML", "LinuxSupport", systemPackage]),
 
     // The machine, from the ioctls upwards.
@@ -156,12 +156,12 @@ let package = Package(
       ]),
     tests("DaemonTests", ["vmpoold", "LinuxSupport", "HTTPServer", logging, systemPackage]),
     tests("HTTPServerTests", ["TestSupport", "HTTPServer", "LinuxSupport", "ThreadSanitizerSupport"]),
-    tests("AccessTests", ["Access"]),
+    tests("AccessTests", ["TestSupport", "Access"]),
     tests("MetricsTests", ["Metrics"]),
     tests("ContainersTests", ["TestSupport", "Containers"]),
     tests(
       "StateStoreTests",
-      ["TestSupport", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
+      ["TestSupport", "Access", "StateStore", "CSQLite", "LinuxSupport", "ThreadSanitizerSupport"]),
     tests("DigestsTests", ["TestSupport", "Digests"]),
     tests("BlobStoreTests", ["TestSupport", "BlobStore", "Digests", "LinuxSupport", systemPackage]),
     tests("ServerConfigurationTests", ["TestSupport", "ServerConfiguration", "APIModel"]),
@@ -192,11 +192,15 @@ let package = Package(
       ]),
     tests(
       "ControlTests",
-      ["Control", "APIModel", "BlobStore", "Digests", "GuestImages", "MachineRuntime", "PoolManager", "StateStore"]),
+      [
+        "Access", "Control", "APIModel", "BlobStore", "Digests", "GuestImages", "MachineRuntime", "PoolManager",
+        "StateStore",
+      ]),
     tests(
       "ManagementAPITests",
       [
-        "TestSupport", "ManagementAPI", "Control", "PoolManager", "MachineRuntime", "VCPURuntime", "GuestImages",
+        "TestSupport", "Access", "ManagementAPI", "Control", "PoolManager", "MachineRuntime", "VCPURuntime",
+        "GuestImages",
         "Devices",
         "KVM", "APIModel",
         "JSONCodec", "HTTPServer", "BlobStore", "Digests", "StateStore", "Metrics", "LinuxSupport", yams,

@@ -1,6 +1,6 @@
 /// A virtual machine.
 public struct VMDocument: Codable, Sendable, Equatable {
-  /// Unique for the life of the server, such as `vm-5f0c2a9b1e7d`.
+  /// Unique for the life of the server, such as `vm-5f0c2a9b1e7d4a60`.
   public var id: String
   /// Whose it is; nil from a server that knows no tenants.
   public var tenant: String?

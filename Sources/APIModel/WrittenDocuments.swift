@@ -34,6 +34,7 @@ extension LeaseDocument: JSONWritable {
   public func write(to json: inout JSONWriter) throws(JSONEncodingError) {
     try json.object { json throws(JSONEncodingError) in
       json.member("lease", lease)
+      json.member("tenant", tenant)
       json.member("pool", pool)
       json.member("vm", vm)
       try json.member("fence", fence)

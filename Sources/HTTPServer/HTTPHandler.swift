@@ -42,4 +42,13 @@ public protocol HTTPContext: AnyObject, Sendable {
   /// that `respond` still returns is not sent: its `whenOver` is called with false. Other requests are not watched, and a
   /// client that only half-closes gets its answer.
   var endsWithClient: Bool { get }
+
+  /// Called where `endsWithClient` is true and `respond` has not returned at once. `cancel`, called from any thread, cancels
+  /// it. What `respond` returns then is sent.
+  func waits(cancel: @escaping @Sendable () -> Void)
+}
+
+extension HTTPContext {
+  /// Does nothing.
+  public func waits(cancel: @escaping @Sendable () -> Void) {}
 }

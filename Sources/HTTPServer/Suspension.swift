@@ -42,9 +42,11 @@ final class Suspension: Watcher {
       handler.answered(request, with: response)
     }
     guard let context = request.head.context, context.endsWithClient else { return }
-    state.withLock { state in
+    let isOver = state.withLock { state in
       if !state.isOver { state.whenLeft = { task.cancel() } }
+      return state.isOver
     }
+    if !isOver { context.waits { task.cancel() } }
   }
 
   /// Suspends the connection unless the answer is there already. On the connection's own thread.

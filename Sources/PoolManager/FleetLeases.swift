@@ -125,7 +125,8 @@ extension Fleet {
   }
 
   private func endRecorded(_ lease: Lease) {
-    let ended = EndedLease(id: lease.id, tenant: lease.tenant, pool: lease.pool, end: .abandoned, at: Date(), origin: .server)
+    let ended = EndedLease(
+      id: lease.id, tenant: lease.tenant, pool: lease.pool, end: .abandoned, at: Date(), origin: .server)
     update { tables, _ in tables.ending[lease.id] = Ending(lease: ended) }
     recordEnds(of: [lease.id])
   }

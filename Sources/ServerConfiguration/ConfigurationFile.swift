@@ -109,7 +109,8 @@ extension PoolDeclaration {
       paused: pool.boolean("paused", &mistakes),
       probeIntervalMS: pool.number("probe_interval_ms", in: PoolRules.probeIntervalMS, &mistakes),
       readyTimeoutMS: pool.number("ready_timeout_ms", in: PoolRules.readyTimeoutMS, &mistakes),
-      onRelease: pool.word("on_release", &mistakes), verifyReset: pool.word("verify_reset", &mistakes), shared: pool.boolean("shared", &mistakes))
+      onRelease: pool.word("on_release", &mistakes), verifyReset: pool.word("verify_reset", &mistakes),
+      shared: pool.boolean("shared", &mistakes))
     if let point = pool.value("ready_when") { document.readyWhen = ReadyWhen(point, path + ".ready_when", &mistakes) }
     if let refill = pool.value("refill"),
       let reader = MappingReader(refill, at: path + ".refill", known: ["concurrency"], &mistakes)

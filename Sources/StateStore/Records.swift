@@ -1,3 +1,5 @@
+import Access
+
 /// A pool that was declared over the API.
 public struct StoredPool: Sendable, Equatable {
   /// Unique among pools.
@@ -200,6 +202,8 @@ public struct Recovered: Sendable, Equatable {
   public var pools: [StoredPool]
   /// Sorted by name.
   public var images: [StoredImage]
+  /// All keys that are on record, also those that have ended, sorted by id.
+  public var keys: [KeyRecord]
   /// Leases that were open when the last process ended: ended now, as `lost`.
   public var lostLeases: [StoredLease]
   /// No fence ever recorded is higher; 0 if there was none.

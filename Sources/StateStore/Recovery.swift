@@ -12,6 +12,7 @@ extension Recovered {
         row throws(StateStoreError) in
         StoredImage(name: row.text(0), kind: row.text(1), manifest: row.blob(2), createdAtMS: row.int(3))
       },
+      keys: try connection.keys(),
       lostLeases: try connection.rows(
         "SELECT \(StoredLease.columns) FROM lease WHERE ended_at_ms IS NULL ORDER BY fence"
       ) { row throws(StateStoreError) in

@@ -295,6 +295,8 @@ enum Value {
   // Safe: as in init; a column that does not exist reads as 0.
   func int(_ column: Int32) -> Int { Int(unsafe sqlite3_column_int64(statement, column)) }
 
+  func optionalInt(_ column: Int32) -> Int? { isNull(column) ? nil : int(column) }
+
   func text(_ column: Int32) -> String { String(decoding: blob(column), as: UTF8.self) }
 
   func optionalText(_ column: Int32) -> String? { isNull(column) ? nil : text(column) }

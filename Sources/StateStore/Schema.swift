@@ -71,10 +71,17 @@ enum Schema {
       SELECT sequence, who, 'lease.grant', printf('lease-%016x', id), request_id, granted_at_ms, NULL FROM lease
       WHERE sequence IS NOT NULL;
     """,
+    // Of a key's text there is the hash. Scopes and pools are names with commas between them.
+    """
+    CREATE TABLE key(
+      id TEXT PRIMARY KEY, hash BLOB NOT NULL, tenant TEXT NOT NULL, scopes TEXT NOT NULL, pools TEXT,
+      created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER, revoked_at_ms INTEGER, last_used_at_ms INTEGER,
+      note TEXT NOT NULL, rate INTEGER, burst INTEGER, concurrency INTEGER) STRICT, WITHOUT ROWID;
+    """,
     tenants,
   ]
 
-  /// Whose a lease and an audit entry is, and whose tenants a blob is. What was there before is the default tenant's. Leases
+  /// Whose a lease and an audit entry is. What was there before is the default tenant's. Leases
   /// have ids that their numbers do not show (see `LeaseNames`).
   private static let tenants = """
     DROP VIEW audit;
@@ -87,9 +94,6 @@ enum Schema {
       UNION ALL
       SELECT sequence, who, 'lease.grant', NULL, request_id, granted_at_ms, NULL, tenant, id FROM lease
       WHERE sequence IS NOT NULL;
-
-    CREATE TABLE blob_owner(
-      tenant TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY(tenant, digest)) STRICT, WITHOUT ROWID;
     """
 
   static var version: Int { steps.count }

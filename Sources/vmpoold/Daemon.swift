@@ -70,7 +70,7 @@ struct Daemon {
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
     let server = try start(http, api)
-    let upkeep = try startBackground(configured, state, blobs, logger)
+    let upkeep = try startBackground(configured, state, blobs, api.keys, logger)
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
     report.limits(limits, hostLimits, memoryIsGiven: options.maxMemoryMiB != nil)
@@ -83,6 +83,8 @@ struct Daemon {
     upkeep.end()
     let shutdown = Shutdown(fleet: fleet, api: api, server: server, systemd: systemd, logger: logger)
     shutdown.run(because: signal)
+    // When keys were last used is worth a try, and no more.
+    try? api.keys.keepUp()
     state.close()
     blobs.close()
   }
@@ -99,11 +101,11 @@ struct Daemon {
 
   /// The threads that work beside requests: one reads the configuration file again, one forgets what is old.
   private func startBackground(
-    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger
+    _ pools: ConfiguredPools, _ state: StateDatabase, _ blobs: BlobRepository, _ keys: KeyRing, _ logger: Logger
   ) throws(StartupError) -> StateUpkeep {
     do throws(Errno) {
       try pools.readAgainAtSIGHUP()
-      return try StateUpkeep(state, blobs, logger)
+      return try StateUpkeep(state: state, blobs: blobs, keys: keys, logger: logger)
     } catch {
       throw .noThread(error)
     }

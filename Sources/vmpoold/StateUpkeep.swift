@@ -1,4 +1,5 @@
 import BlobStore
+import Control
 import LinuxSupport
 import Logging
 import StateStore
@@ -11,13 +12,15 @@ final class StateUpkeep: Sendable {
 
   private let state: StateDatabase
   private let blobs: BlobRepository
+  private let keys: KeyRing
   private let logger: Logger
   /// Relaxed: it orders nothing else.
   private let isEnding = Atomic(false)
 
   /// Starts the thread. Throws EAGAIN where there is no room for one.
-  init(_ state: StateDatabase, _ blobs: BlobRepository, _ logger: Logger) throws(Errno) {
+  init(state: StateDatabase, blobs: BlobRepository, keys: KeyRing, logger: Logger) throws(Errno) {
     self.state = state
+    self.keys = keys
     self.blobs = blobs
     self.logger = logger
     // Never joined: it ends with the process.
@@ -39,6 +42,7 @@ final class StateUpkeep: Sendable {
       logger.error("the state is not forced to the disk", metadata: ["error": "\(error)"])
     }
     do throws(StateStoreError) {
+      try keys.keepUp()
       try state.prune(nowMS: StateDatabase.wallClockMS())
     } catch {
       logger.error("what is old in the state could not be forgotten", metadata: ["error": "\(error)"])

@@ -3,7 +3,7 @@ import APIModel
 import JSONCodec
 import Testing
 
-private let id = "vm-5f0c2a9b1e7d"
+private let id = "vm-5f0c2a9b1e7d4a60"
 private let vm = VMDocument(
   id: id, pool: nil, image: "spin", state: "running", vcpus: 1, memoryMiB: 2, createdAt: "2025-01-31T12:00:00.000Z",
   consoleBytes: 3, stop: nil)

@@ -87,7 +87,7 @@ import Testing
   /// The tables of usual names fit the usual terminal, without losing anything.
   @Test func tablesFitEightyColumns() {
     let lease = LeaseDocument(
-      lease: "lease-0123456789abcdef", pool: "build", vm: "vm-0123456789ab", fence: 123, labels: ["for": "run"],
+      lease: "lease-0123456789abcdef", pool: "build", vm: "vm-0123456789ab4a60", fence: 123, labels: ["for": "run"],
       grantedAt: "2025-01-31T12:00:00.000Z", expiresAt: "2025-01-31T12:00:00.000Z",
       maxExpiresAt: "2025-01-31T12:00:00.000Z")
     let pool = PoolDocument(
@@ -98,9 +98,9 @@ import Testing
         ready: 100, outdated: 0, leased: 100, creating: 0, retiring: 0, quarantined: 0, waiting: 10, running: 0,
         paused: 0, stopped: 0, draining: true, refill: RefillStatusDocument(state: "backing_off")))
     var vm = Self.vm
-    (vm.id, vm.pool, vm.image, vm.memoryMiB) = ("vm-0123456789ab", "build", "debian", 1024)
+    (vm.id, vm.pool, vm.image, vm.memoryMiB) = ("vm-0123456789ab4a60", "build", "debian", 1024)
     let kick = KickDocument(
-      vm: "vm-0123456789ab", vcpu: 0, generation: 123_456, mechanism: "immediate_exit", phase: "parked",
+      vm: "vm-0123456789ab4a60", vcpu: 0, generation: 123_456, mechanism: "immediate_exit", phase: "parked",
       coalesced: true, signalsSent: 1, latencyNS: 123_456, signalLatencyNS: 123_456)
     let blob = BlobDocument(
       digest: "sha256:" + String(repeating: "0", count: 64), sizeBytes: 1 << 29, images: ["debian", "other"],

@@ -38,7 +38,7 @@ import Testing
     let attachment = DeviceAttachment("holdup", at: .ports(0x80, count: 1)) { _ in holdup }
     let machine = try Machine(configuration, on: KVMSystem(), additional: [attachment])
     try machine.start(untilNS: Self.soon)
-    let id = "vm-000000000001"
+    let id = "vm-0000000000014a60"
     let vm = VM(
       id: id, owner: .standard, pool: "probed", machine: machine, measurements: PoolMeasurements(),
       occupant: Occupant(id))

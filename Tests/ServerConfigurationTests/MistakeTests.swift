@@ -141,7 +141,7 @@ struct MistakeTests {
   ]
 
   private static func known(_ name: String) -> String {
-    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms, ready_when, ready_timeout_ms, on_release, verify_reset"
+    "f:1:23: pools.a.\(name) is not known; known are image, vcpus, memory_mib, ready, max_vms, deadline_ms, refill, paused, probe_interval_ms, ready_when, ready_timeout_ms, on_release, verify_reset, shared"
   }
 
   private static func number(_ what: String) -> String {

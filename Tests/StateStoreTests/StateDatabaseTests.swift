@@ -15,7 +15,8 @@ struct StateDatabaseTests {
 
   @Test(arguments: [false, true]) func nothingIsThereAtFirst(onDisk: Bool) throws {
     let state = try open(onDisk: onDisk)
-    let nothing = Recovered(pools: [], images: [], lostLeases: [], highestFence: 0, highestRevision: 0, epoch: 1)
+    let nothing = Recovered(
+      pools: [], images: [], keys: [], lostLeases: [], highestFence: 0, highestRevision: 0, epoch: 1)
     #expect(state.recovered == nothing)
     #expect(try state.lease(id: "none") == nil)
     #expect(try state.audit(after: 0, limit: 10).isEmpty)

@@ -9,7 +9,7 @@ struct ModuleTests {
       "CLinux", "CKVM", "CGuests", "CBareKVM", "CComparedKicks", "CMicroHTTP", "CJansson", "CCurl", "CNettle",
       "CSQLite", "CYAML",
     ],
-    ["Processor", "LinuxSupport", "Digests", "JSONCodec", "Metrics", "Containers"],
+    ["Processor", "LinuxSupport", "Digests", "JSONCodec", "Metrics", "Containers", "Access"],
     ["KVM", "GuestMemory", "HTTPServer", "StateStore", "BlobStore", "APIModel"],
     ["Devices", "GuestImages", "VCPURuntime", "ServerConfiguration"],
     ["MachineRuntime", "ComparedKicks"],

@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import JSONCodec
 import PoolManager
 import Synchronization
@@ -145,7 +145,8 @@ public final class PoolDeclarations: Sendable {
     _ document: DeclarePoolDocument, of tenant: Tenant
   ) throws(DeclarationRefusal) -> PoolSpecification {
     if document.shared == true, tenant != .standard {
-      throw .specification(.mistake(.at("/shared", "Only pools of the default tenant can be shared; leave shared out.")))
+      throw .specification(
+        .mistake(.at("/shared", "Only pools of the default tenant can be shared; leave shared out.")))
     }
     do throws(SpecificationError) {
       return try PoolSpecification(document, images.image(document.image, of: tenant))

@@ -1,3 +1,4 @@
+import Access
 import BlobStore
 import Digests
 import GuestImages
@@ -24,7 +25,8 @@ extension PoolDeclarations {
     defer { images.release(manifest.digests, by: origin) }
     let entry = try images.prepared(name, manifest)
     return try replace(name, with: entry.image) { () throws(ImageRefusal) in
-      try images.store(entry, if: holds, by: origin)
+      let quotaMiB = fleet.quotas(of: Tenant.split(name).tenant).imageMiB
+      return try images.store(entry, quotaMiB: quotaMiB, if: holds, by: origin)
     }
   }
 

@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import Digests
 import GuestImages
 import PoolManager
@@ -9,7 +9,7 @@ import PoolManager
 extension VMSpecification {
   /// What a request to create a VM asks for. Whether the image fits the memory and the vCPUs is for the image to say.
   public init(
-    _ document: CreateVMDocument, _ images: ImageCatalogue, of tenant: Tenant = .standard
+    _ document: CreateVMDocument, from images: ImageCatalogue, of tenant: Tenant = .standard
   ) throws(SpecificationError) {
     try self.init(
       try Self.image(of: document, images, tenant), vcpus: document.vcpus, memoryMiB: document.memoryMiB,

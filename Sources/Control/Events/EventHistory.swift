@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import PoolManager
 
 /// The last events of this run of the server, in order.

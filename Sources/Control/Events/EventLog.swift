@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import JSONCodec
 import LinuxSupport
 import Synchronization

@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import MachineRuntime
 import PoolManager
 
@@ -13,9 +13,12 @@ extension EventLog {
         (event.reason, event.exitCode, event.detail) = (stop.reason, stop.exitCode, stop.detail)
       }
       publish(event, of: vm.tenant)
-    case .lease(let lease, let isNew): publish(.now(isNew ? "lease.granted" : "lease.extended", lease), of: lease.tenant)
+    case .lease(let lease, let isNew):
+      publish(.now(isNew ? "lease.granted" : "lease.extended", lease), of: lease.tenant)
     case .ended(let lease, let end):
-      publish(.now("lease." + (end.isLoss ? "lost" : end.rawValue), lease, detail: end.isLoss ? end.rawValue : nil), of: lease.tenant)
+      publish(
+        .now("lease." + (end.isLoss ? "lost" : end.rawValue), lease, detail: end.isLoss ? end.rawValue : nil),
+        of: lease.tenant)
     case .pool(let name, let isNew):
       let word = isNew.map { $0 ? "declared" : "changed" } ?? "deleted"
       publish(.now("pool." + word, pool: name), of: Tenant.split(name).tenant)

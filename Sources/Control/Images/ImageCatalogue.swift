@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import BlobStore
 import Containers
 import Digests
@@ -39,6 +39,8 @@ public final class ImageCatalogue: Sendable {
     private(set) var files = 0
     /// How many bytes all manifests have.
     private(set) var manifestBytes = 0
+    /// How many bytes each tenant's images have.
+    private(set) var bytes: [Tenant: Int] = [:]
     /// How many requests under way need each blob, and which of these blobs are to go once no request needs them.
     private var holds: [SHA256Digest: Int] = [:]
     private var postponed: Set<SHA256Digest> = []
@@ -53,6 +55,8 @@ public final class ImageCatalogue: Sendable {
         for digest in newValue?.digests ?? [] { users[digest, default: []].insert(name) }
         files += (newValue?.digests.count ?? 0) - (entries[name]?.digests.count ?? 0)
         manifestBytes += (newValue?.document.count ?? 0) - (entries[name]?.document.count ?? 0)
+        let tenant = Tenant.split(name).tenant
+        bytes[tenant, default: 0] += (newValue?.sizeBytes ?? 0) - (entries[name]?.sizeBytes ?? 0)
         entries[name] = newValue
       }
     }
@@ -181,12 +185,13 @@ public final class ImageCatalogue: Sendable {
     }
   }
 
-  /// Stores an image, in the place of what has its name. Returns what is there then, and whether the name is new.
+  /// Stores an image, in the place of what has its name. Returns what is there then, and whether the name is new. `quotaMiB`: what
+  /// all images of its tenant may have; nil for no limit.
   func store(
-    _ entry: StoredEntry, if holds: Precondition, by origin: Origin
+    _ entry: StoredEntry, quotaMiB: Int? = nil, if holds: Precondition, by origin: Origin
   ) throws(ImageRefusal) -> (entry: StoredEntry, isNew: Bool) {
     let (old, unused) = try changes.withLock { _ throws(ImageRefusal) -> (StoredEntry?, [SHA256Digest]) in
-      let old = try checkRoom(for: entry)
+      let old = try checkRoom(for: entry, quotaMiB: quotaMiB)
       // A client may have deleted one since they were opened.
       for (pointer, digest) in entry.manifest.members {
         _ = try finding(digest, at: pointer) { () throws(BlobStoreError) in try blobs.size(of: digest) }
@@ -203,9 +208,13 @@ public final class ImageCatalogue: Sendable {
   }
 
   /// Refuses an image that there is no room for beside the others. Returns what has its name.
-  private func checkRoom(for entry: StoredEntry) throws(ImageRefusal) -> StoredEntry? {
-    let (old, count, files, bytes) = guarded.withLock { images in
-      (images[entry.name], images.entries.count, images.files, images.manifestBytes)
+  private func checkRoom(for entry: StoredEntry, quotaMiB: Int?) throws(ImageRefusal) -> StoredEntry? {
+    let tenant = Tenant.split(entry.name).tenant
+    let (old, count, files, bytes, taken) = guarded.withLock { images in
+      (images[entry.name], images.entries.count, images.files, images.manifestBytes, images.bytes[tenant] ?? 0)
+    }
+    if let quotaMiB, taken - (old?.sizeBytes ?? 0) + entry.sizeBytes > quotaMiB << 20 {
+      throw .quota(QuotaRefusal(of: tenant, quota: .imageMiB, limit: quotaMiB))
     }
     guard old != nil || count < Self.limit else { throw .tooMany(limit: Self.limit) }
     guard files - (old?.digests.count ?? 0) + entry.digests.count <= Self.fileLimit else {

@@ -1,3 +1,4 @@
+import Access
 import BlobStore
 import Digests
 import GuestImages
@@ -16,6 +17,8 @@ public enum ImageRefusal: Error, Sendable, CustomStringConvertible {
   case tooManyParts(limit: Int)
   /// The manifests of images have so many bytes, and may have no more: they are kept in memory.
   case tooLongManifests(limit: Int)
+  /// Its tenant's images may not have so many bytes.
+  case quota(QuotaRefusal)
   /// The member of the manifest at `pointer` names a blob that is not there.
   case noSuchBlob(SHA256Digest, pointer: String)
   /// The bytes make no image.
@@ -45,6 +48,7 @@ public enum ImageRefusal: Error, Sendable, CustomStringConvertible {
     case .tooManyParts(let limit): "the server keeps at most \(limit) parts of images; delete some images"
     case .tooLongManifests(let limit):
       "the server keeps at most \(limit) bytes of images' manifests; delete some images"
+    case .quota(let refusal): "\(refusal)"
     case .noSuchBlob(let digest, _): "there is no blob \(digest); store it first"
     case .invalid(let error): "\(error)"
     case .precondition(let failure): "\(failure)"

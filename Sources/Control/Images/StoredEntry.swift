@@ -35,6 +35,9 @@ public struct StoredEntry: Sendable {
     tag = "\"\(SHA256Digest(of: document).hex.prefix(32))\""
   }
 
+  /// Bytes of all its parts.
+  var sizeBytes: Int { Int(clamping: image.description.sizeBytes) }
+
   /// What the journal keeps of it.
   public var stored: StoredImage {
     StoredImage(name: name, kind: kind.rawValue, manifest: document, createdAtMS: createdAtMS)

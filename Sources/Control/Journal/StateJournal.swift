@@ -56,7 +56,8 @@ public struct StateJournal: LeaseJournal, PoolJournal, ImageJournal {
 
   /// How a lease ended, as far as is known; nil where it is not.
   public func end(of id: String) throws(JournalFailure) -> PastLease? {
-    guard let lease = try writing({ () throws(StateStoreError) in try state.lease(id: id) }), let reason = lease.end?.reason
+    guard let lease = try writing({ () throws(StateStoreError) in try state.lease(id: id) }),
+      let reason = lease.end?.reason
     else { return nil }
     let end: LeaseEnd =
       switch reason {

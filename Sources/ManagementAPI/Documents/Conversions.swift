@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import Control
 import Digests
 import Foundation
@@ -29,7 +29,8 @@ extension VMDocument {
     let state = vm.machine.state
     let configuration = vm.machine.configuration
     self.init(
-      id: vm.id, pool: vm.pool.map { Tenant.split($0).name }, image: Tenant.split(configuration.image.name).name, state: state.name, vcpus: configuration.vcpus,
+      id: vm.id, pool: vm.pool.map { Tenant.split($0).name }, image: Tenant.split(configuration.image.name).name,
+      state: state.name, vcpus: configuration.vcpus,
       memoryMiB: configuration.memoryMiB,
       createdAt: RFC3339.text(vm.createdAt),
       consoleBytes: vm.machine.consoleBytes, stop: StopDocument(state), lease: vm.lease?.id,
@@ -102,7 +103,8 @@ extension ImageDocument {
 
   init(_ entry: StoredEntry) {
     self.init(
-      name: Tenant.split(entry.name).name, entry.image, description: "An uploaded image of the kind \(entry.kind.rawValue).",
+      name: Tenant.split(entry.name).name, entry.image,
+      description: "An uploaded image of the kind \(entry.kind.rawValue).",
       digest: entry.manifest.kernel)
     manifest = entry.manifest.document
     tenant = Tenant.split(entry.name).tenant.name
@@ -133,7 +135,8 @@ extension PoolDocument {
   init(_ pool: PoolStatus, source: PoolSource, on host: HostFacts) {
     let (vm, ready) = (pool.specification.vm, pool.specification.ready)
     self.init(
-      name: Tenant.split(pool.name).name, image: Tenant.split(vm.image.name).name, vcpus: vm.vcpus, memoryMiB: vm.memoryMiB,
+      name: Tenant.split(pool.name).name, image: Tenant.split(vm.image.name).name, vcpus: vm.vcpus,
+      memoryMiB: vm.memoryMiB,
       ready: ReadyRange(min: ready.lowerBound, max: ready.upperBound), maxVMs: pool.specification.maxVMs,
       deadlineMS: vm.deadlineNS.map { Int($0 / 1_000_000) },
       refill: RefillDocument(concurrency: pool.specification.refillConcurrency),

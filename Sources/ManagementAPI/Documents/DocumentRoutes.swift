@@ -5,10 +5,10 @@ import HTTPServer
 /// `/`, `/docs`, `/openapi.yaml` and `/problems/{kind}`: what the API says of itself.
 enum DocumentRoutes {
   static let routes = [
-    Route(method: .get, template: "/", operationID: "getLinks", operation: links),
-    Route(method: .get, template: "/docs", operationID: "getDocs", operation: docs),
-    Route(method: .get, template: "/openapi.yaml", operationID: "getOpenAPI", operation: openAPI),
-    Route(method: .get, template: "/problems/{kind}", operationID: "getProblem", operation: problem),
+    Route(method: .get, template: "/", operationID: "getLinks", scope: nil, operation: links),
+    Route(method: .get, template: "/docs", operationID: "getDocs", scope: nil, operation: docs),
+    Route(method: .get, template: "/openapi.yaml", operationID: "getOpenAPI", scope: nil, operation: openAPI),
+    Route(method: .get, template: "/problems/{kind}", operationID: "getProblem", scope: nil, operation: problem),
   ]
 
   private static func links(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

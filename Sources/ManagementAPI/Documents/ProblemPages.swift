@@ -13,8 +13,12 @@ extension ProblemKind {
       "A member of the body is unknown, missing, of another type or out of range. The member pointer says which (RFC 6901)."
     case .invalidParameter:
       "A query parameter or a segment of the path is unknown or does not have its form. The detail gives the form."
+    case .unauthenticated:
+      "The server wants to know who asks. Send a key as \"Authorization: Bearer vmp_…\"; one that was sent is not valid, or ended."
     case .scopeMissing:
-      "Your key may not do that. The detail names the scope that the operation needs."
+      "The key, user or certificate may not do that. The detail names the scope that is missing; use a key that has it."
+    case .rateLimited:
+      "The key has made more requests than it may, a second or at a time. Try again after Retry-After."
     case .crossSiteRequest:
       "A browser sent the request for a page of another site. The server serves its own origin alone."
     case .unknownHost:

@@ -6,7 +6,7 @@ import LinuxSupport
 enum EventRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/events", operationID: "streamEvents",
+      method: .get, template: "/v1/events", operationID: "streamEvents", scope: .read,
       query: ["pool", "vm", "last_event_id", "limit", "timeout_ms"], operation: stream)
   ]
 

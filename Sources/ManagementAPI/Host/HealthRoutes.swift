@@ -3,8 +3,8 @@ import HTTPServer
 /// `/livez` and `/readyz`.
 enum HealthRoutes {
   static let routes = [
-    Route(method: .get, template: "/livez", operationID: "getLiveness", operation: live),
-    Route(method: .get, template: "/readyz", operationID: "getReadiness", operation: ready),
+    Route(method: .get, template: "/livez", operationID: "getLiveness", scope: nil, operation: live),
+    Route(method: .get, template: "/readyz", operationID: "getReadiness", scope: nil, operation: ready),
   ]
 
   private static func live(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse { ok }

@@ -51,7 +51,7 @@ public struct HostFacts: Sendable {
 /// `/v1/host`.
 enum HostRoutes {
   static let routes = [
-    Route(method: .get, template: "/v1/host", operationID: "getHost", operation: get)
+    Route(method: .get, template: "/v1/host", operationID: "getHost", scope: .read, operation: get)
   ]
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -1,17 +1,28 @@
+import Access
 import HTTPServer
 import Metrics
+import PoolManager
 
 /// `/metrics` and `/metrics/vcpus`. Both look at every VM, so neither keeps an HTTP
 /// thread; nor does a scrape queue behind VMs being made.
 enum MetricsRoutes {
   static let routes = [
-    Route(method: .get, template: "/metrics", operationID: "getMetrics", operation: metrics),
-    Route(method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", operation: vcpus),
+    Route(
+      method: .get, template: "/metrics", operationID: "getMetrics", scope: .read, isOpenable: true, operation: metrics),
+    Route(
+      method: .get, template: "/metrics/vcpus", operationID: "getVCPUMetrics", scope: .read, isOpenable: true,
+      operation: vcpus),
   ]
 
   private static func metrics(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     // Before the scrape waits for its own answer, and counts among those that wait.
     let program = api.configuration.programMetrics()
+    guard context.tenant == .standard else {
+      // The server's own are about all tenants.
+      return try await answer(api, context) { [tenant = context.tenant] in
+        PoolFamilies.families(api.fleet.metrics.filter { $0.pool.map { Tenant.split($0).tenant } == tenant })
+      }
+    }
     return try await answer(api, context) {
       PoolFamilies.families(api.fleet.metrics) + ImageFamilies.families(api.images) + [
         api.requestMetrics.family, BuildFamily.family,
@@ -21,7 +32,11 @@ enum MetricsRoutes {
   }
 
   private static func vcpus(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    try await answer(api, context) { VCPUFamilies.families(api.fleet.vms(after: nil, limit: .max).vms) }
+    // The default tenant is the operator's, which looks after all.
+    let viewer = context.tenant == .standard ? .everything : context.viewer
+    return try await answer(api, context) {
+      VCPUFamilies.families(api.fleet.vms(for: viewer, after: nil, limit: .max).vms)
+    }
   }
 
   private static func answer(

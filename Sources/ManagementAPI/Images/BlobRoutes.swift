@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import Digests
@@ -10,28 +11,33 @@ import PoolManager
 enum BlobRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/blobs", operationID: "listBlobs", query: ["limit", "page_token"], operation: list),
-    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", operation: get),
+      method: .get, template: "/v1/blobs", operationID: "listBlobs", scope: .read, query: ["limit", "page_token"],
+      operation: list),
+    Route(method: .get, template: "/v1/blobs/{digest}", operationID: "getBlob", scope: .read, operation: get),
     Route(
-      method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", body: .upload(orDocument: false),
+      method: .put, template: "/v1/blobs/{digest}", operationID: "putBlob", scope: .images,
+      body: .upload(orDocument: false),
       isNewWork: true, takesParts: true, admission: admit, operation: put),
-    Route(method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", operation: delete),
+    Route(
+      method: .delete, template: "/v1/blobs/{digest}", operationID: "deleteBlob", scope: .images, operation: delete),
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let token = try context.query.digest("page_token")
     let limit = try context.query.pageLimit()
     let (page, goesOn) = api.images.blobs.page(after: token, limit: limit)
     let users = api.images.users(of: page.map(\.digest))
     let items = page.map { blob in
       BlobDocument(
-        digest: blob.digest.description, sizeBytes: blob.size, images: users[blob.digest] ?? [],
+        digest: blob.digest.description, sizeBytes: blob.size, images: Self.names(users[blob.digest]),
         state: blob.damage == nil ? "complete" : "damaged")
     }
     return try .json(Page(items: items, nextPageToken: goesOn ? page.last?.digest.description : nil))
   }
 
   private static func get(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let digest = context.parameters.digest
     let file: ReadableFile
     do throws(BlobStoreError) {
@@ -66,6 +72,7 @@ enum BlobRoutes {
 
   /// Says before the body comes whether it is wanted.
   private static func admit(_ api: APIHandler, _ context: Context) throws(APIProblem) -> HTTPAdmission {
+    try context.checkBlobs()
     let (blobs, digest, head) = (api.images.blobs, context.parameters.digest, context.head)
     try check(context, blobs)
     // The client goes on to store an image of it, as one does who has sent the bytes.
@@ -80,7 +87,7 @@ enum BlobRoutes {
     do throws(BlobStoreError) {
       let announced = range.map { $0.end - $0.start } ?? head.contentLength
       let upload = try blobs.begin(digest, at: range?.start ?? 0, announced: announced, of: range?.total)
-      return .sink(UploadSink(upload, range, requestID: head.requestID))
+      return .sink(UploadSink(upload, range, for: context))
     } catch {
       throw APIProblem(error)
     }
@@ -113,6 +120,7 @@ enum BlobRoutes {
   }
 
   private static func delete(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
+    try context.checkBlobs()
     let (digest, origin) = (context.parameters.digest, context.origin)
     // What is not there cannot be as a condition says (RFC 9110, 13.2.1).
     if (try? api.images.blobs.size(of: digest)) != nil { try check(context, api.images.blobs) }
@@ -123,9 +131,12 @@ enum BlobRoutes {
     }
   }
 
+  /// The images' names, as their tenants call them.
+  private static func names(_ images: [String]?) -> [String] { (images ?? []).map { Tenant.split($0).name } }
+
   private static func document(_ api: APIHandler, _ digest: SHA256Digest, _ size: Int) -> BlobDocument {
     BlobDocument(
-      digest: digest.description, sizeBytes: size, images: api.images.users(of: [digest])[digest] ?? [],
+      digest: digest.description, sizeBytes: size, images: names(api.images.users(of: [digest])[digest]),
       state: "complete")
   }
 }

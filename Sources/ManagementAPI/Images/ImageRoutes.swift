@@ -10,13 +10,15 @@ import PoolManager
 enum ImageRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/images", operationID: "listImages", query: ["limit", "page_token"], operation: list),
-    Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", operation: get),
+      method: .get, template: "/v1/images", operationID: "listImages", scope: .read, query: ["limit", "page_token"],
+      operation: list),
+    Route(method: .get, template: "/v1/images/{image}", operationID: "getImage", scope: .read, operation: get),
     Route(
-      method: .put, template: "/v1/images/{image}", operationID: "putImage",
+      method: .put, template: "/v1/images/{image}", operationID: "putImage", scope: .images,
       query: ["kind", "mode", "load_address", "entry"], body: .upload(orDocument: true), isNewWork: true,
       admission: admit, operation: put),
-    Route(method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", operation: delete),
+    Route(
+      method: .delete, template: "/v1/images/{image}", operationID: "deleteImage", scope: .images, operation: delete),
   ]
 
   /// The images shipped with the server. Their machine code is all that they are made of, so its digest is their tag.
@@ -60,13 +62,16 @@ enum ImageRoutes {
     let name = context.parameters.name
     try translating { () throws(ImageRefusal) in try api.images.check(name) }
     try context.checkCondition(api.images.entry(context.qualifiedName)?.tag, "The image \(name)")
-    if context.isDocument { return .collect }
+    if context.isDocument {
+      try context.checkBlobs()
+      return .collect
+    }
     let manifest = try described(context)
     do throws(BlobStoreError) {
       // Machine code may begin with any bytes.
       let upload = try api.images.blobs.begin(
         nil, announced: context.head.contentLength, examination: manifest.kind == .flat ? nil : foreignFiles)
-      return .sink(UploadSink(upload, requestID: context.head.requestID))
+      return .sink(UploadSink(upload, for: context))
     } catch {
       throw APIProblem(error)
     }

@@ -1,4 +1,5 @@
 import BlobStore
+import Control
 import HTTPServer
 import JSONCodec
 
@@ -8,14 +9,17 @@ final class UploadSink: HTTPBodySink {
   /// How many bytes there are to be in the end; nil for as many as come.
   let range: ContentRange?
   private let requestID: String
+  private let use: KeyUse?
 
-  init(_ upload: BlobUpload, _ range: ContentRange? = nil, requestID: String) {
+  init(_ upload: BlobUpload, _ range: ContentRange? = nil, for context: Context) {
     self.upload = upload
     self.range = range
-    self.requestID = requestID
+    requestID = context.requestID
+    use = context.use
   }
 
   func take(_ piece: RawSpan) -> HTTPResponse? {
+    if use?.hasEnded == true { return APIProblem.unauthenticated.response(requestID: requestID) }
     do throws(BlobStoreError) {
       try upload.write(piece)
       return nil

@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import GuestImages
 import HTTPServer
 import JSONCodec
@@ -9,20 +9,24 @@ import PoolManager
 enum LeaseRoutes {
   static let routes = [
     Route(
-      method: .post, template: "/v1/pools/{pool}/leases", operationID: "createLease", body: .json(isRequired: false),
+      method: .post, template: "/v1/pools/{pool}/leases", operationID: "createLease", scope: .lease,
+      body: .json(isRequired: false),
       isIdempotent: true, isThere: { api, id in api.fleet.lease(id) != nil }, isNewWork: true, endsWithClient: true,
       operation: create),
     Route(
-      method: .get, template: "/v1/pools/{pool}/leases", operationID: "listPoolLeases",
+      method: .get, template: "/v1/pools/{pool}/leases", operationID: "listPoolLeases", scope: .read,
       query: ["limit", "page_token"], operation: listOfPool),
     Route(
-      method: .get, template: "/v1/leases", operationID: "listLeases", query: ["pool", "limit", "page_token"],
+      method: .get, template: "/v1/leases", operationID: "listLeases", scope: .read,
+      query: ["pool", "limit", "page_token"],
       operation: list),
-    Route(method: .get, template: "/v1/leases/{lease}", operationID: "getLease", operation: get),
+    Route(method: .get, template: "/v1/leases/{lease}", operationID: "getLease", scope: .read, operation: get),
     Route(
-      method: .patch, template: "/v1/leases/{lease}", operationID: "extendLease", body: .json(isRequired: false),
+      method: .patch, template: "/v1/leases/{lease}", operationID: "extendLease", scope: .lease,
+      body: .json(isRequired: false),
       operation: extend),
-    Route(method: .delete, template: "/v1/leases/{lease}", operationID: "releaseLease", operation: release),
+    Route(
+      method: .delete, template: "/v1/leases/{lease}", operationID: "releaseLease", scope: .lease, operation: release),
   ]
 
   private static func create(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

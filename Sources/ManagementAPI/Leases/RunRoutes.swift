@@ -11,7 +11,7 @@ import Synchronization
 enum RunRoutes {
   static let routes = [
     Route(
-      method: .post, template: "/v1/pools/{pool}/run", operationID: "run", body: .json(isRequired: false),
+      method: .post, template: "/v1/pools/{pool}/run", operationID: "run", scope: .run, body: .json(isRequired: false),
       isIdempotent: true, isNewWork: true, endsWithClient: true, operation: run)
   ]
 

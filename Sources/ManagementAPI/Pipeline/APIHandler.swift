@@ -27,6 +27,8 @@ public final class APIHandler: HTTPHandler {
     public var accessLog: (@Sendable (_ record: HTTPAccessRecord, _ route: String?) -> Void)?
     /// The families that `/metrics` has beside those of the API: the program's own. On any thread.
     public var programMetrics: @Sendable () -> [MetricFamily] = { [] }
+    /// Who may use the server without a key.
+    public var access = AccessPolicy()
 
     /// A configuration.
     public init(
@@ -48,6 +50,8 @@ public final class APIHandler: HTTPHandler {
   let images: ImageCatalogue
   let events: EventLog
   let state: StateDatabase
+  /// The keys that are on record in the state.
+  public let keys: KeyRing
   let configuration: Configuration
   let requestMetrics = RequestMetrics()
   let router = Router(Route.all)
@@ -68,6 +72,7 @@ public final class APIHandler: HTTPHandler {
     self.fleet = fleet
     self.images = images
     self.state = state
+    keys = KeyRing(state)
     self.pools = pools
     self.configuration = configuration
     self.events = events
@@ -105,7 +110,7 @@ public final class APIHandler: HTTPHandler {
       throw APIProblem(error)
     }
     guard let end else {
-      return APIProblem(.leaseNotFound, "There is no lease \(id); GET /v1/leases lists them.")
+      return .noSuchLease(id)
     }
     let advice = "its VM is not yours any more; lease another"
     return switch end {

@@ -1,4 +1,5 @@
 import Access
+import Control
 import Digests
 import HTTPServer
 import JSONCodec
@@ -8,12 +9,15 @@ import PoolManager
 /// One request to one operation. The pipeline makes it when the head is there and carries it to the end.
 ///
 /// SAFETY (`@unchecked Sendable`): `body` and `sink` are set by `complete`, before the operation's task begins, and only
-/// read after that. `afterwards` is set by the operation's task and read by the same task, in `answered`.
+/// read after that. `use` is set while the head is looked at. `afterwards` is set by the operation's task and read by the
+/// same task, in `answered`.
 final class Context: HTTPContext, @unchecked Sendable {
   let route: Route
   let parameters: PathParameters
   let query: Query
   let principal: Principal
+  /// What the request uses of its key; nil where it came without one.
+  private(set) var use: KeyUse?
   let head: HTTPRequestHead
   /// CLOCK_MONOTONIC when the head was there.
   let receivedNS: UInt64
@@ -32,6 +36,9 @@ final class Context: HTTPContext, @unchecked Sendable {
     receivedNS = MonotonicClock.now()
   }
 
+  /// Takes the request out of its key's limits. Once, before the body comes.
+  func begin(_ use: KeyUse) { self.use = use }
+
   /// Takes the body, which has come. Once.
   func complete(_ request: HTTPRequest) {
     body = request.body
@@ -40,6 +47,8 @@ final class Context: HTTPContext, @unchecked Sendable {
 
   var requestID: String { head.requestID }
   var endsWithClient: Bool { route.endsWithClient }
+
+  func waits(cancel: @escaping @Sendable () -> Void) { use?.whenEnded(cancel) }
 
   /// On whose behalf changes are recorded.
   var origin: Origin { Origin(who: principal.id, tenant: tenant, requestID: head.requestID) }

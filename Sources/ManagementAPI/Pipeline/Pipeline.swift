@@ -6,7 +6,7 @@ import PoolManager
 
 // The way of every request, from its head to its record. Each step is a function, in the order in which they run.
 //
-// At the head: admit → identify → authorise → limit.
+// At the head: admit → identify → authorise → limit (`Identification.swift`).
 // With the body: idempotency → the operation → the answer is on its way → audit.
 // When the answer has been sent: the metrics and the access log.
 
@@ -15,48 +15,23 @@ extension APIHandler {
 
   /// Steps 1 to 4: refuses what can be refused before the body is there, and makes the request's context.
   public func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
-    admit(&head) { head throws(APIProblem) in try identify(head) }
-  }
-
-  func admit(
-    _ head: inout HTTPRequestHead, as identify: (HTTPRequestHead) throws(APIProblem) -> Principal
-  ) -> HTTPAdmission {
     do throws(APIProblem) {
       try admission.check(head)
       if head.method == "OPTIONS" { return .answer(try options(head)) }
       let (route, parameters) = try find(head)
+      let (principal, key) = try identify(head, for: route)
       let context = Context(
         head, route: route, parameters: parameters, query: try Query(head.query, allowed: route.query),
-        principal: try identify(head))
+        principal: principal)
       try context.checkTenant()
       try authorise(context)
-      try limit(context)
+      try limit(context, key)
       let destination = try admitBody(context)
       head.context = context
       return destination
     } catch {
       return .answer(error.response(requestID: head.requestID))
     }
-  }
-
-  /// Step 2: on whose behalf the request is made. For now that is the peer, and every peer is the operator.
-  ///
-  /// Keys will be looked up here, the peer of a unix socket and the certificate of a TLS client mapped to a tenant and
-  /// scopes. A request that presents what is no credential is refused with 401.
-  private func identify(_ head: HTTPRequestHead) throws(APIProblem) -> Principal { .anOperator(id: head.peer) }
-
-  /// Step 3: whether the principal may use the operation. For now every principal may.
-  ///
-  /// It will compare the scope that a route names with the principal's (403). It will refuse what belongs to another tenant
-  /// as if it were not there (404).
-  private func authorise(_ context: Context) throws(APIProblem) {}
-
-  /// Step 4: whether the principal has a request left. For now the server's limits are the only ones, and those are checked
-  /// where what they limit is made.
-  ///
-  /// The token bucket of a key and the number of its requests at a time will be checked here (429).
-  private func limit(_ context: Context) throws(APIProblem) {
-    if context.route.isNewWork, fleet.isDraining { throw .draining }
   }
 
   private func admitBody(_ context: Context) throws(APIProblem) -> HTTPAdmission {
@@ -80,10 +55,14 @@ extension APIHandler {
     defer { answerEnded() }
     var response: HTTPResponse
     do throws(APIProblem) {
+      // While the body came, the key may have ended.
+      if context.use?.hasEnded == true { throw .unauthenticated }
       response = try await once(context)
     } catch {
-      response = error.response(requestID: context.requestID)
+      let problem = context.use?.hasEnded == true ? .unauthenticated : error
+      response = problem.response(requestID: context.requestID)
     }
+    if let use = context.use { response.end(with: use) }
     response.label = context.route.template
     return response
   }

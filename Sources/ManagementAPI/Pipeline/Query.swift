@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import Digests
 import JSONCodec
 

@@ -1,5 +1,5 @@
-import Access
 import APIModel
+import Access
 import PoolManager
 
 // Names and tenants: what a client's words mean. Nothing else in the API asks whose a thing is.
@@ -36,6 +36,17 @@ extension Context {
 
   /// How the server calls the image or the pool that the path names, of the request's own tenant.
   var qualifiedName: String { tenant.qualified(parameters.name) }
+
+  /// Refuses blobs to all tenants but the default one. A blob is found by its hash alone, so another tenant would learn which
+  /// bytes others have. An image that is sent as a whole needs none.
+  func checkBlobs() throws(APIProblem) {
+    guard tenant == .standard else {
+      throw APIProblem(
+        .scopeMissing,
+        "Blobs, and images that are made of them, are the default tenant's alone; send the image itself with PUT "
+          + "/v1/images/{image}.")
+    }
+  }
 
   /// Where a thing of that name is found again, with the tenant that the query says.
   func location(_ path: String) -> String { path + (chosen.map { "?tenant=\($0)" } ?? "") }

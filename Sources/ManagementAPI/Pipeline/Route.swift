@@ -1,3 +1,4 @@
+import Access
 import HTTPServer
 
 /// The methods that operations have; HEAD and OPTIONS follow from them.
@@ -37,6 +38,10 @@ final class Route: Sendable {
   /// As in the OpenAPI document, such as `/v1/vms/{vm}`.
   let template: String
   let operationID: String
+  /// What a principal must be allowed to do; nil where no principal is needed.
+  let scope: Scope?
+  /// Whether the configuration may open it to all.
+  let isOpenable: Bool
   /// The query parameters it takes.
   let query: [String]
   let body: Body
@@ -56,13 +61,17 @@ final class Route: Sendable {
   let operation: Operation
 
   init(
-    method: HTTPMethod, template: String, operationID: String, query: [String] = [], body: Body = .none,
-    isIdempotent: Bool = false, isThere: Lookup? = nil, isNewWork: Bool = false, endsWithClient: Bool = false,
+    method: HTTPMethod, template: String, operationID: String, scope: Scope?, isOpenable: Bool = false,
+    query: [String] = [],
+    body: Body = .none, isIdempotent: Bool = false, isThere: Lookup? = nil, isNewWork: Bool = false,
+    endsWithClient: Bool = false,
     takesParts: Bool = false, admission: Admission? = nil, operation: @escaping Operation
   ) {
     self.method = method
     self.template = template
     self.operationID = operationID
+    self.scope = scope
+    self.isOpenable = isOpenable
     self.query = query + (Self.tenantTemplates.contains(template) ? ["tenant"] : [])
     self.body = body
     self.isIdempotent = isIdempotent

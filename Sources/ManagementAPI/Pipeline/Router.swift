@@ -148,7 +148,7 @@ enum PathParameter: String, Sendable {
   /// Its form, as in the OpenAPI document.
   var pattern: String {
     switch self {
-    case .vm: "^vm-[0-9a-f]{12}$"
+    case .vm: "^vm-[0-9a-f]{16}$"
     case .lease: "^lease-[0-9a-f]{16}$"
     case .index: "^([0-9]|[1-5][0-9]|6[0-3])$"
     case .image, .pool, .kind: "^[a-z][a-z0-9-]{0,62}$"
@@ -159,7 +159,7 @@ enum PathParameter: String, Sendable {
   /// Its form in words.
   private var rule: String {
     switch self {
-    case .vm: "vm- and 12 lower-case hex digits"
+    case .vm: "vm- and 16 lower-case hex digits"
     case .lease: "lease- and 16 lower-case hex digits"
     case .index: "a number, 0 to 63"
     case .image, .pool, .kind: PoolRules.nameRule
@@ -195,8 +195,8 @@ enum PathParameter: String, Sendable {
 
 /// The forms that ids have.
 enum IDForm {
-  /// `vm-` and twelve lower-case hex digits.
-  static func isVMId(_ text: String) -> Bool { isId(text, prefix: "vm-", digits: 12) }
+  /// `vm-` and sixteen lower-case hex digits.
+  static func isVMId(_ text: String) -> Bool { isId(text, prefix: "vm-", digits: 16) }
 
   /// `lease-` and sixteen lower-case hex digits.
   static func isLeaseId(_ text: String) -> Bool { isId(text, prefix: "lease-", digits: 16) }

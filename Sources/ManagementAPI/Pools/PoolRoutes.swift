@@ -9,16 +9,19 @@ import PoolManager
 enum PoolRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/pools", operationID: "listPools", query: ["limit", "page_token"], operation: list),
-    Route(method: .get, template: "/v1/pools/{pool}", operationID: "getPool", operation: get),
+      method: .get, template: "/v1/pools", operationID: "listPools", scope: .read, query: ["limit", "page_token"],
+      operation: list),
+    Route(method: .get, template: "/v1/pools/{pool}", operationID: "getPool", scope: .read, operation: get),
     Route(
-      method: .put, template: "/v1/pools/{pool}", operationID: "putPool", body: .json(isRequired: true),
+      method: .put, template: "/v1/pools/{pool}", operationID: "putPool", scope: .pools, body: .json(isRequired: true),
       isNewWork: true, operation: put),
     Route(
-      method: .patch, template: "/v1/pools/{pool}", operationID: "patchPool", body: .mergePatch, isNewWork: true,
+      method: .patch, template: "/v1/pools/{pool}", operationID: "patchPool", scope: .pools, body: .mergePatch,
+      isNewWork: true,
       operation: patch),
     Route(
-      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", query: ["force"], operation: delete),
+      method: .delete, template: "/v1/pools/{pool}", operationID: "deletePool", scope: .pools, query: ["force"],
+      operation: delete),
   ]
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {

@@ -50,6 +50,7 @@ extension APIProblem {
       self = .invalid(pointer, "There is no blob \(digest); PUT it at /v1/blobs/\(digest) first.")
     case .blob(let error): self.init(error)
     case .journal(let failure): self.init(failure)
+    case .quota(let refusal): self.init(refusal)
     case .builtin: self.init(.builtinImage, "\(refusal)".asSentence)
     case .tooMany, .tooManyParts, .tooLongManifests: self.init(.resourcesExhausted, "\(refusal)".asSentence)
     case .invalid(let error): self.init(.invalidImage, "\(refusal)".asSentence, pointer: error.pointer)
@@ -172,6 +173,10 @@ extension APIProblem {
 
   static func noSuchVM(_ id: String) -> APIProblem {
     APIProblem(.vmNotFound, "There is no VM \(id); GET /v1/vms lists them.")
+  }
+
+  static func noSuchLease(_ id: String) -> APIProblem {
+    APIProblem(.leaseNotFound, "There is no lease \(id); GET /v1/leases lists them.")
   }
 
   static var draining: APIProblem {

@@ -8,7 +8,9 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case malformedJSON = "malformed-json"
   case invalidMember = "invalid-member"
   case invalidParameter = "invalid-parameter"
+  case unauthenticated
   case scopeMissing = "scope-missing"
+  case rateLimited = "rate-limited"
   case crossSiteRequest = "cross-site-request"
   case unknownHost = "unknown-host"
   case routeNotFound = "route-not-found"
@@ -62,7 +64,9 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .malformedJSON: "Malformed JSON"
     case .invalidMember: "Invalid member"
     case .invalidParameter: "Invalid parameter"
+    case .unauthenticated: "Unauthenticated"
     case .scopeMissing: "Scope missing"
+    case .rateLimited: "Rate limited"
     case .crossSiteRequest: "Cross-site request"
     case .unknownHost: "Unknown host name"
     case .routeNotFound: "No such path"
@@ -112,6 +116,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var status: Int {
     switch self {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
+    case .unauthenticated: 401
     case .crossSiteRequest, .unknownHost, .scopeMissing: 403
     case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
     case .methodNotAllowed: 405
@@ -125,7 +130,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .unsupportedMediaType: 415
     case .wrongOffset, .rangeNotSatisfiable: 416
     case .idempotencyKeyReused, .digestMismatch, .invalidImage: 422
-    case .poolExhausted, .quotaExceeded, .tooManyWaiting: 429
+    case .poolExhausted, .quotaExceeded, .tooManyWaiting, .rateLimited: 429
     case .internalError: 500
     case .draining, .serverBusy, .resourcesExhausted, .storageFailed: 503
     case .kickTimeout, .vmQuarantined: 504
@@ -137,7 +142,7 @@ enum ProblemKind: String, CaseIterable, Sendable {
   var retryAfter: Int? {
     switch self {
     case .draining: 5
-    case .serverBusy, .resourcesExhausted, .poolExhausted, .quotaExceeded, .tooManyWaiting: 1
+    case .serverBusy, .resourcesExhausted, .poolExhausted, .quotaExceeded, .tooManyWaiting, .rateLimited: 1
     case .storageFailed: 10
     default: nil
     }
@@ -161,6 +166,16 @@ struct APIProblem: Error, Equatable {
   var uploadOffset: Int?
   /// With `rangeNotSatisfiable`: how much there is, as `Content-Range` says it.
   var contentRange: String?
+  /// With `rateLimited`, where the rate is the limit.
+  var rateLimit: RateLimit?
+
+  /// The limit that was reached, as the fields RateLimit-Policy and RateLimit say it (draft-ietf-httpapi-ratelimit-headers).
+  struct RateLimit: Equatable {
+    var policy: String
+    var state: String
+    /// Until there is a request left.
+    var seconds: Int
+  }
 
   init(
     _ kind: ProblemKind, _ detail: String, pointer: String? = nil, state: String? = nil, allow: String? = nil,
@@ -183,7 +198,11 @@ struct APIProblem: Error, Equatable {
     if let allow { response.headers.append(("Allow", allow)) }
     if let uploadOffset { response.headers.append(("Upload-Offset", String(uploadOffset))) }
     if let contentRange { response.headers.append(("Content-Range", contentRange)) }
-    if let seconds = kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
+    if kind == .unauthenticated { response.headers.append(("WWW-Authenticate", "Bearer realm=\"vmpool\"")) }
+    if let rateLimit {
+      response.headers += [("RateLimit-Policy", rateLimit.policy), ("RateLimit", rateLimit.state)]
+    }
+    if let seconds = rateLimit?.seconds ?? kind.retryAfter { response.headers.append(("Retry-After", String(seconds))) }
     do throws(JSONEncodingError) {
       response.body = try JSON.encode(document) + [.newline]
     } catch {

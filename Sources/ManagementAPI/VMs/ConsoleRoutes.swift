@@ -8,10 +8,12 @@ import PoolManager
 enum ConsoleRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/vms/{vm}/console", operationID: "readConsole", query: ["offset", "limit"],
+      method: .get, template: "/v1/vms/{vm}/console", operationID: "readConsole", scope: .control,
+      query: ["offset", "limit"],
       operation: read),
     Route(
-      method: .post, template: "/v1/vms/{vm}/console", operationID: "writeConsole", body: .bytes(limit: inputLimit),
+      method: .post, template: "/v1/vms/{vm}/console", operationID: "writeConsole", scope: .control,
+      body: .bytes(limit: inputLimit),
       operation: write),
   ]
 

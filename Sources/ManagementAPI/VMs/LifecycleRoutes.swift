@@ -17,7 +17,8 @@ enum LifecycleRoutes {
 
   private static func route(_ verb: String, isNewWork: Bool = false, _ publish: @escaping Control) -> Route {
     Route(
-      method: .post, template: "/v1/vms/{vm}/\(verb)", operationID: "\(verb)VM", body: .json(isRequired: false),
+      method: .post, template: "/v1/vms/{vm}/\(verb)", operationID: "\(verb)VM", scope: .control,
+      body: .json(isRequired: false),
       isNewWork: isNewWork, endsWithClient: true
     ) { (api, context) throws(APIProblem) in
       _ = try context.documentIfAny(EmptyDocument.self)

@@ -10,15 +10,16 @@ import VCPURuntime
 enum VCPURoutes {
   static let routes = [
     Route(
-      method: .post, template: "/v1/vms/{vm}/kick", operationID: "kickVM", body: .json(isRequired: false),
+      method: .post, template: "/v1/vms/{vm}/kick", operationID: "kickVM", scope: .control,
+      body: .json(isRequired: false),
       endsWithClient: true, operation: kick),
-    Route(method: .get, template: "/v1/vms/{vm}/vcpus", operationID: "listVCPUs", operation: list),
-    Route(method: .get, template: "/v1/vms/{vm}/vcpus/{index}", operationID: "getVCPU", operation: get),
+    Route(method: .get, template: "/v1/vms/{vm}/vcpus", operationID: "listVCPUs", scope: .read, operation: list),
+    Route(method: .get, template: "/v1/vms/{vm}/vcpus/{index}", operationID: "getVCPU", scope: .read, operation: get),
     Route(
-      method: .post, template: "/v1/vms/{vm}/vcpus/{index}/kick", operationID: "kickVCPU",
+      method: .post, template: "/v1/vms/{vm}/vcpus/{index}/kick", operationID: "kickVCPU", scope: .control,
       body: .json(isRequired: false), endsWithClient: true, operation: kick),
     Route(
-      method: .get, template: "/v1/vms/{vm}/vcpus/{index}/registers", operationID: "getRegisters",
+      method: .get, template: "/v1/vms/{vm}/vcpus/{index}/registers", operationID: "getRegisters", scope: .control,
       endsWithClient: true, operation: registers),
   ]
 

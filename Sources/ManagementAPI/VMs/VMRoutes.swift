@@ -10,15 +10,16 @@ import PoolManager
 enum VMRoutes {
   static let routes = [
     Route(
-      method: .get, template: "/v1/vms", operationID: "listVMs", query: ["pool", "state", "limit", "page_token"],
+      method: .get, template: "/v1/vms", operationID: "listVMs", scope: .read,
+      query: ["pool", "state", "limit", "page_token"],
       operation: list),
     Route(
-      method: .post, template: "/v1/vms", operationID: "createVM", body: .json(isRequired: true),
+      method: .post, template: "/v1/vms", operationID: "createVM", scope: .control, body: .json(isRequired: true),
       isIdempotent: true, isThere: { api, id in (try? api.fleet.vm(id)) != nil }, isNewWork: true, operation: create),
     Route(
-      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", query: ["wait_for", "timeout_ms"],
+      method: .get, template: "/v1/vms/{vm}", operationID: "getVM", scope: .read, query: ["wait_for", "timeout_ms"],
       endsWithClient: true, operation: get),
-    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", operation: delete),
+    Route(method: .delete, template: "/v1/vms/{vm}", operationID: "deleteVM", scope: .control, operation: delete),
   ]
 
   private static let states = ["ready", "running", "paused", "stopped"]
@@ -82,7 +83,7 @@ enum VMRoutes {
     }
     let specification: VMSpecification
     do throws(SpecificationError) {
-      specification = try VMSpecification(document, api.images, of: context.tenant)
+      specification = try VMSpecification(document, from: api.images, of: context.tenant)
     } catch {
       throw APIProblem(error)
     }
@@ -102,7 +103,9 @@ enum VMRoutes {
     let id = context.parameters.vm
     let fence = try context.fence()
     let end = Waiting<FleetError?>()
-    try translating { () throws(FleetError) in try api.fleet.delete(id, for: context.viewer, fence: fence) { end.happened($0) } }
+    try translating { () throws(FleetError) in
+      try api.fleet.delete(id, for: context.viewer, fence: fence) { end.happened($0) }
+    }
     // A client that leaves changes nothing: its VM is being taken apart.
     guard case .happened(let failure) = await end.outcome() else { throw .clientLeft }
     if let failure { throw APIProblem(failure) }

@@ -76,7 +76,8 @@ struct PoolSettings: Equatable {
       refill: refillConcurrency.map { RefillDocument(concurrency: $0) }, paused: paused,
       probeIntervalMS: probeIntervalMS, readyWhen: readyWhen, readyTimeoutMS: readyTimeoutMS,
       // The default goes along with the ready point, also when that is changed later.
-      onRelease: onRelease == standard.onRelease ? nil : onRelease, verifyReset: verifyReset, shared: shared ? true : nil)
+      onRelease: onRelease == standard.onRelease ? nil : onRelease, verifyReset: verifyReset,
+      shared: shared ? true : nil)
   }
 
   /// The declaration as a configuration file: what `vmpool pools apply` and the server read.

@@ -22,7 +22,7 @@ extension VMPoolClient {
   /// A whole id costs no request, a lease's id one, and a beginning two lists. Throws an ``APIError``, or a ``Failure``
   /// where the text names none or several.
   func vmReference(_ text: String) throws -> VMReference {
-    if isIdentifier(text, "vm-", digits: 12) { return VMReference(text) }
+    if isIdentifier(text, "vm-", digits: 16) { return VMReference(text) }
     if isIdentifier(text, "lease-", digits: 16) { return VMReference(try lease(text)) }
     try checkBeginning(text, of: ["vm-", "lease-"])
     let leases = try leases().filter { matches($0.lease, text) }

@@ -131,7 +131,7 @@ import VCPURuntime
       let image = GuestImage.builtin(try #require(BuiltinGuest.named("spin")))
       let machine = try Machine(
         MachineConfiguration(
-          image: image, vcpus: 2, memoryMiB: 2, mechanism: .immediateExit, name: "vm-0123456789ab"),
+          image: image, vcpus: 2, memoryMiB: 2, mechanism: .immediateExit, name: "vm-0123456789ab4a60"),
         on: RealVM.system.get())
       // Threads give themselves their names.
       var names: Set<String> = []

@@ -53,7 +53,7 @@ import Testing
       MachineConfiguration(image: .builtin(spin), vcpus: 1, memoryMiB: 1, mechanism: .immediateExit)
     ) { _ in }
     let measurements = PoolMeasurements()
-    let id = "vm-000000000001"
+    let id = "vm-0000000000014a60"
     let vm = VM(
       id: id, owner: .standard, pool: nil, machine: machine, measurements: measurements, occupant: Occupant(id))
     try machine.start(untilNS: .max)
@@ -125,9 +125,9 @@ import Testing
           method: method, rawPath: path, status: status, requestID: "r", peer: "unix", durationNS: 1000,
           bytesSent: 0, aborted: status == 0, label: nil))
     }
-    complete("GET", "/v1/vms/vm-0123456789ab", 200)
-    complete("GET", "/v1/vms/vm-ba9876543210", 200)
-    complete("HEAD", "/v1/vms/vm-ba9876543210", 200)
+    complete("GET", "/v1/vms/vm-0123456789ab4a60", 200)
+    complete("GET", "/v1/vms/vm-ba98765432104a60", 200)
+    complete("HEAD", "/v1/vms/vm-ba98765432104a60", 200)
     complete("BREW", "/coffee", 404)
     complete("", "", 400)
     complete("GET", "/livez", 0)

@@ -14,7 +14,7 @@ import Testing
   ])
   func whatTheEncoderWrites(_ detail: String?) throws {
     let event = EventDocument(
-      type: "vm.running", at: "2025-01-31T12:00:00.000Z", pool: "demo", vm: "vm-5f0c2a9b1e7d", detail: detail)
+      type: "vm.running", at: "2025-01-31T12:00:00.000Z", pool: "demo", vm: "vm-5f0c2a9b1e7d4a60", detail: detail)
     let lines = String(decoding: EventText.event(event), as: UTF8.self).components(separatedBy: "\n")
     #expect(lines.count == 4 && lines[2...] == ["", ""])
     #expect(lines[0] == "event: vm")
@@ -62,12 +62,12 @@ import Testing
   @Test func filters() throws {
     let server = try EventServer()
     let streams = try [
-      server.listen("?pool=a"), server.listen("?vm=vm-000000000001"), server.listen("?pool=a&limit=1"),
+      server.listen("?pool=a"), server.listen("?vm=vm-0000000000014a60"), server.listen("?pool=a&limit=1"),
     ]
     server.log.publish(.now("pool.changed", pool: "b", detail: "1"))
-    server.log.publish(.now("vm.running", pool: "b", vm: "vm-000000000001", detail: "2"))
-    server.log.publish(.now("vm.running", pool: "a", vm: "vm-000000000002", detail: "3"))
-    server.log.publish(.now("vm.running", pool: "a", vm: "vm-000000000001", detail: "4"))
+    server.log.publish(.now("vm.running", pool: "b", vm: "vm-0000000000014a60", detail: "2"))
+    server.log.publish(.now("vm.running", pool: "a", vm: "vm-0000000000024a60", detail: "3"))
+    server.log.publish(.now("vm.running", pool: "a", vm: "vm-0000000000014a60", detail: "4"))
     #expect(try streams[0].details(2) == ["3", "4"])
     #expect(try streams[1].details(2) == ["2", "4"])
     #expect(try streams[2].detailsToTheEnd() == ["3"])

@@ -5,13 +5,13 @@ import Testing
 @testable import ManagementAPI
 
 @Suite struct BadInputTests {
-  private static let id = "vm-000000000000"
+  private static let id = "vm-0000000000000000"
 
   // MARK: Paths and methods
 
   @Test(arguments: [
-    "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/problems/none", "/v2/vms", "/V1/vms", "/v1/vms/vm-000000000000/",
-    "/v1/vms/vm-000000000000/kicks", "/v1/vms/5/kicks", "/v1/images/", "/metrics/vcpus/0", "/openapi.yml",
+    "/v1", "/v1/", "/v1/vms/", "/v1/vmss", "/problems/none", "/v2/vms", "/V1/vms", "/v1/vms/vm-0000000000000000/",
+    "/v1/vms/vm-0000000000000000/kicks", "/v1/vms/5/kicks", "/v1/images/", "/metrics/vcpus/0", "/openapi.yml",
   ])
   func noSuchPath(path: String) {
     let reply = Harness(factory: StubFactory()).send("GET", path)
@@ -20,10 +20,10 @@ import Testing
   }
 
   @Test(arguments: [
-    ("/v1/vms/5", "VM id"), ("/v1/vms/vm-00000000000", "VM id"), ("/v1/vms/vm-00000000000G", "VM id"),
-    ("/v1/vms/VM-000000000000", "VM id"), ("/v1/vms/vm-000000000000/vcpus/64", "vCPU index"),
-    ("/v1/vms/vm-000000000000/vcpus/00", "vCPU index"), ("/v1/vms/vm-000000000000/vcpus/-1", "vCPU index"),
-    ("/v1/vms/vm-000000000000/vcpus/+1", "vCPU index"), ("/v1/pools/Demo", "pool name"),
+    ("/v1/vms/5", "VM id"), ("/v1/vms/vm-000000000000000", "VM id"), ("/v1/vms/vm-000000000000000G", "VM id"),
+    ("/v1/vms/VM-000000000000", "VM id"), ("/v1/vms/vm-0000000000000000/vcpus/64", "vCPU index"),
+    ("/v1/vms/vm-0000000000000000/vcpus/00", "vCPU index"), ("/v1/vms/vm-0000000000000000/vcpus/-1", "vCPU index"),
+    ("/v1/vms/vm-0000000000000000/vcpus/+1", "vCPU index"), ("/v1/pools/Demo", "pool name"),
     ("/v1/pools/_none", "pool name"), ("/v1/pools/-a", "pool name"), ("/v1/pools/é", "pool name"),
     ("/v1/pools/Demo/leases", "pool name"), ("/v1/images/Spin", "image name"), ("/v1/leases/7", "lease id"),
     ("/v1/blobs/sha256:00", "blob digest"),
@@ -74,11 +74,11 @@ import Testing
     "/v1/vms?limit=0", "/v1/vms?limit=1001", "/v1/vms?limit=", "/v1/vms?limit=1.0", "/v1/vms?limit=01",
     "/v1/vms?limit=-1", "/v1/vms?limit=+1", "/v1/vms?limit=99999999999999999999", "/v1/vms?limit=1&limit=1",
     "/v1/vms?limit", "/v1/vms?Limit=1", "/v1/vms?offset=1", "/v1/vms?state=creating", "/v1/vms?state=",
-    "/v1/vms?pool=_none", "/v1/vms?page_token=0", "/v1/vms?page_token=vm-000000000000",
+    "/v1/vms?pool=_none", "/v1/vms?page_token=0", "/v1/vms?page_token=vm-0000000000000000",
     "/v1/vms?page_token=1000000000000000000", "/v1/pools?page_token=A", "/v1/images?page_token=", "/v1/host?a=b",
-    "/v1/vms/vm-000000000000?x=", "/livez?verbose", "/metrics?name=x", "/openapi.yaml?=",
-    "/v1/vms/vm-000000000000/console?offset=-1", "/v1/vms/vm-000000000000/console?offset=9223372036854775808",
-    "/v1/vms/vm-000000000000/console?limit=65537", "/v1/vms/vm-000000000000/console?limit=0",
+    "/v1/vms/vm-0000000000000000?x=", "/livez?verbose", "/metrics?name=x", "/openapi.yaml?=",
+    "/v1/vms/vm-0000000000000000/console?offset=-1", "/v1/vms/vm-0000000000000000/console?offset=9223372036854775808",
+    "/v1/vms/vm-0000000000000000/console?limit=65537", "/v1/vms/vm-0000000000000000/console?limit=0",
   ])
   func queryParameters(target: String) {
     let reply = Harness(factory: StubFactory()).send("GET", target)

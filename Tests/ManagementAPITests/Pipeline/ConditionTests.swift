@@ -65,7 +65,7 @@ struct ConditionTests {
   @Test(arguments: ["Lease-Fence", "Idempotency-Key"]) func aFieldOfOneValueStandsOnce(name: String) {
     let reply =
       name == "Lease-Fence"
-      ? send("DELETE", "/v1/vms/vm-000000000000", "", (name, "1"), (name, "2"))
+      ? send("DELETE", "/v1/vms/vm-0000000000000000", "", (name, "1"), (name, "2"))
       : send("POST", "/v1/vms", #"{"image": "spin"}"#, (name, "a"), (name, "b"))
     #expect(reply.problem?.kind == "bad-request")
     #expect(reply.problem?.detail.contains(name) == true)

@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import BlobStore
 import Control
 import Dispatch
@@ -33,7 +34,8 @@ final class Harness: Sendable {
   init(
     factory: any MachineFactory, limits: FleetLimits = FleetLimits(), hostNames: [String] = [],
     events: EventLog.Configuration = .init(), blobs: String? = nil, blobLimits: BlobLimits = BlobLimits(),
-    controlNS: UInt64 = 5_000_000_000, load: HTTPLoad = HTTPLoad()
+    controlNS: UInt64 = 5_000_000_000, load: HTTPLoad = HTTPLoad(),
+    configure: (inout APIHandler.Configuration) -> Void = { _ in }
   ) {
     let events = EventLog(events)
     state = Self.stateInMemory()
@@ -43,9 +45,11 @@ final class Harness: Sendable {
     let host = HostFacts(kvmAPIVersion: 12, capabilities: ["immediate_exit": 1], cpu: "Test", ring0Emulated: false)
     images = ImageCatalogue(blobs: Self.store(blobs, blobLimits), journal: journal)
     pools = PoolDeclarations(fleet: fleet, images: images, journal: journal)
+    var configuration = APIHandler.Configuration(
+      host: host, hostNames: hostNames, controlNS: controlNS, load: load)
+    configure(&configuration)
     api = APIHandler(
-      fleet: fleet, pools: pools, images: images, events: events, state: state,
-      configuration: .init(host: host, hostNames: hostNames, controlNS: controlNS, load: load))
+      fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
   }
 
   private static func store(_ directory: String?, _ limits: BlobLimits) -> BlobRepository {
@@ -187,6 +191,17 @@ final class Harness: Sendable {
       headers: HTTPHeaders(headers.map { (name: $0.0, value: $0.1) }), requestID: "test-1", peer: peer,
       contentLength: body.isEmpty ? nil : body.count)
     return HTTPRequest(head: head, body: body)
+  }
+
+  // MARK: Tenants
+
+  /// The header fields of a client with a new key of a tenant. The first key that a harness makes closes its server.
+  func client(
+    _ tenant: Tenant, scopes: [Scope] = Scope.allCases.filter { $0 != .admin }, pools: Set<String>? = nil
+  ) throws -> [(String, String)] {
+    let key = try api.keys.make(
+      KeyGrant(tenant: tenant, scopes: Scopes(scopes), pools: pools), ttlMS: nil, isClosed: true, by: .server)
+    return [("Host", "localhost"), ("Authorization", "Bearer \(key.text.text)")]
   }
 
   // MARK: Shortcuts

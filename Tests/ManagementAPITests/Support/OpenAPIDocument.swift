@@ -97,6 +97,18 @@ struct OpenAPIDocument: @unchecked Sendable {
     #expect(Set(described.compactMap { $0["name"] as? String }) == Set(route.query), "\(route.operationID)")
   }
 
+  @Test(arguments: Route.all.indices) func scopesAgree(index: Int) {
+    let route = Route.all[index]
+    let operation = document.operations["\(route.method.rawValue) \(route.template)"] ?? [:]
+    let responses = operation["responses"] as? [String: Any] ?? [:]
+    let security = (operation["security"] as? [[String: [String]]])?.map { $0["key"] }
+    #expect(operation["x-vmpool-scope"] as? String == route.scope?.rawValue, "\(route.operationID)")
+    #expect(security == (route.scope.map { [nil, [$0.rawValue]] } ?? []), "\(route.operationID)")
+    for status in ["401", "403", "429"] {
+      #expect(responses[status] != nil || route.scope == nil, "\(route.operationID) \(status)")
+    }
+  }
+
   @Test(arguments: Route.all.indices) func idempotencyKeysAgree(index: Int) {
     let route = Route.all[index]
     let operation = document.operations["\(route.method.rawValue) \(route.template)"] ?? [:]

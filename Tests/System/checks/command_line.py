@@ -365,7 +365,7 @@ def statuses():
         vmpool = CommandLine(daemon.url)
         vmpool.run("vms", "create", "--image", "spim", status=1)
         vmpool.run("vms", "create", "--image", "spin", "--vcpus", "9", status=1)
-        vmpool.run("vms", "delete", "vm-000000000000", status=2)
+        vmpool.run("vms", "delete", "vm-0000000000000000", status=2)
         vmpool.run("images", "show", "spim", status=2)
         said = vmpool.run("vms", "create", status=64)
         expect("--image NAME" in said and "vmpool images" in said and "--flat" in said, said)

@@ -252,7 +252,7 @@ def methods():
         equal(client.get("/livez", X_Request_Id="build-4711").headers["X-Request-Id"], "build-4711", "the request's id")
         first, second = (client.get("/livez").headers["X-Request-Id"] for _ in range(2))
         expect(first and second and first != second, "two requests share an id")
-        problem = client.get("/v1/vms/vm-000000000000", X_Request_Id="mine").json
+        problem = client.get("/v1/vms/vm-0000000000000000", X_Request_Id="mine").json
         equal((problem["request_id"], problem["status"]), ("mine", 404), "the problem")
         eventually("the access log has the request's id", lambda: "request_id=build-4711" in daemon.log)
 

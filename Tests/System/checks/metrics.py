@@ -26,7 +26,7 @@ def busy(daemon):
             client.post(f"{vm}/kick")
     client.post(f"{vms[0]}/pause")
     client.post(f"{vms[0]}/kick")
-    for path in ("/v1/vms", "/nothing", "/v1/vms/vm-000000000000", "/v1/host?x=1", "/metrics", "/metrics/vcpus"):
+    for path in ("/v1/vms", "/nothing", "/v1/vms/vm-0000000000000000", "/v1/host?x=1", "/metrics", "/metrics/vcpus"):
         client.get(path)
     client("BREW", "/v1/vms")
     equal(client.delete(vms.pop()).status, 204, "deleting")

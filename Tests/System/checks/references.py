@@ -93,7 +93,7 @@ def advice():
     with Daemon() as daemon:
         vmpool = CommandLine(daemon.url)
         for words, status in (
-            (("vms", "show", "vm-000000000000"), 2), (("pools", "show", "none"), 2), (("images", "show", "none"), 2),
+            (("vms", "show", "vm-0000000000000000"), 2), (("pools", "show", "none"), 2), (("images", "show", "none"), 2),
             (("leases", "show", "lease-0000000000000000"), 2), (("vms", "create", "--image", "none"), 1),
         ):
             said = vmpool.run(*words, status=status)

@@ -93,7 +93,7 @@ def watch():
         terminal.shows("^no VMs$")
         long = "a-name-of-a-pool-that-is-longer-than-any-column-of-a-table-has"
         vmpool.run("pools", "set", long, "--image", "hello", "--ready", "1")
-        terminal.shows(r"^vm-[0-9a-f]{12}  a-name-of-a-pool\S*…  hello  ready +1 +2 MiB +\d+s")
+        terminal.shows(r"^vm-[0-9a-f]{16}  a-name-of-a-pool\S*…  hello  ready +1 +2 MiB +\d+s")
         for line in terminal.screen().splitlines():
             expect(len(line) <= 80, lambda: f"{len(line)} columns: {line}")
         vmpool.run("pools", "rm", long)
