@@ -242,7 +242,7 @@ final class Exchange {
 
   private func queue(_ response: HTTPResponse, _ mhd: MHDConnection, _ transfer: Transfer? = nil) -> Bool {
     guard (200...599).contains(response.status) else { return false }
-    let source = response.file.map { FileTransfer($0, response.fileRange, connection.thread, mhd) }
+    let source = response.file.map { FileTransfer($0, of: response, connection.thread, mhd) }
     guard let made = MHDResponse(response.body, transfer, source, isForHEAD: head.method == "HEAD") else {
       return false
     }

@@ -20,6 +20,7 @@ final class FileTransfer: Sendable {
   let size: Int
   private let file: ReadableFile
   private let offset: UInt64
+  private let mayGoOn: (@Sendable () -> Bool)?
   private let thread: ServerThread
   private let connection: MHDConnection
   /// Guards all of `State`, and thereby `connection`, which is good until `end`. Its place among the locks is that of
@@ -29,8 +30,10 @@ final class FileTransfer: Sendable {
   /// Bytes read at a time, and kept for each download.
   private static let pieceSize = 128 << 10
 
-  init(_ file: ReadableFile, _ range: Range<UInt64>?, _ thread: ServerThread, _ connection: MHDConnection) {
-    let range = range ?? 0..<file.size
+  /// Of the file of `response`, as far as its range goes.
+  init(_ file: ReadableFile, of response: HTTPResponse, _ thread: ServerThread, _ connection: MHDConnection) {
+    let range = response.fileRange ?? 0..<file.size
+    mayGoOn = response.mayGoOn
     self.file = file
     offset = range.lowerBound
     size = Int(clamping: range.upperBound - range.lowerBound)
@@ -86,7 +89,8 @@ final class FileTransfer: Sendable {
     var span = bytes.mutableSpan
     // Safe: bytes are what the span is of.
     var target = unsafe span.mutableBytes
-    let count = (try? file.read(at: offset + position, into: &target)) ?? 0
+    let isWanted = mayGoOn?() ?? true
+    let count = isWanted ? (try? file.read(at: offset + position, into: &target)) ?? 0 : 0
     state.withLock { state in
       state.start = 0
       state.bytes = bytes

@@ -103,6 +103,8 @@ public struct HTTPResponse: Sendable {
   public var stream: (@Sendable (HTTPStream) -> Void)?
   /// The bytes of the file that are sent; nil for all of them. See `HTTPResponse.file(_:etag:for:)`.
   public var fileRange: Range<UInt64>?
+  /// Asked before each piece of the file, on any thread: false cuts the answer off. It must not block.
+  public var mayGoOn: (@Sendable () -> Bool)?
   /// Never sent: called once when it is over. True if the kernel has all of it; false if it could not be sent, or its client
   /// was seen to be gone before. On one of the server's threads, before the client's next request; must not block.
   public var whenOver: (@Sendable (_ isDelivered: Bool) -> Void)?

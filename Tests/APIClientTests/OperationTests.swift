@@ -149,6 +149,26 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  static func ofKeys() throws -> [OperationCase] {
+    let key = KeyDocument(
+      id: "key-1", key: "vmp_x", tenant: "acme", scopes: ["read"], createdAt: "2025-01-31T12:00:00.000Z")
+    let (keyJSON, request) = (try json(key), CreateKeyDocument(tenant: "acme", scopes: ["read"], ttlMS: 5000, rate: 7))
+    return [
+      .init("POST /v1/keys", body: try json(request), headers: ["Idempotency-Key": ""], status: 201, keyJSON) {
+        try $0.createKey(request) == key
+      },
+      .init("GET /v1/keys?limit=1000", #"{"items":[\#(keyJSON)],"next_page_token":null}"#) { try $0.keys() == [key] },
+      .init("GET /v1/keys?tenant=acme&limit=1000", #"{"items":[],"next_page_token":null}"#) {
+        try $0.keys(tenant: "acme").isEmpty
+      },
+      .init("GET /v1/keys/key-1", keyJSON) { try $0.key("key-1") == key },
+      .init("DELETE /v1/keys/key-1", status: 204, "") {
+        try $0.revokeKey("key-1")
+        return true
+      },
+    ]
+  }
+
   static func ofLeases() throws -> [OperationCase] {
     let (leaseJSON, vmJSON, outcomeJSON) = (try json(lease), try json(vm), try json(outcome))
     let request = LeaseRequestDocument(ttlMS: 5, waitMS: 6, start: false, labels: ["a": "b"])
@@ -221,7 +241,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
 @Suite struct OperationTests {
   @Test(
     arguments: try OperationCase.all() + OperationCase.ofPools() + OperationCase.ofPatches() + OperationCase.ofLeases()
-      + OperationCase.underALease())
+      + OperationCase.underALease() + OperationCase.ofKeys())
   func sendsAndUnderstands(operation: OperationCase) throws {
     try withServer([operation.answer]) { client, server throws in
       #expect(try operation.isUnderstood(client))

@@ -77,11 +77,12 @@ public final class KeyRing: Sendable {
     return hash
   }
 
-  /// The key that a client presents; nil where it is malformed, unknown, revoked or has expired.
+  /// The key that a client presents, which is used thereby; nil where it is malformed, unknown, revoked or has expired.
   public func key(presented text: String) -> LiveKey? {
     guard KeyText(text) != nil else { return nil }
-    let hash = Self.hash(of: text)
-    guard let key = table.withLock({ $0.byHash[hash] }), !key.hasEnded() else { return nil }
+    let (hash, nowMS) = (Self.hash(of: text), StateDatabase.wallClockMS())
+    guard let key = table.withLock({ $0.byHash[hash] }), !key.hasEnded(nowMS: nowMS) else { return nil }
+    key.used(atMS: nowMS)
     return key
   }
 

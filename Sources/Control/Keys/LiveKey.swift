@@ -59,6 +59,9 @@ public final class LiveKey: Sendable {
     isRevoked.load(ordering: .relaxed) || issued.expiresAtMS.map { $0 <= nowMS } == true
   }
 
+  /// A request came with it.
+  func used(atMS: Int) { lastUsedMS.store(atMS, ordering: .relaxed) }
+
   /// Takes a request out of its limits.
   public func begin(nowNS: UInt64 = MonotonicClock.now()) throws(KeyLimitReached) -> KeyUse {
     let limits = issued.grant.limits
@@ -67,7 +70,6 @@ public final class LiveKey: Sendable {
       if let waitNS = state.meter?.take(nowNS: nowNS) { throw .rate(limits, waitNS: waitNS) }
       state.underWay += 1
     }
-    lastUsedMS.store(StateDatabase.wallClockMS(), ordering: .relaxed)
     return KeyUse(self)
   }
 

@@ -59,6 +59,10 @@ extension ProblemKind {
       "The first request with that Idempotency-Key is not answered, or the server ended while it was served."
     case .idempotencyKeyReused:
       "That Idempotency-Key came with another body before. Give every request a key of its own."
+    case .keyNotFound:
+      "No key has that id, or it ended and was forgotten. GET /v1/keys lists the keys."
+    case .firstKeyNeedsAdmin:
+      "A server is closed once it has a key. The first one must have the scope admin, or nothing could make another."
     case .leaseNotFound:
       "No lease has that id, or it ended too long ago to be remembered. GET /v1/leases lists the leases."
     case .leaseReleased:

@@ -75,6 +75,7 @@ extension HTTPResponse {
         begin(stream)
       }
     }
+    if file != nil { mayGoOn = { !use.hasEnded } }
     let over = whenOver
     whenOver = { isDelivered in
       use.finish()

@@ -52,6 +52,18 @@ struct Query: Sendable {
     try text(name, as: .digest, SHA256Digest.init)
   }
 
+  /// The id of a key.
+  func keyID(_ name: String) throws(APIProblem) -> String? {
+    try text(name, as: .key) { KeyRecord.isID($0) ? $0 : nil }
+  }
+
+  /// The name of a tenant.
+  func tenant(_ name: String) throws(APIProblem) -> Tenant? {
+    guard let text = text(name) else { return nil }
+    guard let tenant = Tenant(text) else { throw Self.invalid(name, text, "give \(PoolRules.nameRule)") }
+    return tenant
+  }
+
   /// The id of a VM.
   func vmID(_ name: String) throws(APIProblem) -> String? { try text(name, as: .vm) { IDForm.isVMId($0) ? $0 : nil } }
 

@@ -94,6 +94,7 @@ final class Route: Sendable {
   static let all: [Route] =
     HostRoutes.routes + ImageRoutes.routes + BlobRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes
     + VCPURoutes.routes
-    + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + EventRoutes.routes
+    + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + KeyRoutes.routes
+    + EventRoutes.routes
     + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
 }

@@ -1,4 +1,5 @@
 import APIModel
+import Access
 import Digests
 import HTTPServer
 import JSONCodec
@@ -131,6 +132,8 @@ struct MalformedParameter: Error, Equatable {
 /// The parameters that paths have, called as in the OpenAPI document.
 enum PathParameter: String, Sendable {
   case vm, lease, index, image, pool, digest, kind
+  /// Not `key`, which is what a document calls the secret.
+  case key = "key_id"
 
   /// What it names.
   private var noun: String {
@@ -142,6 +145,7 @@ enum PathParameter: String, Sendable {
     case .pool: "pool name"
     case .digest: "blob digest"
     case .kind: "kind of problem"
+    case .key: "key id"
     }
   }
 
@@ -153,6 +157,7 @@ enum PathParameter: String, Sendable {
     case .index: "^([0-9]|[1-5][0-9]|6[0-3])$"
     case .image, .pool, .kind: "^[a-z][a-z0-9-]{0,62}$"
     case .digest: "^sha256:[0-9a-f]{64}$"
+    case .key: "^key-[0-9a-f]{16}$"
     }
   }
 
@@ -164,6 +169,7 @@ enum PathParameter: String, Sendable {
     case .index: "a number, 0 to 63"
     case .image, .pool, .kind: PoolRules.nameRule
     case .digest: "sha256: and 64 lower-case hex digits"
+    case .key: "key- and 16 lower-case hex digits"
     }
   }
 
@@ -184,6 +190,9 @@ enum PathParameter: String, Sendable {
       parameters.index = index
     case .image, .pool, .kind:
       guard PoolRules.isName(segment) else { return false }
+      parameters.name = segment
+    case .key:
+      guard KeyRecord.isID(segment) else { return false }
       parameters.name = segment
     case .digest:
       guard let digest = SHA256Digest(segment) else { return false }

@@ -61,6 +61,25 @@ extension APIProblem {
     }
   }
 
+  init(_ refusal: KeyRefusal) {
+    switch refusal {
+    case .firstNeedsAdmin:
+      self.init(
+        .firstKeyNeedsAdmin,
+        "This is the server's first key, which closes the server. It needs the scope admin, so that it can make others."
+      )
+    case .tooMany(let limit):
+      self.init(
+        .resourcesExhausted, "There are \(limit) keys, and none of them has ended; revoke those that are not used.")
+    case .noSuchKey(let id): self = .noSuchKey(id)
+    case .state(let error, isRevoked: false): self.init(.storageFailed, "\(error)".asSentence)
+    case .state(let error, isRevoked: true):
+      self.init(
+        .storageFailed,
+        "The key is revoked until the server ends, but that could not be recorded (\(error)); try again.")
+    }
+  }
+
   init(_ refusal: IdempotencyRefusal) {
     let kind: ProblemKind =
       switch refusal {
@@ -173,6 +192,10 @@ extension APIProblem {
 
   static func noSuchVM(_ id: String) -> APIProblem {
     APIProblem(.vmNotFound, "There is no VM \(id); GET /v1/vms lists them.")
+  }
+
+  static func noSuchKey(_ id: String) -> APIProblem {
+    APIProblem(.keyNotFound, "There is no key \(id); GET /v1/keys lists them.")
   }
 
   static func noSuchLease(_ id: String) -> APIProblem {

@@ -31,6 +31,8 @@ enum ProblemKind: String, CaseIterable, Sendable {
   case uploadInProgress = "upload-in-progress"
   case idempotencyKeyInUse = "idempotency-key-in-use"
   case idempotencyKeyReused = "idempotency-key-reused"
+  case keyNotFound = "key-not-found"
+  case firstKeyNeedsAdmin = "first-key-needs-admin"
   case leaseNotFound = "lease-not-found"
   case leaseReleased = "lease-released"
   case leaseExpired = "lease-expired"
@@ -87,6 +89,8 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .uploadInProgress: "Upload in progress"
     case .idempotencyKeyInUse: "Idempotency key in use"
     case .idempotencyKeyReused: "Idempotency key reused"
+    case .keyNotFound: "No such key"
+    case .firstKeyNeedsAdmin: "First key needs admin"
     case .leaseNotFound: "No such lease"
     case .leaseReleased: "Lease released"
     case .leaseExpired: "Lease expired"
@@ -118,11 +122,13 @@ enum ProblemKind: String, CaseIterable, Sendable {
     case .badRequest, .malformedJSON, .invalidMember, .invalidParameter: 400
     case .unauthenticated: 401
     case .crossSiteRequest, .unknownHost, .scopeMissing: 403
-    case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound: 404
+    case .routeNotFound, .imageNotFound, .blobNotFound, .vmNotFound, .vcpuNotFound, .poolNotFound, .leaseNotFound,
+      .keyNotFound:
+      404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
     case .wrongState, .staleFence, .poolDraining, .declaredInFile, .idempotencyKeyInUse, .builtinImage, .imageInUse,
-      .blobInUse, .uploadInProgress:
+      .blobInUse, .uploadInProgress, .firstKeyNeedsAdmin:
       409
     case .leaseReleased, .leaseExpired, .leaseLost: 410
     case .preconditionFailed: 412

@@ -72,7 +72,7 @@ import Testing
     guard let scope = route.scope else { return }
     let values = [
       "vm": "vm-0000000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "a", "pool": "a",
-      "digest": "sha256:" + String(repeating: "0", count: 64), "kind": "draining", "key": "key-0000000000000000",
+      "digest": "sha256:" + String(repeating: "0", count: 64), "kind": "draining", "key_id": "key-0000000000000000",
     ]
     let path = values.reduce(route.template) { $0.replacing("{\($1.key)}", with: $1.value) }
     for other in Scope.allCases {

@@ -27,6 +27,7 @@ def drive():
         drive_console(api)
         drive_images(api)
         drive_pools(api)
+        drive_keys(api)
         equal(sorted(api.called), sorted(api.operations), "the operations driven")
         return f"{len(api.operations)} operations, {api.requests} requests"
 
@@ -57,6 +58,7 @@ class Generated:
         self.operations = {
             name.rpartition(".")[2]: module for name, module in modules.items() if hasattr(module, "sync_detailed")}
         self.client = root.Client(base_url=url, raise_on_unexpected_status=True)
+        self.keyed = lambda key: root.AuthenticatedClient(base_url=url, token=key, raise_on_unexpected_status=True)
         self.called = set()
         self.requests = 0
 
@@ -175,6 +177,21 @@ def drive_pools(api):
     equal(patched.ready.max_, 1, "the pool patched")
     api.call("delete_pool", 412, "small", if_match='"0"')
     api.call("delete_pool", 204, "small", force=True)
+
+
+def drive_keys(api):
+    """Last: the first key closes the server."""
+    models = api.models
+    equal(api.call("list_keys", 200).items, [], "the keys")
+    api.call("create_key", 409, body=models.CreateKey(scopes=[models.Scope.READ]))
+    first = api.call("create_key", 201, body=models.CreateKey(scopes=[models.Scope.ADMIN]))
+    api.call("get_host", 401)
+    api.client = api.keyed(first.key)
+    made = api.call("create_key", 201, body=models.CreateKey(scopes=[models.Scope.READ], tenant="acme"))
+    equal(api.call("get_key", 200, made.id).key, None, "the key of a key that is shown again")
+    api.call("revoke_key", 204, made.id)
+    api.client = api.keyed(made.key)
+    api.call("get_host", 401)
 
 
 def bytes_of(file):

@@ -5,6 +5,7 @@ import time
 
 import yaml
 
+from checks.keys import closed
 from testbed import processes
 from testbed.checks import check, equal, expect
 from testbed.client import Client
@@ -19,19 +20,24 @@ def schemathesis():
     directory = processes.scratch_directory("schemathesis")
     seed = int(os.environ.get("VMPOOL_SCHEMA_SEED", str(int(time.time()))))
     with Daemon() as daemon:
+        # schemathesis makes keys, and the first one closes the server.
+        operator = closed(daemon)
+        own = operator.get("/v1/keys").json["items"][0]["id"]
         document = directory / "openapi.yaml"
         document.write_bytes(daemon.client().get("/openapi.yaml").body)
         configuration = processes.ROOT / "Tests/System/schemathesis.toml"
-        environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(configuration.with_name("schemathesis_hooks.py"))}
+        environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(configuration.with_name("schemathesis_hooks.py")),
+                       "VMPOOL_OPERATOR_KEY": own}
         command = [
             processes.PYTHON, "-m", "schemathesis.cli", "--config-file", configuration, "run", document,
-            "--url", daemon.url, "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
+            "--url", daemon.url, "--header", f"Authorization: {operator.headers['Authorization']}", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful",
             "--max-examples", EXAMPLES, "--seed", seed, "--continue-on-failure", "--generation-database", "none",
             "--no-color", "--suppress-health-check", "all",
         ]
         with open(directory / "output", "wb") as output:
             process = processes.start(command, cwd=directory, env=environment, stdout=output, stderr=output)
         with Client(daemon.address, 60) as client:
+            client.headers = operator.headers
             keeper = Keeper(client)
             while process.poll() is None:
                 keeper.tidy()

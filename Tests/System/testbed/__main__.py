@@ -26,6 +26,7 @@ GROUPS = [
     "smuggling",
     "slow_clients",
     "events",
+    "keys",
     "listeners",
     "browsers",
     "starvation",

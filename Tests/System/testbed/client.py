@@ -39,6 +39,8 @@ class Client:
     def __init__(self, address, timeout=30):
         """`address` is (host, port) or the path of a unix socket."""
         self.address = address
+        # Sent with each request.
+        self.headers = {}
         if isinstance(address, str):
             self.connection = UnixConnection(address, timeout)
         else:
@@ -55,7 +57,7 @@ class Client:
 
     def __call__(self, method, path, body=None, headers=None):
         """One request; a `body` that is not bytes is sent as JSON."""
-        headers = dict(headers or {})
+        headers = {**self.headers, **(headers or {})}
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
