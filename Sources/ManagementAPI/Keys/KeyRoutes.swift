@@ -22,11 +22,7 @@ enum KeyRoutes {
 
   private static func list(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     let (token, limit) = (try context.query.keyID("page_token"), try context.query.pageLimit())
-    let principal = context.principal
-    let tenant = try context.query.tenant("tenant") ?? (principal.isOperator ? nil : principal.tenant)
-    // The keys of a tenant that it does not see are none.
-    if let tenant, !principal.sees(tenant) { return try .json(Page<KeyDocument>(items: [], nextPageToken: nil)) }
-    let (keys, goesOn) = api.keys.page(after: token, limit: limit, of: tenant)
+    let (keys, goesOn) = api.keys.page(after: token, limit: limit, of: context.viewer.tenant)
     return try .json(Page(items: keys.map { KeyDocument($0) }, nextPageToken: goesOn ? keys.last?.id : nil))
   }
 

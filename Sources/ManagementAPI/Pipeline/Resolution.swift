@@ -18,13 +18,7 @@ extension Context {
 
   /// Refuses a tenant that the principal may not name. The answer is the same whether or not there is such a tenant.
   func checkTenant() throws(APIProblem) {
-    guard let name = query.text("tenant") else { return }
-    guard let tenant = Tenant(name) else {
-      throw APIProblem(
-        .invalidParameter,
-        "The query parameter tenant is \"\(name.clipped())\"; give a small letter, then at most 62 small letters, digits and "
-          + "hyphens.")
-    }
+    guard let tenant = try query.tenant("tenant") else { return }
     guard principal.sees(tenant) else {
       throw APIProblem(
         .scopeMissing, "The query parameter tenant names another tenant than yours; that needs the scope admin.")

@@ -14,7 +14,7 @@ SCOPES = ["read", "lease", "run", "control", "images", "pools", "admin"]
 KEY = re.compile(r"vmp_[a-z2-7]{57}[aeimquy4]")
 # A resource that is not there, for each parameter of a path.
 ABSENT = {
-    "vm": "vm-000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "absent", "pool": "absent",
+    "vm": "vm-0000000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "absent", "pool": "absent",
     "digest": "sha256:" + "0" * 64, "kind": "draining", "key_id": "key-0000000000000000",
 }
 
