@@ -31,6 +31,12 @@ public final class HTTPService: Sendable {
 
   deinit { stop() }
 
+  /// What an operator should know of the libmicrohttpd that is loaded; nil where there is nothing to know.
+  public static var libraryWarning: String? {
+    guard MicroHTTP.reading(of: MicroHTTP.version) == .strict else { return nil }
+    return "libmicrohttpd \(MicroHTTP.version) is loaded; the rules for requests were tried in full with 0.9.75 alone"
+  }
+
   /// Binds every address and starts the threads; when one address fails, none stays bound. Once per server.
   public func start() throws(HTTPServerError) {
     try lifecycle.withLock { (state) throws(HTTPServerError) in

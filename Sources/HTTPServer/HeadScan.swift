@@ -3,7 +3,7 @@
 /// libmicrohttpd 0.9.75 accepts bare line feeds, folded fields and NUL, and hides them: it ends every line and cuts
 /// every value there. But all lines stay where they were received, one after the other. So each must begin exactly two
 /// bytes, CR and LF, after the end of the line before, and the head must end where it says. One comparison a line thus
-/// finds all that was hidden. 1.0 refuses all of that itself, and keeps lines elsewhere. The server starts with no other release.
+/// finds all that was hidden. 1.0 refuses what was tried of that by itself, and keeps lines elsewhere. The server starts with no other release.
 struct HeadScan {
   private(set) var headers = HTTPHeaders()
   private var failure: IngressError?

@@ -86,6 +86,7 @@ struct Daemon {
     let server = try start(http, api)
     let upkeep = try startBackground(configured, state, blobs, api.keys, logger) { tls?.readAgain(for: server) }
     try sandbox.seal()
+    if let warning = HTTPService.libraryWarning { logger.warning("\(warning)") }
     report.host(host, mechanism)
     report.state(options.stateDir, state.recovered)
     report.confinement(confinement)
