@@ -88,8 +88,8 @@ struct PoolState: Sendable {
     return max(specification.ready.upperBound, queue.count) - ready.count - creating - resetting - unconfirmed
   }
 
-  /// VMs that have to be made. A pool that resets its VMs counts on those that are leased to come back, so it makes others for
-  /// its floor and for clients that wait.
+  /// VMs that have to be made. A pool that resets its VMs counts on the leased ones to come back. It makes others for its floor
+  /// and for clients that wait.
   var shortfall: Int {
     guard specification.resets, template == .ready, outdated.isEmpty else { return deficit }
     let ready = specification.ready

@@ -48,7 +48,7 @@ import Testing
     #expect(try host.pool("p").ready.count == 2)
     for lease in leases { host.end(lease.id) }
     #expect(host.resetting.count == 2)
-    host.finishAllWork()
+    while host.reset() != nil {}
     #expect(try host.pool("p").ready.count == 4)
     // By now the pool has its fill.
     host.end(third.id)
