@@ -233,7 +233,8 @@ def hanging():
             vm = client.get("/v1/vms").json["items"][0]
             eventually("it ends", lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None)
             told = process.communicate()[1].decode()
-            equal(process.returncode, 128 + signal.SIGTERM, f"the exit status: {told}")
+            # A third signal may come while it ends.
+            expect(process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), lambda: f"{process.returncode}: {told}")
             expect(f"{vm['id']}, the image {vm['image']} may be left" in told, lambda: f"what may be left: {told}")
         client.delete(f"/v1/vms/{vm['id']}")
 

@@ -57,6 +57,7 @@ def every_command(vmpool):
     equal(vmpool.json("images", "show", "spin")["name"], "spin", "an image")
     equal(vmpool.run("images", "show", "spin").split()[:2], ["name:", "spin"], "the details of an image")
     equal(vmpool.json("blobs")["items"], [], "blobs")
+    equal(vmpool.json("keys", "list")["items"], [], "keys")
 
     equal(vmpool.json("pools", "set", "cli", "--image", "echo", "--ready", "1")["name"], "cli", "pools set")
     expect("cli" in [pool["name"] for pool in vmpool.json("pools", "list")["items"]], "pools list")

@@ -13,7 +13,7 @@ from testbed.exposition import Exposition
 from testbed.pools import Asking, declare, filled, lease, path, release, status
 
 SEED = int(os.environ.get("VMPOOL_SEED", str(int(time.time()))))
-MEMBERS = {"lease", "pool", "vm", "fence", "labels", "granted_at", "expires_at", "max_expires_at"}
+MEMBERS = {"lease", "tenant", "pool", "vm", "fence", "labels", "granted_at", "expires_at", "max_expires_at"}
 DAY = 86_400_000
 
 

@@ -238,10 +238,7 @@ def canaries():
     marks = {name: f"canary{secrets.token_hex(12)}" for name in (
         "arguments", "environment", "input", "console", "body", "authorization", "cookie", "header", "query")}
     state, problems = processes.scratch_directory("canaries"), []
-    headers = {
-        "Authorization": f"Bearer {marks['authorization']}", "Cookie": f"session={marks['cookie']}", "X-Any": marks["header"],
-        "Idempotency-Key": "a-key",
-    }
+    headers = {"Cookie": f"session={marks['cookie']}", "X-Any": marks["header"]}
     with Daemon("--state-dir", state, "--log-level", "trace", "--log-format", "json") as daemon:
         client = daemon.client()
 
@@ -252,7 +249,16 @@ def canaries():
                 problems.append(answer.text)
             return answer
 
+        # The second key is used, and the first makes it: both texts are secrets. What is no key is one, too.
+        for name in ("first key", "key"):
+            made = client.post("/v1/keys", {"tenant": "default", "scopes": ["admin"], "note": "canaries"})
+            equal(made.status, 201, "making a key")
+            marks[name] = made.json["key"]
+            client.headers["Authorization"] = f"Bearer {marks[name]}"
         start = re.search("id: (.+)", client.get("/v1/events?timeout_ms=1").text)[1]
+        headers["Authorization"] = f"Bearer {marks['authorization']}"
+        send("GET", "/v1/vms", wanted=401)
+        del headers["Authorization"]
         declare(client, "echoes", image="echo")
         # The guest writes to its console what it reads.
         answer = send("POST", "/v1/pools/echoes/run", {"input": marks["input"] + "\n\4"}).json
@@ -269,7 +275,7 @@ def canaries():
         expect(all(mark in answer["console"] for mark in (marks["arguments"], marks["environment"])), lambda: f"the guest: {answer}")
         send("POST", "/v1/vms", {"image": "spin", "vcpus": marks["body"]}, 400)
         send("GET", f"/v1/nothing?key={marks['query']}", wanted=404)
-        send("GET", "/v1/vms/vm-" + "0" * 12, wanted=404)
+        send("GET", "/v1/vms/vm-" + "0" * 16, wanted=404)
         log = daemon.log_so_far()
         events = client.get(f"/v1/events?last_event_id={start}&limit=8&timeout_ms=1000").text
     with contextlib.closing(sqlite3.connect(f"file:{state}/vmpool.db?mode=ro", uri=True)) as database:
