@@ -69,17 +69,25 @@ public final class VMPoolClient {
   func allPages<Item: Codable & Sendable>(
     _ path: String, query: [HTTPField] = []
   ) throws(APIError) -> [Item] {
+    try pages(path, query: query, most: .max)
+  }
+
+  /// At most `most` items, one at least.
+  func pages<Item: Codable & Sendable>(
+    _ path: String, query: [HTTPField], most: Int
+  ) throws(APIError) -> [Item] {
     var items: [Item] = []
     var token: String?
     repeat {
       let place = token.map { [HTTPField("page_token", $0)] } ?? []
-      let page: Page<Item> = try document("GET", path, query: query + [HTTPField("limit", "1000")] + place)
+      let limit = HTTPField("limit", "\(min(most - items.count, 1000))")
+      let page: Page<Item> = try document("GET", path, query: query + [limit] + place)
       guard page.nextPageToken == nil || page.nextPageToken != token else {
         throw .protocolViolation("GET \(path) answers the same page again and again")
       }
       items += page.items
       token = page.nextPageToken
-    } while token != nil
+    } while token != nil && items.count < most
     return items
   }
 

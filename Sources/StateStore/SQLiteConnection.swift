@@ -18,6 +18,7 @@ enum Value {
 @safe struct SQLiteConnection: ~Copyable, @unchecked Sendable {
   enum Mode {
     case existing
+    case readOnly
     case create
     case memory
   }
@@ -37,6 +38,7 @@ enum Value {
     let flags =
       switch mode {
       case .existing: SQLITE_OPEN_READWRITE
+      case .readOnly: SQLITE_OPEN_READONLY
       case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
       case .memory: SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY
       }

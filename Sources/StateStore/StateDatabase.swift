@@ -41,6 +41,8 @@ public final class StateDatabase: Sendable {
   let flushing: Mutex<Flushing?>
   // The connection that everything else goes through. Only the locks of the worker and of deadlines are taken under it.
   let guarded: Mutex<Guarded>
+  // For reading what may be much, beside changes; nil: in memory, or closed. A leaf.
+  private let reading: Mutex<SQLiteConnection?>
   // Flushes, and tries to write again after a failure. At most a flush at once, one that was due and a try wait for it.
   let worker: WorkerPool
   let writeRecord: WriteRecord
@@ -98,7 +100,8 @@ public final class StateDatabase: Sendable {
       try connection.readLeaseNames()
       let recovered = try Recovered(&connection, nowMS)
       try recovered.record(&connection)
-      return StateDatabase(recovered, nil, connection, flushing: nil, try startedWorker(), limits, report)
+      return StateDatabase(
+        recovered, nil, connection, flushing: nil, reading: nil, try startedWorker(), limits, report)
     }
     let locked = try StateDirectory(directory)
     try locked.createDatabaseIfMissing()
@@ -130,7 +133,9 @@ public final class StateDatabase: Sendable {
     try connection.holdSnapshot()
     // What was refused so far stays as it is. From here on it is ours.
     connection.checkpointOnClose(true)
-    let state = StateDatabase(recovered, locked, connection, flushing: flushing, try startedWorker(), limits, report)
+    let third = try SQLiteConnection(locked.databasePath, .readOnly)
+    let state = StateDatabase(
+      recovered, locked, connection, flushing: flushing, reading: third, try startedWorker(), limits, report)
     if let failure { state.recordStartLater(failure) }
     return state
   }
@@ -175,7 +180,7 @@ public final class StateDatabase: Sendable {
 
   private init(
     _ recovered: Recovered, _ directory: consuming StateDirectory?, _ connection: consuming SQLiteConnection,
-    flushing: consuming Flushing?, _ worker: WorkerPool, _ limits: StateLimits,
+    flushing: consuming Flushing?, reading: consuming SQLiteConnection?, _ worker: WorkerPool, _ limits: StateLimits,
     _ report: @escaping @Sendable (WriteReport) -> Void
   ) {
     self.recovered = recovered
@@ -187,6 +192,7 @@ public final class StateDatabase: Sendable {
     guarded = Mutex(Guarded(connection: connection, room: directory == nil ? nil : LogRoom()))
     self.directory = Mutex(directory)
     self.flushing = Mutex(flushing)
+    self.reading = Mutex(reading)
     self.worker = worker
     self.flushing.withLock { if $0 != nil { setRoomAside(&$0!) } }
   }
@@ -201,6 +207,7 @@ public final class StateDatabase: Sendable {
   public func close() {
     let keepsLog = directory.withLock { $0?.hasRoom(bytes: LogRoom.bytesOfStart) == false }
     flushing.withLock { $0 = nil }
+    reading.withLock { $0 = nil }
     guarded.withLock { guarded in
       if keepsLog { guarded.connection.checkpointOnClose(false) }
       guarded.flushTimer = nil
@@ -220,6 +227,17 @@ public final class StateDatabase: Sendable {
     _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
   ) throws(StateStoreError) -> T {
     try guarded.withLock { (guarded) throws(StateStoreError) in try body(&guarded.connection) }
+  }
+
+  /// Reads what may be much. Where there is a file, changes do not wait meanwhile; in memory there is no other connection.
+  func readAside<T: Sendable>(
+    _ body: (inout SQLiteConnection) throws(StateStoreError) -> T
+  ) throws(StateStoreError) -> T {
+    let read: T? = try reading.withLock { (connection) throws(StateStoreError) in
+      guard connection != nil else { return nil }
+      return try body(&connection!)
+    }
+    return if let read { read } else { try self.read(body) }
   }
 
   /// Makes changes in one transaction, with their audit entry.

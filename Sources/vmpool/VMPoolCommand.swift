@@ -51,7 +51,7 @@ struct VMPoolCommand: ParsableCommand {
         name: "The server",
         subcommands: [
           InspectCommand.self, EventsCommand.self, HostCommand.self, MetricsCommand.self, KeysCommand.self,
-          ContextCommand.self,
+          AuditCommand.self, ContextCommand.self,
         ]),
       CommandGroup(name: "This machine", subcommands: [BenchCommand.self]),
     ])

@@ -149,6 +149,22 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
     }
   }
 
+  static func ofAudit() throws -> [OperationCase] {
+    let entry = AuditEntryDocument(
+      id: 7, at: "2025-01-31T12:00:00.000Z", who: "uid 7", tenant: "acme", action: "pool.declare", subject: "web",
+      result: "done")
+    let entryJSON = try json(entry)
+    return [
+      // There would be a next page, which nobody asked for.
+      .init("GET /v1/audit?limit=1", #"{"items":[\#(entryJSON)],"next_page_token":"7"}"#) {
+        try $0.audit(most: 1) == [entry]
+      },
+      .init("GET /v1/audit?tenant=acme&who=uid%207&limit=1000", #"{"items":[],"next_page_token":null}"#) {
+        try $0.audit(tenant: "acme", who: "uid 7", most: 5000).isEmpty
+      },
+    ]
+  }
+
   static func ofKeys() throws -> [OperationCase] {
     let key = KeyDocument(
       id: "key-1", key: "vmp_x", tenant: "acme", scopes: ["read"], createdAt: "2025-01-31T12:00:00.000Z")
@@ -241,7 +257,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
 @Suite struct OperationTests {
   @Test(
     arguments: try OperationCase.all() + OperationCase.ofPools() + OperationCase.ofPatches() + OperationCase.ofLeases()
-      + OperationCase.underALease() + OperationCase.ofKeys())
+      + OperationCase.underALease() + OperationCase.ofKeys() + OperationCase.ofAudit())
   func sendsAndUnderstands(operation: OperationCase) throws {
     try withServer([operation.answer]) { client, server throws in
       #expect(try operation.isUnderstood(client))

@@ -63,6 +63,10 @@ public final class APIHandler: HTTPHandler {
   /// For scrapes, which look at every VM: they must not wait behind operations that block.
   let scrapers = WorkerPool(name: "scrape", role: .files, threads: 2, queueLimit: 32)
 
+  /// For the audit log. One thread: a client that reads page after page keeps nothing waiting but other readers of the log.
+  let auditors: WorkerPool
+  let refusedAttempts: RefusedAttempts
+
   /// An API over `fleet`, whose pools are declared in `pools` and whose VMs are made of `images`. `/v1/events` serves `events`,
   /// and `state` keeps what has to outlive a request.
   public init(
@@ -73,6 +77,8 @@ public final class APIHandler: HTTPHandler {
     self.images = images
     self.state = state
     keys = KeyRing(state)
+    auditors = WorkerPool(name: "audit", role: .files, threads: 1, queueLimit: 64)
+    refusedAttempts = RefusedAttempts(state, on: auditors)
     self.pools = pools
     self.configuration = configuration
     self.events = events

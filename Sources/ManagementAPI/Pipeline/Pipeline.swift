@@ -8,7 +8,9 @@ import VCPURuntime
 // The way of every request, from its head to its record. Each step is a function, in the order in which they run.
 //
 // At the head: admit → identify → authorise → limit (`Identification.swift`).
-// With the body: idempotency → the operation → the answer is on its way → audit.
+// With the body: idempotency → the operation → the answer is on its way.
+// A refusal for want of a key or a scope is recorded where it is made, at the head or with the body (`RefusedAttempts.swift`).
+// A change's entry is written with the change.
 // When the answer has been sent: the metrics and the access log.
 
 extension APIHandler {
@@ -16,11 +18,14 @@ extension APIHandler {
 
   /// Steps 1 to 4: refuses what can be refused before the body is there, and makes the request's context.
   public func admit(_ head: inout HTTPRequestHead) -> HTTPAdmission {
+    var attempt: (route: Route, principal: Principal?)?
     do throws(APIProblem) {
       try admission.check(head)
       if head.method == "OPTIONS" { return .answer(try options(head)) }
       let (route, parameters) = try find(head)
+      attempt = (route, nil)
       let (principal, key) = try identify(head, for: route)
+      attempt = (route, principal)
       let context = Context(
         head, route: route, parameters: parameters, query: try Query(head.query, allowed: route.query),
         principal: principal)
@@ -31,6 +36,7 @@ extension APIHandler {
       head.context = context
       return destination
     } catch {
+      if let attempt { note(error, of: head, for: attempt.route, by: attempt.principal) }
       return .answer(error.response(requestID: head.requestID))
     }
   }
@@ -61,6 +67,7 @@ extension APIHandler {
       response = try await once(context)
     } catch {
       let problem = context.use?.hasEnded == true ? .unauthenticated : error
+      note(problem, of: context.head, for: context.route, by: context.principal)
       response = problem.response(requestID: context.requestID)
     }
     if let use = context.use { response.end(with: use) }
@@ -103,16 +110,10 @@ extension APIHandler {
 
   // MARK: When the answer is on its way
 
-  /// Step 7: audit, and what the operation has put off until now.
+  /// Step 7: what the operation has put off until now.
   public func answered(_ request: HTTPRequest, with response: HTTPResponse) {
-    guard let context = request.head.context as? Context else { return }
-    audit(context, response)
-    context.afterwards.take()?()
+    (request.head.context as? Context)?.afterwards.take()?()
   }
-
-  /// Records who did what, and what came of it. For now the audit log has the changes alone: the journal that makes a change
-  /// writes both in one transaction. Refused attempts will be recorded here.
-  private func audit(_ context: Context, _ response: HTTPResponse) {}
 
   // MARK: When the answer has been sent
 

@@ -2,6 +2,7 @@ import APIModel
 import Access
 import Digests
 import JSONCodec
+import LinuxSupport
 
 /// A request's query parameters, each known to the operation and given at most once.
 struct Query: Sendable {
@@ -55,6 +56,24 @@ struct Query: Sendable {
   /// The id of a key.
   func keyID(_ name: String) throws(APIProblem) -> String? {
     try text(name, as: .key) { KeyRecord.isID($0) ? $0 : nil }
+  }
+
+  /// A time, in Unix milliseconds.
+  func time(_ name: String) throws(APIProblem) -> Int? {
+    guard let text = text(name) else { return nil }
+    guard let time = RFC3339.milliseconds(of: text) else {
+      throw Self.invalid(name, text, "give a time as of RFC 3339, such as 2025-01-31T12:00:00Z")
+    }
+    return Int(time)
+  }
+
+  /// Some text of at most 512 characters.
+  func phrase(_ name: String) throws(APIProblem) -> String? {
+    guard let text = text(name) else { return nil }
+    guard (1...512).contains(text.unicodeScalars.count) else {
+      throw Self.invalid(name, text, "give 1 to 512 characters")
+    }
+    return text
   }
 
   /// The name of a tenant.

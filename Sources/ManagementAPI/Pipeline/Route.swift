@@ -88,6 +88,7 @@ final class Route: Sendable {
   private static let tenantTemplates: Set<String> = [
     "/v1/images", "/v1/images/{image}", "/v1/blobs", "/v1/blobs/{digest}", "/v1/vms", "/v1/pools", "/v1/pools/{pool}",
     "/v1/pools/{pool}/leases", "/v1/pools/{pool}/run", "/v1/leases", "/v1/events",
+    "/v1/audit",
   ]
 
   /// Every operation, in the order of the OpenAPI document.
@@ -95,6 +96,7 @@ final class Route: Sendable {
     HostRoutes.routes + ImageRoutes.routes + BlobRoutes.routes + VMRoutes.routes + LifecycleRoutes.routes
     + VCPURoutes.routes
     + ConsoleRoutes.routes + PoolRoutes.routes + LeaseRoutes.routes + RunRoutes.routes + KeyRoutes.routes
+    + AuditRoutes.routes
     + EventRoutes.routes
     + MetricsRoutes.routes + HealthRoutes.routes + DocumentRoutes.routes
 }

@@ -74,4 +74,5 @@ extension LeaseDocument: Identified { var identity: String { lease } }
 extension ImageDocument: Identified { var identity: String { name } }
 extension BlobDocument: Identified { var identity: String { digest } }
 extension KeyDocument: Identified { var identity: String { id } }
+extension AuditEntryDocument: Identified { var identity: String { "\(id)" } }
 extension VCPUDocument: Identified { var identity: String { "\(index)" } }

@@ -1,4 +1,5 @@
 """Keys: who may do what, for how long, and how fast it ends."""
+import os
 import re
 import threading
 
@@ -166,6 +167,48 @@ def download():
             while piece := received(plain, 1 << 20):
                 count += len(piece)
             expect(count < len(data), "all of the blob came")
+
+
+@check("the audit log has changes and refused attempts, for the tenant and for operators, and outlives a restart")
+def audit():
+    directory = processes.scratch_directory("audit")
+    options = ("--no-demo-pool", "--state-dir", directory)
+    with Daemon(*options) as daemon:
+        admin = closed(daemon)
+        own = make(admin, scopes=["read", "lease", "pools"], tenant="acme")
+        other = make(admin, scopes=["read"], tenant="zoo")
+        acme, zoo = keyed(daemon, own["key"]), keyed(daemon, other["key"])
+        equal(acme("PUT", "/v1/pools/web", {"image": "spin", "ready": 1}).status, 201, "a pool")
+        eventually("a VM is ready", lambda: acme("GET", "/v1/pools/web").json["status"]["ready"] == 1)
+        lease = acme("POST", "/v1/pools/web/leases", {}).json["lease"]
+        equal(acme("DELETE", f"/v1/leases/{lease}").status, 204, "releasing the lease")
+        problems.expect_problem(zoo("DELETE", "/v1/pools/web"), "scope-missing", "a key without the scope")
+        stranger = "vmp_" + "a" * 58
+        problems.expect_problem(keyed(daemon, stranger)("GET", "/v1/host"), "unauthenticated", "a key that is none")
+
+        def trail(client, query=""):
+            return [(entry["who"], entry["action"], entry["subject"])
+                    for entry in client("GET", f"/v1/audit{query}").json["items"]]
+
+        refused = (other["id"], "refused", "DELETE /v1/pools/{pool}")
+        eventually("the refused attempt is recorded", lambda: refused in trail(zoo))
+        eventually("the unknown key is recorded", lambda: ("127.0.0.1", "refused", "GET /v1/host") in trail(admin))
+        equal(trail(acme, f"?subject={lease}"),
+              [(own["id"], "lease.released", lease), (own["id"], "lease.grant", lease)], "the lease's entries")
+        equal(trail(acme, "?subject=web"), [(own["id"], "pool.declare", "web")], "the pool's entries")
+        equal({entry["tenant"] for entry in acme("GET", "/v1/audit").json["items"]}, {"acme"}, "a tenant's entries")
+        before = admin("GET", "/v1/audit").json["items"]
+        for key in (stranger, own["key"], other["key"]):
+            expect(key not in str(before), "the audit log has a key")
+        shown = processes.run(
+            [processes.BINARIES / "vmpool", "audit", "--since", "1h", "--tenant", "zoo", "-n", "1", "--server", daemon.url],
+            env={**os.environ, "VMPOOL_KEY": admin.headers["Authorization"].removeprefix("Bearer ")})
+        equal(shown.returncode, 0, f"vmpool audit: {shown.stderr}")
+        expect("DELETE /v1/pools/{pool}" in shown.stdout and len(shown.stdout.splitlines()) == 2, shown.stdout)
+    with Daemon(*options) as daemon:
+        again = keyed(daemon, admin.headers["Authorization"].removeprefix("Bearer "))
+        after = again("GET", "/v1/audit?limit=1000").json["items"]
+        expect(after[-len(before):] == before, "the log's entries after a restart")
 
 
 def received(stream, limit=4096):
