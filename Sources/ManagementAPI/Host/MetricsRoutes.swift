@@ -17,10 +17,11 @@ enum MetricsRoutes {
   private static func metrics(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
     // Before the scrape waits for its own answer, and counts among those that wait.
     let program = api.configuration.programMetrics()
-    guard context.tenant == .standard else {
+    guard seesAll(context) else {
       // The server's own are about all tenants.
-      return try await answer(api, context) { [tenant = context.tenant] in
-        PoolFamilies.families(api.fleet.metrics.filter { $0.pool.map { Tenant.split($0).tenant } == tenant })
+      return try await answer(api, context) { [viewer = context.viewer] in
+        PoolFamilies.families(
+          api.fleet.metrics.filter { $0.pool.map { viewer.sees(Tenant.split($0).tenant, pool: $0) } ?? false })
       }
     }
     return try await answer(api, context) {
@@ -32,11 +33,15 @@ enum MetricsRoutes {
   }
 
   private static func vcpus(_ api: APIHandler, _ context: Context) async throws(APIProblem) -> HTTPResponse {
-    // The default tenant is the operator's, which looks after all.
-    let viewer = context.tenant == .standard ? .everything : context.viewer
+    let viewer = seesAll(context) ? .everything : context.viewer
     return try await answer(api, context) {
       VCPUFamilies.families(api.fleet.vms(for: viewer, after: nil, limit: .max).vms)
     }
+  }
+
+  /// The default tenant is the operator's, which looks after all. A key that is bound to pools looks after these.
+  private static func seesAll(_ context: Context) -> Bool {
+    context.tenant == .standard && context.principal.pools == nil
   }
 
   private static func answer(

@@ -215,6 +215,23 @@ private struct Tenants {
     #expect(try tenants.lease(tenants.beta, "base").tenant == "beta")
   }
 
+  @Test func metricsAreOnesOwn() throws {
+    let tenants = try Tenants()
+    for who in [tenants.operatorKey, tenants.acme] {
+      for pool in ["web", "batch"] { try tenants.declare(who, pool, ready: 1) }
+    }
+    func pools(_ who: [(String, String)]) -> Set<String> {
+      let lines = tenants.send(who, "GET", "/metrics").text.split(separator: "\n")
+      return Set(lines.compactMap { $0.firstMatch(of: /pool="([^"]*)"/).map { String($0.1) } })
+    }
+    #expect(pools(tenants.acme) == ["acme/web", "acme/batch"])
+    #expect(pools(tenants.operatorKey).isSuperset(of: ["web", "batch", "acme/web", "acme/batch"]))
+    // A key that is bound to pools has theirs alone, also one of the default tenant.
+    #expect(pools(try tenants.harness.client(Tenants.acme, pools: ["web"])) == ["acme/web"])
+    #expect(pools(try tenants.harness.client(.standard, pools: ["web"])) == ["web"])
+    #expect(pools(tenants.beta).isEmpty)
+  }
+
   @Test func idempotencyKeysAreATenants() throws {
     let tenants = try Tenants()
     try tenants.declare(tenants.operatorKey, "base", #","shared":true"#)

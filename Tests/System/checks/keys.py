@@ -15,8 +15,8 @@ SCOPES = ["read", "lease", "run", "control", "images", "pools", "admin"]
 KEY = re.compile(r"vmp_[a-z2-7]{57}[aeimquy4]")
 # A resource that is not there, for each parameter of a path.
 ABSENT = {
-    "vm": "vm-0000000000000000", "lease": "lease-0000000000000000", "index": "0", "image": "absent", "pool": "absent",
-    "digest": "sha256:" + "0" * 64, "kind": "draining", "key_id": "key-0000000000000000",
+    "vm": "vm-0000000000000000", "lease": "lease-0000000000000000", "index": "0",
+    "image": "absent-image", "pool": "absent-pool", "digest": "sha256:" + "0" * 64, "kind": "draining", "key_id": "key-0000000000000000",
 }
 
 
@@ -40,8 +40,8 @@ def closed(daemon):
     return keyed(daemon, make(keyed(daemon), scopes=["admin"])["key"])
 
 
-def operations():
-    """Method, path, scope and id of each operation of the document; the path names what is not there."""
+def operations(named=ABSENT):
+    """Method, path, scope and id of each operation of the document; the path names what `named` says for its parameters."""
     document = yaml.safe_load((processes.ROOT / "openapi/vmpool.yaml").read_text())
     for template, path in document["paths"].items():
         for method, operation in path.items():
@@ -49,7 +49,7 @@ def operations():
                 continue
             # A stream that ends soon.
             query = "?limit=1&timeout_ms=1" if template == "/v1/events" else ""
-            yield method.upper(), template.format(**ABSENT) + query, operation.get("x-vmpool-scope"), operation["operationId"]
+            yield method.upper(), template.format(**named) + query, operation.get("x-vmpool-scope"), operation["operationId"]
 
 
 @check("each operation wants its scope: 401 without a key, 403 with another, neither with it")

@@ -27,6 +27,7 @@ GROUPS = [
     "slow_clients",
     "events",
     "keys",
+    "tenants",
     "listeners",
     "tls",
     "browsers",
