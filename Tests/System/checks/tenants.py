@@ -5,7 +5,7 @@ import re
 import signal
 
 from checks.configuration import File
-from checks.images import EXIT7, FLAT
+from checks.images import EXIT7, FLAT, MIB
 from checks.keys import ABSENT, keyed, make, operations
 from testbed import problems, processes
 from testbed.checks import becomes, check, equal, eventually, expect
@@ -216,6 +216,11 @@ def quotas():
         refused(acme.post("/v1/pools/none/leases", {"wait_ms": 1000}), "waiting")
         equal(zeta.post("/v1/pools/none/leases", {"wait_ms": 1}).json["type"], "/problems/pool-exhausted",
               "another tenant's request")
+        file.change(daemon, QUOTAS.format(quotas="{image_mib: 1}"))
+        image = (f"/v1/images/large?{FLAT}", EXIT7.ljust(MIB + 1, b"\0"), {"Content-Type": "application/octet-stream"})
+        refused(acme("PUT", *image), "image_mib")
+        equal(acme.get("/v1/images/large").status, 404, "the image that was refused")
+        equal(zeta("PUT", *image).status, 201, "another tenant's image")
         daemon.stop(signal.SIGTERM)
         for thread in (waits, stream):
             thread.join(20)
