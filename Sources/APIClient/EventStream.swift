@@ -24,12 +24,10 @@ extension VMPoolClient {
   ///
   /// Throws `unreachable` when the connection breaks or falls silent.
   public func events(
-    from position: inout EventCursor, pool: String? = nil, vm: String? = nil,
+    from position: inout EventCursor, pool: String? = nil, vm: String? = nil, tenant: String? = nil,
     _ body: (_ event: EventDocument, _ raw: ServerSentEvent) -> Bool
   ) throws(APIError) {
-    var query: [HTTPField] = []
-    if let pool { query.append(HTTPField("pool", pool)) }
-    if let vm { query.append(HTTPField("vm", vm)) }
+    let query: [HTTPField] = .optional("pool", pool) + .optional("vm", vm) + .optional("tenant", tenant)
     let fields = position.lastEventID.map { [HTTPField("Last-Event-ID", $0)] } ?? []
     var reading = Reading(parser: EventStreamParser(lastEventID: position.lastEventID ?? ""))
     defer { reading.save(to: &position) }

@@ -1,11 +1,15 @@
 import APIModel
 
 extension VMPoolClient {
-  /// `GET /v1/images`, every page.
-  public func images() throws(APIError) -> [ImageDocument] { try allPages("/v1/images") }
+  /// `GET /v1/images`, every page; only those of the tenant, where given.
+  public func images(tenant: String? = nil) throws(APIError) -> [ImageDocument] {
+    try allPages("/v1/images", query: .optional("tenant", tenant))
+  }
 
-  /// `GET /v1/images/{image}`.
-  public func image(_ name: String) throws(APIError) -> ImageDocument { try document("GET", imagePath(name)) }
+  /// `GET /v1/images/{image}`, of the tenant, where given.
+  public func image(_ name: String, tenant: String? = nil) throws(APIError) -> ImageDocument {
+    try document("GET", imagePath(name), query: .optional("tenant", tenant))
+  }
 
   /// `PUT /v1/images/{image}`: an image made of blobs that are there. `isReplaced` says whether the name had an image
   /// before.

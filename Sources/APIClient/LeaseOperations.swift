@@ -11,9 +11,9 @@ extension VMPoolClient {
       body: try encoded(request), longer: .milliseconds(request.waitMS ?? 0))
   }
 
-  /// `GET /v1/leases`, every page; only those of the pool, where given.
-  public func leases(pool: String? = nil) throws(APIError) -> [LeaseDocument] {
-    try allPages("/v1/leases", query: .optional("pool", pool))
+  /// `GET /v1/leases`, every page; only those of the pool and of the tenant, where given.
+  public func leases(pool: String? = nil, tenant: String? = nil) throws(APIError) -> [LeaseDocument] {
+    try allPages("/v1/leases", query: .optional("pool", pool) + .optional("tenant", tenant))
   }
 
   /// `GET /v1/leases/{lease}`. One that has ended is a problem with status 410, whose type says how it ended.

@@ -36,6 +36,8 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
   public var onRelease: OnRelease?
   /// Which VMs that were reset are compared with the template.
   public var verifyReset: VerifyReset?
+  /// Whether other tenants lease from it, too.
+  public var shared: Bool?
 
   /// No change.
   public init() {}
@@ -61,6 +63,7 @@ public struct PoolChanges: Encodable, Sendable, Equatable {
     if let readyTimeoutMS { try members.encode(readyTimeoutMS, forKey: .readyTimeoutMS) }
     if let onRelease { try members.encode(onRelease, forKey: .onRelease) }
     if let verifyReset { try members.encode(verifyReset, forKey: .verifyReset) }
+    if let shared { try members.encode(shared, forKey: .shared) }
   }
 
   private static func encode(

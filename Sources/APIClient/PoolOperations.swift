@@ -19,15 +19,21 @@ extension VMPoolClient {
     }
   }
 
-  /// `GET /v1/pools`, every page.
-  public func pools() throws(APIError) -> [PoolDocument] { try allPages("/v1/pools") }
+  /// `GET /v1/pools`, every page; only those of the tenant, where given.
+  public func pools(tenant: String? = nil) throws(APIError) -> [PoolDocument] {
+    try allPages("/v1/pools", query: .optional("tenant", tenant))
+  }
 
-  /// `GET /v1/pools/{pool}`.
-  public func pool(_ name: String) throws(APIError) -> PoolDocument { try taggedPool(name).pool }
+  /// `GET /v1/pools/{pool}`, of the tenant, where given.
+  public func pool(_ name: String, tenant: String? = nil) throws(APIError) -> PoolDocument {
+    try taggedPool(name, tenant: tenant).pool
+  }
 
   /// `GET /v1/pools/{pool}`, and the ETag of its declaration; nil where it has none any more, being deleted.
-  public func taggedPool(_ name: String) throws(APIError) -> (pool: PoolDocument, tag: String?) {
-    let response = try checked("GET", poolPath(name))
+  public func taggedPool(
+    _ name: String, tenant: String? = nil
+  ) throws(APIError) -> (pool: PoolDocument, tag: String?) {
+    let response = try checked("GET", poolPath(name), query: .optional("tenant", tenant))
     return (try decoded(response, "GET \(poolPath(name))"), response.header("ETag"))
   }
 

@@ -3,9 +3,12 @@ import APIModel
 // VMs, their vCPUs and consoles.
 
 extension VMPoolClient {
-  /// `GET /v1/vms`, every page; only those of the pool and in the state, where given.
-  public func vms(pool: String? = nil, state: String? = nil) throws(APIError) -> [VMDocument] {
-    try allPages("/v1/vms", query: .optional("pool", pool) + .optional("state", state))
+  /// `GET /v1/vms`, every page; only those of the pool, in the state and of the tenant, where given.
+  public func vms(
+    pool: String? = nil, state: String? = nil, tenant: String? = nil
+  ) throws(APIError) -> [VMDocument] {
+    try allPages(
+      "/v1/vms", query: .optional("pool", pool) + .optional("state", state) + .optional("tenant", tenant))
   }
 
   /// `POST /v1/vms`.

@@ -96,6 +96,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
         try $0.pools() == [pool]
       },
       .init("GET /v1/pools/demo", poolJSON) { try $0.pool("demo") == pool },
+      .init("GET /v1/pools/demo?tenant=acme", poolJSON) { try $0.pool("demo", tenant: "acme") == pool },
       .init("GET /v1/pools/demo", answerHeaders: [#"ETag: "7""#], poolJSON) {
         try $0.taggedPool("demo") == (pool, #""7""#)
       },

@@ -14,6 +14,7 @@ struct EventsCommand: ServerCommand {
       """)
 
   @OptionGroup var server: ServerOptions
+  @OptionGroup var of: TenantOption
 
   @Option(help: "Only events of this pool, its VMs and its leases.", completion: Completions.pools)
   var pool: String?
@@ -37,7 +38,7 @@ struct EventsCommand: ServerCommand {
       position.hasBegun = false
       let problem: String
       do throws(APIError) {
-        try client.events(from: &position, pool: pool, vm: vm) { event, raw in
+        try client.events(from: &position, pool: pool, vm: vm, tenant: of.tenant) { event, raw in
           let line = Array((json ? Self.json(raw) : Self.line(event)).utf8)
           if !writeAll(line, to: STDOUT_FILENO) { outputFailure = errno }
           return outputFailure == nil

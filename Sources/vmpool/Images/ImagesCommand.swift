@@ -15,8 +15,9 @@ struct ImagesCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var list: ListOptions
+    @OptionGroup var of: TenantOption
 
-    func items(_ client: VMPoolClient) throws -> [ImageDocument] { try client.images() }
+    func items(_ client: VMPoolClient) throws -> [ImageDocument] { try client.images(tenant: of.tenant) }
 
     func table(_ images: [ImageDocument]) -> Table { ImagesCommand.table(images) }
   }
@@ -27,13 +28,16 @@ struct ImagesCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var of: TenantOption
 
     @Argument(help: "The image's name.", completion: Completions.images)
     var name: String
 
     var mentioned: [Mention] { [.image(name)] }
 
-    func run(_ client: VMPoolClient) throws { try show(client.image(name), ImagesCommand.details) }
+    func run(_ client: VMPoolClient) throws {
+      try show(client.image(name, tenant: of.tenant), ImagesCommand.details)
+    }
   }
 
   struct Delete: ServerCommand {

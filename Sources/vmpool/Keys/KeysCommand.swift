@@ -50,8 +50,9 @@ struct KeysCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var list: ListOptions
+    @OptionGroup var of: TenantOption
 
-    func items(_ client: VMPoolClient) throws -> [KeyDocument] { try client.keys() }
+    func items(_ client: VMPoolClient) throws -> [KeyDocument] { try client.keys(tenant: of.tenant) }
 
     func table(_ keys: [KeyDocument]) -> Table { KeysCommand.table(keys) }
   }

@@ -15,11 +15,14 @@ struct LeasesCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var list: ListOptions
+    @OptionGroup var of: TenantOption
 
     @Option(help: "Only leases of this pool's VMs.", completion: Completions.pools)
     var pool: String?
 
-    func items(_ client: VMPoolClient) throws -> [LeaseDocument] { try client.leases(pool: pool) }
+    func items(_ client: VMPoolClient) throws -> [LeaseDocument] {
+      try client.leases(pool: pool, tenant: of.tenant)
+    }
 
     func table(_ leases: [LeaseDocument]) -> Table { LeasesCommand.table(leases) }
   }

@@ -17,8 +17,9 @@ struct PoolsCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var list: ListOptions
+    @OptionGroup var of: TenantOption
 
-    func items(_ client: VMPoolClient) throws -> [PoolDocument] { try client.pools() }
+    func items(_ client: VMPoolClient) throws -> [PoolDocument] { try client.pools(tenant: of.tenant) }
 
     func table(_ pools: [PoolDocument]) -> Table { PoolsCommand.table(pools) }
   }
@@ -33,6 +34,7 @@ struct PoolsCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
+    @OptionGroup var of: TenantOption
 
     @Flag(help: "Print the pool's declaration as a configuration file.")
     var yaml = false
@@ -47,7 +49,7 @@ struct PoolsCommand: ParsableCommand {
     var mentioned: [Mention] { [.pool(name)] }
 
     func run(_ client: VMPoolClient) throws {
-      let pool = try client.pool(name)
+      let pool = try client.pool(name, tenant: of.tenant)
       if yaml { return try StandardOutput.print(PoolSettings(pool).yaml(name: name)) }
       try show(pool, details)
     }

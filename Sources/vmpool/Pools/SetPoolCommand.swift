@@ -106,6 +106,7 @@ extension PoolsCommand {
       changes.readyTimeoutMS = options.readyTimeout?.milliseconds
       changes.onRelease = options.onRelease
       changes.verifyReset = options.verifyReset
+      changes.shared = options.shared
       return changes
     }
   }
@@ -159,6 +160,9 @@ struct PoolOptions: ParsableArguments {
       valueName: "which"))
   var verifyReset: VerifyReset?
 
+  @Flag(inversion: .prefixedNo, help: "Let every tenant lease from it; for pools of the default tenant.")
+  var shared: Bool?
+
   /// The declaration that the options make.
   func document(image: String, ready: ReadyRange) -> DeclarePoolDocument {
     DeclarePoolDocument(
@@ -166,13 +170,15 @@ struct PoolOptions: ParsableArguments {
       deadlineMS: deadline?.value?.milliseconds,
       refill: refillConcurrency?.value.map { RefillDocument(concurrency: $0) }, paused: paused,
       probeIntervalMS: probeInterval?.value?.milliseconds, readyWhen: readyWhen?.point,
-      readyTimeoutMS: readyTimeout?.milliseconds, onRelease: onRelease, verifyReset: verifyReset)
+      readyTimeoutMS: readyTimeout?.milliseconds, onRelease: onRelease, verifyReset: verifyReset,
+      shared: shared)
   }
 
   /// Whether the command line gives none of the options.
   var isEmpty: Bool {
     vcpus == nil && memory == nil && maxVms == nil && deadline == nil && refillConcurrency == nil && paused == nil
       && probeInterval == nil && readyWhen == nil && readyTimeout == nil && onRelease == nil && verifyReset == nil
+      && shared == nil
   }
 }
 

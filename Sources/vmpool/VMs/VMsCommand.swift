@@ -23,6 +23,7 @@ struct VMsCommand: ParsableCommand {
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var list: ListOptions
+    @OptionGroup var of: TenantOption
 
     @Flag(name: .shortAndLong, help: "List VMs in every state: the default.")
     var all = false
@@ -39,7 +40,8 @@ struct VMsCommand: ParsableCommand {
 
     func items(_ client: VMPoolClient) throws -> [VMDocument] {
       // RFC 3339 in UTC, with the same digits everywhere, sorts as text.
-      try client.vms(pool: pool, state: state?.rawValue).sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
+      try client.vms(pool: pool, state: state?.rawValue, tenant: of.tenant)
+        .sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
     }
 
     func table(_ vms: [VMDocument]) -> Table { VMsCommand.table(vms) }

@@ -1,10 +1,11 @@
 """Tenants: what is another's is not there, and nobody takes more than a share."""
 import json
+import os
 import re
 import signal
 
 from checks.configuration import File
-from checks.images import EXIT7, FLAT
+from checks.images import EXIT7, FLAT, MIB
 from checks.keys import ABSENT, keyed, make, operations
 from testbed import problems, processes
 from testbed.checks import becomes, check, equal, eventually, expect
@@ -215,6 +216,11 @@ def quotas():
         refused(acme.post("/v1/pools/none/leases", {"wait_ms": 1000}), "waiting")
         equal(zeta.post("/v1/pools/none/leases", {"wait_ms": 1}).json["type"], "/problems/pool-exhausted",
               "another tenant's request")
+        file.change(daemon, QUOTAS.format(quotas="{image_mib: 1}"))
+        image = (f"/v1/images/large?{FLAT}", EXIT7.ljust(MIB + 1, b"\0"), {"Content-Type": "application/octet-stream"})
+        refused(acme("PUT", *image), "image_mib")
+        equal(acme.get("/v1/images/large").status, 404, "the image that was refused")
+        equal(zeta("PUT", *image).status, 201, "another tenant's image")
         daemon.stop(signal.SIGTERM)
         for thread in (waits, stream):
             thread.join(20)
@@ -320,3 +326,38 @@ def bound():
         equal(events(narrow, "&pool=batch"), [], "the events of another pool")
         equal(measured(narrow), {"acme/web"}, "the pools of its metrics")
         release(narrow, mine)
+
+
+@check("vmpool shows an operator one tenant's things with --tenant, and pools set and patch share a pool")
+def command_line():
+    with Daemon("--no-demo-pool") as daemon:
+        operator, acme, zeta = members(daemon)
+
+        def vmpool(client, *words, status=0):
+            key = client.headers["Authorization"].removeprefix("Bearer ")
+            result = processes.run([processes.BINARIES / "vmpool", "--server", daemon.url, *words],
+                                   env={**os.environ, "VMPOOL_KEY": key})
+            equal(result.returncode, status, f"the exit status of vmpool {words}: {result.stderr}")
+            return result.stdout
+
+        for client, code in ((acme, EXIT7), (zeta, NUL)):
+            push(client, "code", code)
+            declare(client, "web")
+        held = {client: lease(client, "web", start=False) for client in (acme, zeta)}
+        for words, wanted in (
+            (("leases", "list", "-q"), held[acme]["lease"]), (("pools", "list", "-q"), "web"),
+        ):
+            equal(vmpool(operator, *words, "--tenant", "acme").split(), [wanted], f"vmpool {words}")
+        equal(sorted(vmpool(operator, "ps", "-q", "--tenant", "acme").split()), ids(acme, "/v1/vms"), "vmpool ps")
+        equal(len(vmpool(operator, "leases", "list", "-q").split()), 2, "all leases")
+        for client, name in ((acme, "acme"), (zeta, "zeta")):
+            shown = json.loads(vmpool(operator, "images", "show", "code", "--tenant", name, "--json"))
+            equal(shown["digest"], client.get("/v1/images/code").json["digest"], f"the image of {name}")
+            shown = json.loads(vmpool(operator, "pools", "show", "web", "--tenant", name, "--json"))
+            equal(shown["tenant"], name, f"the pool of {name}")
+        vmpool(acme, "pools", "list", "--tenant", "zeta", status=77)
+        vmpool(operator, "pools", "show", "web", status=2)
+        vmpool(operator, "pools", "set", "common", "--image", "spin", "--ready", "1", "--shared")
+        equal(("default", "common") in names(zeta, "/v1/pools"), True, "whether the pool is shared")
+        vmpool(operator, "pools", "patch", "common", "--no-shared")
+        equal(zeta.get("/v1/pools/common").status, 404, "the pool that is shared no more")
