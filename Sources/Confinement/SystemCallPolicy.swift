@@ -80,6 +80,9 @@ enum SystemCallPolicy {
     epoll_wait epoll_pwait epoll_create1 eventfd2
     """)
 
+  /// Cutting off a stream whose client may no longer read it: its key ends, or the rule that let it in.
+  private static let cutting = SystemCallRule.plain("shutdown")
+
   /// To the service manager, and to the server's own address.
   private static let clients = SystemCallRule.plain("socket connect sendto recvfrom setsockopt")
 
@@ -90,9 +93,9 @@ enum SystemCallPolicy {
     case .vcpu: runtime + reading + waking + vcpuRequests + SystemCallRule.plain("mincore")
     case .requests: runtime + reading + waking + connections + files + machines
     case .machines: runtime + reading + waking + machines
-    case .files: runtime + reading + files + waking
-    case .operations: runtime + reading + waking + files + machines
-    case .service: runtime + reading + waking + files + machines + clients
+    case .files: runtime + reading + files + waking + cutting
+    case .operations: runtime + reading + waking + files + machines + cutting
+    case .service: runtime + reading + waking + files + machines + clients + cutting
     case .plain: runtime
     }
   }

@@ -68,7 +68,7 @@ extension AccessRules.Grant {
     }
     let name = rule.resourceName("tenant", &mistakes)
     var scopes: [Scope] = []
-    let list = rule.list("scopes", &mistakes)
+    let list = rule.list("scopes", atLeast: 1, &mistakes)
     for element in list {
       guard let scope = MappingReader.word(element.node, at: element.path, of: Scope.self, &mistakes) else { continue }
       if scopes.contains(scope) { mistakes.add(element.node.position, "\(element.path) is given twice: \(scope)") }

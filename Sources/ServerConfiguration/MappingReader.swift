@@ -104,12 +104,15 @@ struct MappingReader {
     return nil
   }
 
-  /// The elements of a list with at least one, each with its place for messages: `access.unix[0]`. None where it is left out.
-  func list(_ name: String, _ mistakes: inout Mistakes) -> [(node: YAMLNode, path: String)] {
+  /// The elements of a list, each with its place for messages: `access.unix[0]`. None where it is left out. `atLeast`: 0 or 1.
+  func list(
+    _ name: String, atLeast least: Int = 0, _ mistakes: inout Mistakes
+  ) -> [(node: YAMLNode, path: String)] {
     guard let node = value(name), !node.isRefused else { return [] }
-    guard case .sequence(let elements) = node.content, !elements.isEmpty else {
+    guard case .sequence(let elements) = node.content, elements.count >= least else {
       let found = if case .sequence = node.content { "an empty list" } else { node.kind }
-      mistakes.add(node.position, "\(path).\(name) is \(found), and must be a list of at least one: [A, B]")
+      let wanted = least == 0 ? "a list" : "a list of at least one"
+      mistakes.add(node.position, "\(path).\(name) is \(found), and must be \(wanted): [A, B]")
       return []
     }
     return elements.enumerated().map { (node: $1, path: "\(path).\(name)[\($0)]") }

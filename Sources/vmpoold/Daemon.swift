@@ -83,6 +83,7 @@ struct Daemon {
     configuration.programMetrics = { programMetrics.families }
     let api = APIHandler(
       fleet: fleet, pools: pools, images: images, events: events, state: state, configuration: configuration)
+    access.observe { api.accessChanged() }
     let server = try start(http, api)
     let upkeep = try startBackground(configured, state, blobs, api.keys, logger) { tls?.readAgain(for: server) }
     try sandbox.seal()

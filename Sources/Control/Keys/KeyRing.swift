@@ -118,13 +118,15 @@ public final class KeyRing: Sendable {
         try state.insertKey(
           issued.record, forgetting: forgotten?.id, audit: Self.entry("key.create", issued.record, origin))
       }
-      table.withLock { table in
-        if let forgotten {
-          table.byHash[forgotten.hash] = nil
-          table.byID[forgotten.id] = nil
-        }
-        table.add(issued.record)
+      let gone = table.withLock { table -> LiveKey? in
+        defer { table.add(issued.record) }
+        guard let forgotten else { return nil }
+        defer { table.byID[forgotten.id] = nil }
+        table.byHash[forgotten.hash] = nil
+        return table.byID[forgotten.id]
       }
+      // It has ended. Nothing looks at it any more, so what still goes on with it ends here.
+      gone?.endIfExpired(nowMS: StateDatabase.wallClockMS())
       hasKeys.store(true, ordering: .relaxed)
       return issued
     }

@@ -33,11 +33,13 @@ enum KeyRoutes {
       try checked(ttl, default: 0, in: 1000...3_153_600_000_000, at: "/ttl_ms")
     }
     let issued: IssuedKey
+    let wasClosed = api.isClosed
     do throws(KeyRefusal) {
       issued = try api.keys.make(grant, ttlMS: ttlMS, isClosed: api.isClosed, by: context.origin)
     } catch {
       throw APIProblem(error)
     }
+    if !wasClosed { api.accessChanged() }
     return try .created(KeyDocument(issued.record, text: issued.text.text), at: "/v1/keys/\(issued.record.id)")
   }
 

@@ -52,6 +52,7 @@ public final class APIHandler: HTTPHandler {
   let state: StateDatabase
   /// The keys that are on record in the state.
   public let keys: KeyRing
+  let keylessStreams = KeylessStreams()
   let configuration: Configuration
   let requestMetrics = RequestMetrics()
   let router = Router(Route.all)

@@ -64,6 +64,29 @@ extension APIHandler {
   }
 }
 
+extension APIHandler {
+  /// What lets clients in without a key has changed: their streams end. On any thread.
+  public func accessChanged() { keylessStreams.endAll() }
+
+  /// Has the stream of a client without a key end when what lets it in changes.
+  func endWithRules(_ response: inout HTTPResponse, _ context: Context) {
+    guard let begin = response.stream, context.route.scope != nil else { return }
+    let number = keylessStreams.number()
+    let over = response.whenOver
+    response.stream = { stream in
+      self.keylessStreams.add(number) { stream.cut() }
+      begin(stream)
+      // It may have changed after the client was let in, and before the stream could be found.
+      let now = try? self.identify(context.head, for: context.route)
+      if now?.0 != context.principal { stream.cut() }
+    }
+    response.whenOver = { isDelivered in
+      self.keylessStreams.remove(number)
+      over?(isDelivered)
+    }
+  }
+}
+
 extension HTTPResponse {
   /// Has a request's use of its key end with the answer: a stream, and a file that is sent, last longer than the operation,
   /// and are cut off when the key ends.

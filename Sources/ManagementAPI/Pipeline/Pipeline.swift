@@ -70,7 +70,7 @@ extension APIHandler {
       note(problem, of: context.head, for: context.route, by: context.principal)
       response = problem.response(requestID: context.requestID)
     }
-    if let use = context.use { response.end(with: use) }
+    if let use = context.use { response.end(with: use) } else { endWithRules(&response, context) }
     response.label = context.route.template
     return response
   }

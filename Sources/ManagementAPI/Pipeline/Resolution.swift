@@ -26,7 +26,11 @@ extension Context {
   }
 
   /// What an idempotency key belongs to: keys are a tenant's. Those of the default tenant are as they were before there were others.
-  var idempotencyScope: String { tenant.qualified("\(head.method) \(head.rawPath)") }
+  /// A principal that is bound to pools has its own, since a kept answer may be about another pool.
+  var idempotencyScope: String {
+    let request = "\(head.method) \(head.rawPath)"
+    return tenant.qualified(principal.pools == nil ? request : "\(principal.id) \(request)")
+  }
 
   /// How the server calls the image or the pool that the path names, of the request's own tenant.
   var qualifiedName: String { tenant.qualified(parameters.name) }

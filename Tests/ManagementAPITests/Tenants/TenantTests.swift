@@ -243,4 +243,14 @@ private struct Tenants {
     #expect(first != other)
     #expect(try lease(tenants.acme) == first && lease(tenants.beta) == other)
   }
+
+  /// A kept answer is about the pool of the first request, which the second may not see.
+  @Test func anAnswerAboutAPoolIsNotKeptForAKeyThatIsBoundToAnother() throws {
+    let tenants = try Tenants()
+    try tenants.declare(tenants.acme, "mine")
+    let key = [("Idempotency-Key", "once")]
+    #expect(tenants.send(tenants.acme + key, "POST", "/v1/pools/mine/leases").status == 201)
+    let bound = try tenants.harness.client(Tenants.acme, pools: ["web"])
+    #expect(tenants.send(bound + key, "POST", "/v1/pools/mine/leases").status == 404)
+  }
 }

@@ -151,6 +151,19 @@ def revocation():
         eventually("the run's lease has ended", lambda: admin("GET", "/v1/leases").json["items"] == [])
 
 
+@check("the first key ends the streams of clients that have none")
+def closing():
+    with Daemon("--no-demo-pool") as daemon, connect(daemon.address) as stream:
+        stream.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        expect(b"200 OK" in stream.recv(4096), "the stream does not begin")
+        admin = closed(daemon)
+        rest = b""
+        while piece := received(stream):
+            rest += piece
+        expect(not rest.endswith(b"0\r\n\r\n"), lambda: f"the stream ended as if it were whole: {rest[-100:]}")
+        equal(admin("GET", "/v1/vms").status, 200, "the key")
+
+
 @check("a revocation cuts off a download under way")
 def download():
     data = some_bytes(32 * MIB)

@@ -5,7 +5,7 @@ import signal
 
 from testbed import processes
 from testbed.checks import Skipped, check, equal, eventually, expect
-from testbed.client import Client
+from testbed.client import Client, connect
 from testbed.daemon import Daemon
 
 ALICE, BOB, STAFF, OTHERS = 41001, 41002, 42001, 42002
@@ -78,7 +78,13 @@ def rules():
             expect(ask(BOB, gid, groups)[1] not in (401, 403), "the group may lease")
         equal(ask(BOB, OTHERS), [401, 401, 200], "a user that no rule names")
         expect(ask(0, 0)[1] not in (401, 403), "root may do everything")
-        socket.reread({"unix": [rule(["read"], uid=BOB)]})
+        with connect(socket.daemon.address) as stream:
+            stream.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            expect(b"200 OK" in stream.recv(4096), "the stream does not begin")
+            socket.reread({"unix": [rule(["read"], uid=BOB)]})
+            # Its client is looked at anew when it comes again.
+            while stream.recv(4096):
+                pass
         equal(ask(BOB, OTHERS), [200, 403, 200], "a user that a later file names")
         equal(ask(ALICE, STAFF), [401, 401, 200], "a user that a later file does not name")
         socket.reread(None)
