@@ -135,7 +135,8 @@ def forms():
         schema = resolved(document, schema)
         if "anyOf" in schema:
             return all(map(is_bounded, schema["anyOf"]))
-        return any(word in schema for word in ("pattern", "enum", "const", "maximum", "minimum")) or schema["type"] == "boolean"
+        words = ("pattern", "enum", "const", "maximum", "minimum", "maxLength", "format")
+        return any(word in schema for word in words) or schema["type"] == "boolean"
 
     found = []
     for name, operation in operations(document):

@@ -190,6 +190,7 @@ def drive_keys(api):
     made = api.call("create_key", 201, body=models.CreateKey(scopes=[models.Scope.READ], tenant="acme"))
     equal(api.call("get_key", 200, made.id).key, None, "the key of a key that is shown again")
     api.call("revoke_key", 204, made.id)
+    expect("key.revoke" in [entry.action for entry in api.call("list_audit", 200, subject=made.id).items], "the trail")
     api.client = api.keyed(made.key)
     api.call("get_host", 401)
 
