@@ -323,12 +323,6 @@ public final class BlobRepository: Sendable {
     }
   }
 
-  /// Where blobs are that do not outlive the process, in a directory of their own: `$TMPDIR`, or `/var/tmp`.
-  public static var temporaryParent: String {
-    // Safe: the text is copied; nothing changes the environment while the server runs.
-    unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
-  }
-
   // MARK: Removing
 
   /// Removes a blob; `unlessAwaited`: but for one that a client put to store an image of it. Readers that have it open can go

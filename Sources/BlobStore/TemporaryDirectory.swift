@@ -55,3 +55,11 @@ final class TemporaryDirectory: Sendable {
   // What cannot be removed now is another's, or found again by the next sweep.
   private static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 }
+
+extension BlobRepository {
+  /// Where blobs are that do not outlive the process, in a directory of their own: `$TMPDIR`, or `/var/tmp`.
+  public static var temporaryParent: String {
+    // Safe: the text is copied; nothing changes the environment while the server runs.
+    unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
+  }
+}

@@ -79,7 +79,7 @@ private final class ThreadBirth: Sendable {
       unsafe pthread_attr_destroy(attributes)
       return error
     }
-    // Safe: the thread was not created, so nobody else releases it.
+    // Safe: there is no thread that could release it.
     if error != 0 { unsafe birth.release() }
     outcome.withLock { [thread] in $0 = (thread, error) }
   }

@@ -156,7 +156,7 @@ struct OperationCase: Sendable, CustomTestStringConvertible {
       result: "done")
     let entryJSON = try json(entry)
     return [
-      // There would be a next page, which nobody asked for.
+      // The answer names a next page. The client did not ask for it.
       .init("GET /v1/audit?limit=1", #"{"items":[\#(entryJSON)],"next_page_token":"7"}"#) {
         try $0.audit(most: 1) == [entry]
       },

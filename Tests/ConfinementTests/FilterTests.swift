@@ -114,7 +114,7 @@ private enum Probe: String, CaseIterable {
     _exit(wrong.isEmpty ? 0 : 1)
   }
 
-  /// Makes the call with arguments that cannot succeed, but for those that nobody may make.
+  /// Makes the call, with arguments that make it fail where no filter does. A call that every filter refuses may have any.
   private var error: Int32 {
     var address = sockaddr()
     var length: socklen_t = 2

@@ -30,7 +30,7 @@ extension LedgerSimulation {
     if ledger.tenants.usage != counted { fail("\(ledger.tenants.usage) is counted, and there is \(counted)") }
   }
 
-  /// Lets everything come to its end: nobody asks for anything, nothing fails. Every pool is then as declared, unless
+  /// Lets everything come to its end: no client asks for anything, and nothing fails. Every pool is then as declared, unless
   /// the host has no room for that.
   mutating func comeToRest() {
     ledger.declareTenants([:], now: now)

@@ -25,7 +25,7 @@ enum PeerCertificate {
 
   /// Before the handshake. The caller keeps the credentials for as long as the session.
   func begin(with credentials: TLSCredentials) {
-    // The daemon's own are empty: so each connection keeps the pair that it began with, whatever is read again.
+    // The daemon has no credentials of its own. A connection keeps its pair when the server reads the files again.
     unsafe gnutls_credentials_set(pointer, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials.pointer))
     unsafe gnutls_certificate_server_set_request(
       pointer, credentials.asksForCertificates ? GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE)

@@ -61,7 +61,7 @@ private struct Tenants {
       "PUT", "/v1/images/tool?kind=flat&mode=real16", bytes: [0xF4, 0xF4],
       headers: tenants.acme + [("Content-Type", "application/octet-stream")])
     try #require(image.status == 201, "\(image.text)")
-    // Of each kind: those of acme, and one that nobody has.
+    // Two things of each kind: the first is acme's, and the second does not exist.
     let names: [String: (own: [String], absent: String)] = [
       "{vm}": ([lease.vm], "vm-0123456789abcdef"), "{pool}": (["web"], "none"),
       "{lease}": ([lease.lease, gone.lease], "lease-0123456789abcdef"), "{image}": (["tool"], "none"),
